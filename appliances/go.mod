@@ -1,0 +1,15 @@
+module ampoule/appliances
+
+go 1.26.0
+
+require ampoule/libos v0.0.0
+
+replace ampoule/libos => ../libos
+
+require ampoule/drivers v0.0.0
+
+replace ampoule/drivers => ../drivers
+
+require ampoule/boot v0.0.0
+
+replace ampoule/boot => ../boot

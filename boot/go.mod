@@ -1,0 +1,11 @@
+module ampoule/boot
+
+go 1.26.0
+
+require ampoule/libos v0.0.0
+
+replace ampoule/libos => ../libos
+
+require ampoule/drivers v0.0.0
+
+replace ampoule/drivers => ../drivers

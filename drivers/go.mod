@@ -1,0 +1,7 @@
+module ampoule/drivers
+
+go 1.26.0
+
+require ampoule/libos v0.0.0
+
+replace ampoule/libos => ../libos

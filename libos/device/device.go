@@ -1,0 +1,107 @@
+// Package device says what a driver offers to the library OS.
+//
+// Interfaces live here, implementations in drivers/..., and devicetest holds
+// the conformance suite that every implementation runs.
+package device
+
+import (
+	"errors"
+	"io"
+
+	"ampoule/libos/event"
+	"ampoule/libos/iopage"
+)
+
+var (
+	// ErrAgain says that the call would block; wait for Ready and call again.
+	ErrAgain = errors.New("device: would block")
+	// ErrGone says that the device or its backend does not answer or broke
+	// the protocol. The device is out of use until it comes back, if it ever
+	// does.
+	ErrGone = errors.New("device: gone")
+)
+
+// Device is what all devices have in common.
+type Device interface {
+	// Name is unique in the machine: "net0".
+	Name() string
+	io.Closer
+}
+
+// Net moves Ethernet frames. No method blocks. Each direction may be used by
+// one goroutine at a time; the two directions are independent.
+type Net interface {
+	Device
+	Info() NetInfo
+	// Alloc gives an I/O page for a frame to send, with HeadRoom bytes left
+	// free in front of the window. The caller owns it. It fails with ErrAgain
+	// when all pages are in use.
+	Alloc() (*iopage.Buf, error)
+	// Send queues frames in order and tells the device once. The driver owns
+	// frames[:n]; frames[n:] stay the caller's. err is nil when n is
+	// len(frames), ErrAgain when the ring is full, ErrGone, or says which
+	// frame is malformed.
+	Send(frames []Frame) (n int, err error)
+	// Recv takes up to len(frames) received frames. The caller owns
+	// frames[:n] and must Release each Buf. ErrAgain comes with n == 0.
+	Recv(frames []Frame) (n int, err error)
+	// Ready is ready when Recv may return frames.
+	Ready() *event.Source
+}
+
+// NetInfo does not change while the device lives.
+type NetInfo struct {
+	MAC      [6]byte
+	MTU      int // bytes of an Ethernet payload
+	HeadRoom int // bytes that the driver needs free before a frame's first byte
+	Offload  Feature
+	Batch    int // a good number of frames for one Send or Recv
+}
+
+// Feature is a set of offloads.
+type Feature uint32
+
+const (
+	TxChecksum Feature = 1 << iota // the device completes a partial checksum
+	RxChecksum                     // received frames may come with ChecksumOK or ChecksumPartial
+	TSO4                           // the device cuts a large TCP segment over IPv4
+	TSO6                           // and over IPv6
+	LRO4                           // received frames may be larger than the MTU (TCP over IPv4)
+	LRO6                           // (TCP over IPv6)
+)
+
+// Frame is one Ethernet frame: a chain of I/O pages and what is known of its
+// checksum and segmentation. It is passed by value and holds no other state.
+type Frame struct {
+	Buf *iopage.Buf // the chain's head; the rest follows by Next
+	Meta
+}
+
+// Meta is the part of struct virtio_net_hdr, and of Xen's netif extra info,
+// that both know.
+type Meta struct {
+	State       ChecksumState
+	GSO         GSOType
+	CsumStart   uint16 // ChecksumPartial: where summing starts, from the frame's first byte
+	CsumOffset  uint16 // where the sum goes, from CsumStart
+	HeaderLen   uint16 // GSO: bytes of link, network and transport header
+	SegmentSize uint16 // GSO: payload bytes of a segment
+}
+
+// ChecksumState says what is known of a frame's transport checksum.
+type ChecksumState uint8
+
+const (
+	ChecksumNone    ChecksumState = iota // complete in the frame when sent, unknown when received
+	ChecksumPartial                      // the field holds the pseudo-header's sum only
+	ChecksumOK                           // received and verified by the device
+)
+
+// GSOType says how a frame larger than the MTU is cut into segments.
+type GSOType uint8
+
+const (
+	GSONone GSOType = iota
+	GSOTCP4
+	GSOTCP6
+)

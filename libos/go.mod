@@ -1,0 +1,3 @@
+module ampoule/libos
+
+go 1.26.0
