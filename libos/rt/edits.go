@@ -1,0 +1,112 @@
+package rt
+
+// An Edit replaces an exact piece of a file of GOROOT/src. Old must occur
+// exactly Count times, or the build stops: a Go release that this list does
+// not fit is never guessed at.
+type Edit struct {
+	File  string // below GOROOT/src
+	Alt   string // where older or newer releases keep the file, or ""
+	Old   string
+	New   string
+	Count int
+	// Absent allows the pattern to be missing: it belongs to some of the
+	// supported releases only. It still may not occur another number of times.
+	Absent bool
+}
+
+const (
+	sysCall = "\tSYSCALL\n"
+	libCall = "\tCALL\truntime·ampSyscall(SB)\n"
+)
+
+// Edits is every change to the stock runtime and standard library, each with
+// its reason. Together with the files in _runtime it is the runtime overlay.
+var Edits = []Edit{
+	// System calls are function calls: same registers, the library OS behind
+	// them. mem_linux.go, os_linux.go and the signal code stay stock.
+	{File: "runtime/sys_linux_amd64.s", Old: sysCall, New: libCall, Count: 40},
+	{File: "runtime/time_linux_amd64.s", Old: sysCall, New: libCall, Count: 2},
+	{File: "internal/runtime/syscall/linux/asm_linux_amd64.s", Alt: "internal/runtime/syscall/asm_linux_amd64.s",
+		Old: sysCall, New: libCall, Count: 1},
+	{File: "syscall/asm_linux_amd64.s", Old: sysCall, New: libCall, Count: 3},
+
+	// The program's entry refers to the boot code's PVH note, so that the linker
+	// keeps both. An image without boot/pvh does not link.
+	{File: "runtime/rt0_linux_amd64.s", Count: 1,
+		Old: "TEXT _rt0_amd64_linux(SB),NOSPLIT,$-8\n",
+		New: "TEXT _rt0_amd64_linux(SB),NOSPLIT,$-8\n\tLEAQ\tampoule∕boot∕pvh·note(SB), AX\n"},
+
+	// One scheduler, one M: the single-thread paths that the runtime has for
+	// WebAssembly. No sysmon thread: ampTick and ampPollTick do its work.
+	{File: "runtime/proc.go", Old: `if GOARCH == "wasm" {`, New: `if GOARCH == "amd64" {`, Count: 5},
+	{File: "runtime/proc.go", Old: `const haveSysmon = GOARCH != "wasm"`, New: `const haveSysmon = false`, Count: 1},
+	{File: "runtime/debug.go", Old: `if GOARCH == "wasm" && n > 1 {`, New: `if n > 1 {`, Count: 1},
+
+	// A device poll once a tick, however full the run queue is.
+	{File: "runtime/proc.go", Count: 1,
+		Old: "\tnow, pollUntil, _ := pp.timers.check(0, nil)\n\n\t// Try to schedule the trace reader.",
+		New: "\tampPollTick()\n\tnow, pollUntil, _ := pp.timers.check(0, nil)\n\n\t// Try to schedule the trace reader."},
+
+	// The poller is there from the start and always worth asking, so the only
+	// M blocks in it and never on a futex.
+	{File: "runtime/netpoll.go", Old: `return netpollInited.Load() != 0`, New: `return true`, Count: 1},
+	{File: "runtime/netpoll.go", Old: `return netpollWaiters.Load() > 0`, New: `return true`, Count: 1},
+
+	// A note slept on by a goroutine (os/signal, the profile reader) is looked
+	// at by timer: entersyscallblock would want a second M.
+	{File: "runtime/lock_futex.go", Count: 1,
+		Old: "\tentersyscallblock()\n\tok := notetsleep_internal(n, ns)\n\texitsyscall()\n\treturn ok\n",
+		New: "\tdeadline, nap := nanotime()+ns, int64(1e6)\n\tfor atomic.Load(key32(&n.key)) == 0 {\n" +
+			"\t\tif ns >= 0 && nanotime() >= deadline {\n\t\t\treturn false\n\t\t}\n" +
+			"\t\ttimeSleep(nap)\n\t\tnap = min(nap*2, 100e6)\n\t}\n\treturn true\n"},
+
+	// Addresses have 36 bits: the whole window, at a fraction of the metadata.
+	{File: "runtime/malloc.go", Count: 1,
+		Old: `heapAddrBits = (_64bit*(1-goarch.IsWasm)*(1-goos.IsIos*goarch.IsArm64))*48 +`,
+		New: `heapAddrBits = (_64bit*(1-goarch.IsWasm)*(1-goos.IsIos*goarch.IsArm64))*36 +`},
+	{File: "runtime/malloc.go", Count: 1,
+		Old: `arenaBaseOffset = 0xffff800000000000*goarch.IsAmd64 +`,
+		New: `arenaBaseOffset = 0*goarch.IsAmd64 +`},
+
+	// Signals are handled on the guarded stack that boot set aside.
+	{File: "runtime/os_linux.go", Count: 1,
+		Old: "mp.gsignal = malg(32 * 1024) // Linux wants >= 2K", New: "mp.gsignal = ampSignalStack()"},
+
+	// A goroutine may use an eighth of the window: runaway recursion ends with
+	// a stack overflow, not by eating all memory first.
+	{File: "runtime/proc.go", Count: 1,
+		Old: "maxstacksize = 1000000000", New: "maxstacksize = (ampBoot.WindowEnd - ampBoot.Window) / 8"},
+
+	// The message of a fatal error decides the exit code.
+	{File: "runtime/panic.go", Count: 1,
+		Old: "func throw(s string) {\n", New: "func throw(s string) {\n\tampFatal(s)\n"},
+	{File: "runtime/panic.go", Count: 1,
+		Old: "func fatal(s string) {\n", New: "func fatal(s string) {\n\tampFatal(s)\n"},
+
+	// The clock is read from the hypervisor's page without a change of stack.
+	// The stock functions stay under names that nothing refers to.
+	{File: "runtime/sys_linux_amd64.s", Count: 1,
+		Old: "TEXT runtime·nanotime1(SB),NOSPLIT,$16-8\n", New: "TEXT runtime·ampStockNanotime(SB),NOSPLIT,$16-8\n"},
+	{File: "runtime/time_linux_amd64.s", Count: 1,
+		Old: "TEXT time·now<ABIInternal>(SB),NOSPLIT,$16-24\n", New: "TEXT runtime·ampStockNow<ABIInternal>(SB),NOSPLIT,$16-24\n"},
+}
+
+// Replacements maps files of GOROOT/src to the overlay file that takes their
+// place.
+var Replacements = map[string]string{
+	"runtime/netpoll_epoll.go": "amp_poll.go",
+}
+
+// Copies maps files of GOROOT/src to another file there that takes their
+// place, less the build constraint given. FIPS mode's 32 MiB entropy buffer
+// would otherwise be in the BSS of every image that hashes.
+var Copies = []Copy{
+	{
+		File: "crypto/internal/fips140/drbg/entropy_fips140.go",
+		From: "crypto/internal/fips140/drbg/entropy_wasm.go",
+		Drop: "//go:build wasm\n",
+	},
+}
+
+// Copy is an entry of Copies.
+type Copy struct{ File, From, Drop string }
