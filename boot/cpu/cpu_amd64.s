@@ -1,0 +1,104 @@
+#include "textflag.h"
+
+TEXT ·In8(SB),NOSPLIT,$0-9
+	MOVW	port+0(FP), DX
+	XORL	AX, AX
+	INB
+	MOVB	AX, ret+8(FP)
+	RET
+
+TEXT ·Out8(SB),NOSPLIT,$0-3
+	MOVW	port+0(FP), DX
+	MOVB	v+2(FP), AX
+	OUTB
+	RET
+
+TEXT ·TSC(SB),NOSPLIT,$0-8
+	LFENCE
+	RDTSC
+	SHLQ	$32, DX
+	ORQ	DX, AX
+	MOVQ	AX, ret+0(FP)
+	RET
+
+TEXT ·ID(SB),NOSPLIT,$0-24
+	MOVL	leaf+0(FP), AX
+	MOVL	sub+4(FP), CX
+	CPUID
+	MOVL	AX, a+8(FP)
+	MOVL	BX, b+12(FP)
+	MOVL	CX, c+16(FP)
+	MOVL	DX, d+20(FP)
+	RET
+
+TEXT ·ReadMSR(SB),NOSPLIT,$0-16
+	MOVL	reg+0(FP), CX
+	RDMSR
+	SHLQ	$32, DX
+	ORQ	DX, AX
+	MOVQ	AX, ret+8(FP)
+	RET
+
+TEXT ·WriteMSR(SB),NOSPLIT,$0-16
+	MOVL	reg+0(FP), CX
+	MOVQ	v+8(FP), AX
+	MOVQ	AX, DX
+	SHRQ	$32, DX
+	WRMSR
+	RET
+
+TEXT ·RDRAND(SB),NOSPLIT,$0-9
+	MOVL	$10, CX
+again:
+	RDRANDQ	AX
+	JCS	done
+	DECL	CX
+	JNZ	again
+	MOVQ	$0, v+0(FP)
+	MOVB	$0, ok+8(FP)
+	RET
+done:
+	MOVQ	AX, v+0(FP)
+	MOVB	$1, ok+8(FP)
+	RET
+
+TEXT ·RDSEED(SB),NOSPLIT,$0-9
+	MOVL	$100, CX
+again:
+	RDSEEDQ	AX
+	JCS	done
+	PAUSE
+	DECL	CX
+	JNZ	again
+	MOVQ	$0, v+0(FP)
+	MOVB	$0, ok+8(FP)
+	RET
+done:
+	MOVQ	AX, v+0(FP)
+	MOVB	$1, ok+8(FP)
+	RET
+
+TEXT ·Pause(SB),NOSPLIT,$0-0
+	PAUSE
+	RET
+
+TEXT ·Halt(SB),NOSPLIT,$0-0
+	HLT
+	RET
+
+TEXT ·Seal(SB),NOSPLIT,$0-64
+	MOVQ	gdtBoot+0(FP), BX
+	MOVQ	tss+8(FP), DX
+	MOVQ	cr3+16(FP), AX
+	MOVQ	gdtr+24(FP), R9
+	MOVQ	idtr+32(FP), CX
+	MOVQ	entry+40(FP), R8
+	MOVQ	a+48(FP), DI
+	MOVQ	b+56(FP), SI
+	BYTE	$0x0f; BYTE $0x01; BYTE $0x13	// LGDT (BX)
+	BYTE	$0x0f; BYTE $0x00; BYTE $0xda	// LTR DX
+	MOVQ	AX, CR3	// from here on the stack is gone
+	MOVQ	R9, BX
+	BYTE	$0x0f; BYTE $0x01; BYTE $0x13	// LGDT (BX)
+	BYTE	$0x0f; BYTE $0x01; BYTE $0x19	// LIDT (CX)
+	JMP	R8

@@ -1,0 +1,125 @@
+// Package gate is the only code that runs in ring 0 once the appliance is
+// sealed: interrupt and exception entry, and the five operations of
+// rtabi.Gate*.
+//
+// It is one block of position-independent assembly (blob in gate_amd64.s) that
+// boot copies to supervisor pages; the copy in the image's text is readable in
+// ring 3, but the instructions fault there. It trusts nothing that ring 3 can
+// write: not registers, not the submission areas, each of whose words it reads
+// once. It holds no instruction that could make a page executable, write a
+// page table, or reach memory that a caller names. A refused argument is a
+// violation and ends the VM: correct code never makes one.
+package gate
+
+import (
+	"unsafe"
+
+	"ampoule/boot/layout"
+	"ampoule/libos/rt/rtabi"
+)
+
+// MaxQueues is the number of virtqueues that the gate serves.
+const MaxQueues = rtabi.MaxDevices * rtabi.MaxQueues
+
+// Numbers that the assembly needs (go_asm.h gives it the constants of this
+// package only).
+const (
+	dataAddr   = layout.GateData
+	stackTop   = layout.GateStackTop
+	maxSubmit  = rtabi.MaxSubmit
+	opConsole  = rtabi.GateConsole
+	opSleep    = rtabi.GateSleep
+	opExit     = rtabi.GateExit
+	opPost     = rtabi.GatePost
+	opNotify   = rtabi.GateNotify
+	vecTick    = layout.VectorTick
+	vecDevice  = layout.VectorDevice
+	vecEnd     = layout.VectorDevice + rtabi.MaxDevices
+	exitFault  = rtabi.ExitFault
+	exitViol   = rtabi.ExitViolation
+	exitOS     = rtabi.ExitOSFault
+	selUserSS  = layout.UserData
+	selUserCS  = layout.UserCode
+	descFlags  = 0xffff &^ (rtabi.DescNext | rtabi.DescWrite)
+	entryOff   = layout.Vectors * 16 // SYSCALL target within the blob
+	enterOff   = entryOff + 16       // way to ring 3
+	uart       = 0x3f8
+	debugExit  = 0x501
+	maxCount   = 0xffffffff
+	lapicEOI   = 0xb0
+	lapicCount = 0x380
+)
+
+// Queue is what the gate knows of a virtqueue.
+type Queue struct {
+	Desc        uint64 // descriptor table, ring 0 only
+	Submit      uint64 // submission area in the ring page, which ring 3 writes
+	Notify      uint64 // notification register
+	NotifyValue uint32
+	NotifyWidth uint32 // bytes: 2 (PCI) or 4 (MMIO)
+	Size        uint32 // entries of the table
+	_           [28]byte
+}
+
+// Port is where a device's interrupt is acknowledged; zero for MSI-X.
+type Port struct {
+	ISR uint64
+	Ack uint64
+}
+
+// Data is the gate's state, one supervisor page. Boot fills it before sealing.
+type Data struct {
+	Pending    uint64 // a device interrupt came since the last sleep
+	Expiry     uint64 // TSC at which the timer fires; 0: not armed
+	UserSP     uint64
+	Tick       uint64 // TSC ticks between preemption ticks
+	TickCount  uint64 // the same in timer counts
+	TSCPerNS   uint64 // TSC ticks per ns, 32.32 fixed point
+	CountScale uint64 // timer counts per TSC tick, 32.32 fixed point
+	LAPIC      uint64
+	Context    uint64 // the runtime's ucontext
+	InSignal   uint64 // address of its flag
+	InOS       uint64 // address of its depth counter
+	Upcall     uint64 // entry for faults and ticks
+	Resume     uint64 // code in which no tick is delivered: start
+	ResumeEnd  uint64 // and end
+	IOPhys     uint64 // physical address of the I/O region
+	IOSize     uint64
+	NQueues    uint64
+	CR4        uint64 // protection bits to turn on
+	PowerPort  uint64 // I/O port that powers off, 16 bits wide; 0: none
+	PowerValue uint64
+	PowerReg   uint64 // register that powers off, 8 bits wide; 0: none
+	PowerByte  uint64
+	GDTR       [16]byte // operands of LGDT and LIDT
+	IDTR       [16]byte
+	FaultText  [40]byte
+	OSText     [40]byte
+	ViolText   [40]byte
+	Ports      [rtabi.MaxDevices]Port
+	Queues     [MaxQueues]Queue
+}
+
+var (
+	_ [64]byte = [unsafe.Sizeof(Queue{})]byte{}
+	_ [0]byte  = [unsafe.Sizeof(Data{}) / (layout.Page + 1)]byte{} // fits a page
+)
+
+// SetText fills the gate's messages.
+func (d *Data) SetText() {
+	put(&d.FaultText, "ampoule: fault in ring 0 or nested:")
+	put(&d.OSText, "ampoule: fault in the library OS:")
+	put(&d.ViolText, "ampoule: gate violation, op and args:")
+}
+
+func put(to *[40]byte, s string) {
+	for i := 0; i < len(s) && i < len(to)-1; i++ {
+		to[i] = s[i]
+	}
+}
+
+// Offsets of entry points within the blob.
+const (
+	EntryOffset = entryOff
+	EnterOffset = enterOff
+)

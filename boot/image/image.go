@@ -1,0 +1,114 @@
+// Package image turns the ELF file that the Go linker made into a bootable
+// image. It is a pure function of the file's bytes.
+package image
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// note is how the PVH note of boot/pvh begins (Xen, public/elfnote.h,
+// XEN_ELFNOTE_PHYS32_ENTRY).
+var note = []byte("\x04\x00\x00\x00\x08\x00\x00\x00\x12\x00\x00\x00Xen\x00")
+
+const (
+	noteSize   = 24
+	entryOff   = 16 // of the entry address in the note
+	phdrSize   = 56
+	phdrOffset = 8
+)
+
+// Info says what is in an image.
+type Info struct {
+	Entry uint64 // physical address of the PVH entry point
+	End   uint64 // first address behind data and BSS
+}
+
+// Seal points the file's PT_NOTE at the PVH note, so that a loader finds the
+// entry point, and checks that the segments can be mapped as the memory map
+// says: none both writable and executable, no two on one page. It works on a
+// copy; stripped files are fine.
+func Seal(file []byte) ([]byte, *Info, error) {
+	f, err := elf.NewFile(bytes.NewReader(file))
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC {
+		return nil, nil, fmt.Errorf("image is %v %v, want EM_X86_64 ET_EXEC", f.Machine, f.Type)
+	}
+	at := bytes.Index(file, note)
+	if at < 0 {
+		return nil, nil, errors.New("no PVH note: the program does not import ampoule/boot/platform")
+	}
+	if bytes.Contains(file[at+1:], note) {
+		return nil, nil, errors.New("more than one PVH note")
+	}
+	info, err := check(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	addr, ok := address(f, uint64(at), noteSize)
+	if !ok {
+		return nil, nil, errors.New("the PVH note is in no loaded segment")
+	}
+	out := bytes.Clone(file)
+	if err := pointNote(out, f, uint64(at), addr); err != nil {
+		return nil, nil, err
+	}
+	info.Entry = binary.LittleEndian.Uint64(out[at+entryOff:])
+	return out, info, nil
+}
+
+// check refuses segments that the seal cannot honour.
+func check(f *elf.File) (*Info, error) {
+	info := &Info{}
+	var last *elf.Prog
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_LOAD {
+			continue
+		}
+		if p.Flags&(elf.PF_W|elf.PF_X) == elf.PF_W|elf.PF_X {
+			return nil, fmt.Errorf("segment at %#x is writable and executable", p.Vaddr)
+		}
+		if p.Paddr != p.Vaddr {
+			return nil, fmt.Errorf("segment at %#x has physical address %#x", p.Vaddr, p.Paddr)
+		}
+		if last != nil && last.Vaddr+last.Memsz > p.Vaddr&^4095 {
+			return nil, fmt.Errorf("segments at %#x and %#x share a page", last.Vaddr, p.Vaddr)
+		}
+		last = p
+		info.End = p.Vaddr + p.Memsz
+	}
+	if last == nil {
+		return nil, errors.New("no segment to load")
+	}
+	return info, nil
+}
+
+// address converts a file offset to an address.
+func address(f *elf.File, off, n uint64) (uint64, bool) {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && off >= p.Off && off+n <= p.Off+p.Filesz {
+			return p.Vaddr + off - p.Off, true
+		}
+	}
+	return 0, false
+}
+
+// pointNote rewrites the PT_NOTE program header.
+func pointNote(out []byte, f *elf.File, off, addr uint64) error {
+	for i, p := range f.Progs {
+		if p.Type != elf.PT_NOTE {
+			continue
+		}
+		ph := out[binary.LittleEndian.Uint64(out[32:])+uint64(i)*phdrSize:]
+		for k, v := range []uint64{off, addr, addr, noteSize, noteSize, 4} {
+			binary.LittleEndian.PutUint64(ph[phdrOffset+8*k:], v)
+		}
+		return nil
+	}
+	return errors.New("no PT_NOTE program header")
+}

@@ -1,0 +1,89 @@
+package pvh
+
+import (
+	"unsafe"
+
+	"ampoule/boot/gate"
+	"ampoule/boot/layout"
+	"ampoule/libos/rt/rtabi"
+)
+
+const (
+	gdtrOffset = unsafe.Offsetof(gate.Data{}.GDTR)
+	idtrOffset = unsafe.Offsetof(gate.Data{}.IDTR)
+	gdtLimit   = 0x40 - 1
+	tssOffset  = 0x100 // in the page of the GDT
+	tssSize    = 104
+	ioBitmap   = 102 // offset in the TSS of the I/O bitmap's offset
+)
+
+// clockAt is the clock page. It is one page, so a Clock fits.
+func clockAt(mem memory, page uint64) *rtabi.Clock { return (*rtabi.Clock)(mem.at(page)) }
+
+// setClock stores the address at which ring 3 sees the clock page, which stays
+// mapped for ever.
+func setClock(info *rtabi.BootInfo, va uintptr) {
+	info.Clock = *(**rtabi.Clock)(unsafe.Pointer(&va))
+}
+
+// fillTables writes the descriptor tables (Intel SDM volume 3, sections 3.4.5,
+// 7.2.3, 7.7 and 6.14). Ring 0 sees them read-only later.
+func (m *machine) fillTables() {
+	mem := m.tables.mem
+	for _, d := range [...]struct{ sel, v uint64 }{
+		{layout.KernelCode, 0x00af9b000000ffff},
+		{layout.KernelData, 0x00cf93000000ffff},
+		{layout.UserData &^ 3, 0x00cff3000000ffff},
+		{layout.UserCode &^ 3, 0x00affb000000ffff},
+	} {
+		mem.store(m.gdtPhys+d.sel, d.v)
+	}
+	const tss = uint64(layout.GateGDT + tssOffset)
+	// An available TSS: LTR wants that and marks it busy.
+	mem.store(m.gdtPhys+layout.TSS, tssSize-1|tss&0xffffff<<16|0x89<<40|tss>>24&0xff<<56)
+	mem.store(m.gdtPhys+layout.TSS+8, tss>>32)
+	mem.store(m.gdtPhys+tssOffset+4, layout.GateStackTop) // RSP0
+	mem.store(m.gdtPhys+tssOffset+36, layout.FaultTop)    // IST1
+	mem.store32(m.gdtPhys+tssOffset+100, tssSize<<16)     // no I/O bitmap
+	for v := uint64(0); v < layout.Vectors; v++ {
+		h := uint64(layout.GateCode) + v*16
+		kind := uint64(0x8e00) << 32 // present, interrupt gate
+		if v == 2 || v == 8 || v == 18 {
+			kind |= 1 << 32 // IST1
+		}
+		if v == 3 {
+			kind |= 3 << 45 // INT3 is allowed in ring 3
+		}
+		mem.store(m.idtPhys+v*16, h&0xffff|layout.KernelCode<<16|kind|h>>16&0xffff<<48)
+		mem.store(m.idtPhys+v*16+8, h>>32)
+	}
+}
+
+// fillGate writes the gate's data page.
+func (m *machine) fillGate() {
+	d := (*gate.Data)(m.tables.mem.at(m.dataPhys)) // a whole page, checked in package gate
+	d.SetText()
+	d.Tick, d.TickCount, d.TSCPerNS, d.CountScale = m.gateClock(layout.TickHz)
+	m.tickCount = d.TickCount
+	d.LAPIC = layout.Registers
+	context, inSignal, inOS, upcall, resume, resumeEnd := ampHooks()
+	d.Context, d.InSignal, d.InOS = uint64(context), uint64(inSignal), uint64(inOS)
+	d.Upcall, d.Resume, d.ResumeEnd = uint64(upcall), uint64(resume), uint64(resumeEnd)
+	d.IOPhys, d.IOSize = m.ioPhys, m.ioSize
+	d.CR4 = m.cr4
+	putDescriptor(&d.GDTR, gdtLimit, layout.GateGDT)
+	putDescriptor(&d.IDTR, layout.Vectors*16-1, layout.GateIDT)
+	m.fillQueues(d)
+	putDescriptor(&m.gdtBoot, gdtLimit, m.gdtPhys)
+}
+
+// gdtBootAddr is where putDescriptor put the operand of the first LGDT.
+func (m *machine) gdtBootAddr() uintptr { return uintptr(unsafe.Pointer(&m.gdtBoot)) }
+
+// putDescriptor writes the operand of LGDT or LIDT.
+func putDescriptor(to *[16]byte, limit uint16, base uint64) {
+	to[0], to[1] = byte(limit), byte(limit>>8)
+	for i := 0; i < 8; i++ {
+		to[2+i] = byte(base >> (8 * i))
+	}
+}

@@ -1,0 +1,13 @@
+//go:build !ampoule
+
+package pvh
+
+import "ampoule/libos/rt/rtabi"
+
+// On the host there is no runtime to hand over to: tests run single steps.
+
+func ampInfo() *rtabi.BootInfo { return nil }
+
+func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr) { return }
+
+func ampStart(sp uintptr) uintptr { return 0 }

@@ -1,0 +1,332 @@
+package pvh
+
+import (
+	"ampoule/boot/cpu"
+	"ampoule/boot/gate"
+	"ampoule/boot/layout"
+	"ampoule/libos/rt/rtabi"
+)
+
+// CPUID bits that an appliance needs, and those that harden it.
+const (
+	idAPIC    = 1 << 9  // leaf 1, EDX
+	idXSAVE   = 1 << 26 // leaf 1, ECX
+	idAVX     = 1 << 28 // leaf 1, ECX
+	idSMEP    = 1 << 7  // leaf 7, EBX
+	idSMAP    = 1 << 20 // leaf 7, EBX
+	idUMIP    = 1 << 2  // leaf 7, ECX
+	idSYSCALL = 1 << 11 // leaf 80000001, EDX
+	idNX      = 1 << 20 // leaf 80000001, EDX
+	cr4UMIP   = 1 << 11
+	cr4SMEP   = 1 << 20
+	cr4SMAP   = 1 << 21
+)
+
+// Model-specific registers of SYSCALL.
+const (
+	msrSTAR   = 0xc0000081
+	msrLSTAR  = 0xc0000082
+	msrSFMASK = 0xc0000084
+	// maskFlags are cleared on entry: trap, interrupt, direction, nested task,
+	// alignment check (which is SMAP's override).
+	maskFlags = 1<<8 | 1<<9 | 1<<10 | 1<<14 | 1<<18
+)
+
+var boot machine
+
+// start is called by entry with the start info's address and the runtime's
+// entry point. It does not return.
+func start(startInfo, entry uintptr) {
+	began := cpu.TSC()
+	cpu.Out8(uart+1, 0) // no interrupts
+	cpu.Out8(uart+2, 7) // FIFOs on and empty
+	m := &boot
+	m.info = ampInfo()
+	*m.info = rtabi.BootInfo{Magic: rtabi.Magic, BootTSC: began}
+	m.start = uint64(startInfo)
+	m.pages = pageAlloc{next: bootEnd, end: layout.LowEnd}
+	for _, step := range [...]func(*machine) failure{
+		(*machine).readStart, (*machine).checkCPU, (*machine).mapImage, (*machine).mapGate,
+		(*machine).findDevices, (*machine).gather, (*machine).mapStacks, (*machine).mapRAM,
+	} {
+		if f := step(m); f != failNone {
+			die(f)
+		}
+	}
+	m.seal(entry)
+}
+
+// bootEnd is the end of what entry_amd64.s uses of low memory.
+const bootEnd = layout.Low + 0x10000
+
+// readStart copies what the start info says: memory map and command line. The
+// originals lie in memory that will be given to the heap.
+func (m *machine) readStart() failure {
+	mem := m.tables.mem
+	if m.start == 0 || m.start >= 1<<32 || mem.load32(m.start) != startMagic {
+		return failStartInfo
+	}
+	if mem.load32(m.start+infoVersion) < 1 {
+		return failNoMap
+	}
+	m.rsdp = mem.load(m.start + infoRSDP)
+	if cmd := mem.load(m.start + infoCommand); cmd != 0 && cmd < 1<<32 {
+		for i := 0; i < rtabi.MaxCommand-1; i++ {
+			c := mem.load8(cmd + uint64(i))
+			if c == 0 {
+				break
+			}
+			m.info.Command[i] = c
+			m.info.CommandLen++
+		}
+	}
+	at, n := mem.load(m.start+infoMap), uint64(mem.load32(m.start+infoMapCount))
+	if at == 0 || at >= 1<<32 || n == 0 || n > 1024 {
+		return failNoMap
+	}
+	for i := uint64(0); i < n && m.nram < maxSpans; i++ {
+		e := at + i*mapEntrySize
+		base, size := mem.load(e), mem.load(e+8)
+		if mem.load32(e+16) != mapRAM || base+size < base {
+			continue
+		}
+		m.info.RAM += size
+		m.ram[m.nram] = span{base, base + size}
+		m.nram++
+	}
+	m.sortRAM()
+	return failNone
+}
+
+// checkCPU refuses a CPU that cannot be sealed and notes what hardens it.
+func (m *machine) checkCPU() failure {
+	_, _, c1, d1 := cpu.ID(1, 0)
+	_, _, _, d81 := cpu.ID(0x80000001, 0)
+	if d1&idAPIC == 0 || d81&idSYSCALL == 0 || d81&idNX == 0 {
+		return failCPU
+	}
+	if c1&idXSAVE != 0 && c1&idAVX != 0 {
+		m.info.Features |= rtabi.FeatureXSave
+	}
+	if top, _, _, _ := cpu.ID(0, 0); top < 7 {
+		return failNone
+	}
+	_, b7, c7, _ := cpu.ID(7, 0)
+	if b7&idSMEP != 0 {
+		m.cr4 |= cr4SMEP
+		m.info.Features |= rtabi.FeatureSMEP
+	}
+	if b7&idSMAP != 0 {
+		m.cr4 |= cr4SMAP
+		m.smap = true
+		m.info.Features |= rtabi.FeatureSMAP
+	}
+	if c7&idUMIP != 0 {
+		m.cr4 |= cr4UMIP
+		m.info.Features |= rtabi.FeatureUMIP
+	}
+	return failNone
+}
+
+// mapImage maps the image by its own program headers: text for execution,
+// data for writing, the rest for reading only.
+func (m *machine) mapImage() failure {
+	mem := m.tables.mem
+	if mem.load32(layout.Image) != 0x464c457f {
+		return failLowMemory
+	}
+	ph := layout.Image + mem.load(layout.Image+32)
+	n := int(mem.load32(layout.Image+56) & 0xffff)
+	end := uint64(layout.Image)
+	for i := 0; i < n; i, ph = i+1, ph+56 {
+		if mem.load32(ph) != 1 { // PT_LOAD
+			continue
+		}
+		prot := uint64(userRO)
+		switch flags := mem.load32(ph + 4); {
+		case flags&1 != 0:
+			prot = userCode
+		case flags&2 != 0:
+			prot = userRW
+		}
+		lo := mem.load(ph+16) &^ (layout.Page - 1)
+		hi := (mem.load(ph+16) + mem.load(ph+40) + layout.Page - 1) &^ (layout.Page - 1)
+		if lo < layout.Image || hi > layout.Gate {
+			return failLowMemory
+		}
+		m.tables.add(&m.pages, lo, lo, hi-lo, prot)
+		if hi > end {
+			end = hi
+		}
+	}
+	if !m.inRAM(layout.Low, end) {
+		if layout.Low < m.info.RAM && end > m.info.RAM {
+			return failSmall
+		}
+		return failLowMemory
+	}
+	m.cut(end)
+	return failNone
+}
+
+// cut removes everything below end from the list of RAM.
+func (m *machine) cut(end uint64) {
+	for i := 0; i < m.nram; i++ {
+		if m.ram[i].start < end {
+			m.ram[i].start = end
+		}
+		if m.ram[i].end < m.ram[i].start {
+			m.ram[i].end = m.ram[i].start
+		}
+	}
+}
+
+// fixed allocates and maps n fresh pages at va; it answers the first one's
+// physical address, and they follow each other.
+func (m *machine) fixed(va uint64, n int, prot uint64) uint64 {
+	first := uint64(0)
+	for i := 0; i < n; i++ {
+		p := m.pages.page(m.tables.mem)
+		if p == 0 {
+			m.tables.failed = true
+			return 0
+		}
+		if first == 0 {
+			first = p
+		}
+		m.tables.add(&m.pages, va+uint64(i)*layout.Page, p, layout.Page, prot)
+	}
+	return first
+}
+
+// mapGate lays out what belongs to ring 0.
+func (m *machine) mapGate() failure {
+	// The code's two pages must be neighbours, so they are taken together
+	// before any table can come between them.
+	code := m.pages.page(m.tables.mem)
+	if second := m.pages.page(m.tables.mem); second != code+layout.Page || code == 0 {
+		return failTables
+	}
+	m.tables.add(&m.pages, layout.GateCode, code, layout.GateCodeSize, kernelCode)
+	if !gate.Copy(m.tables.mem.bytes(code, layout.GateCodeSize), m.smap) {
+		return failGate
+	}
+	m.dataPhys = m.fixed(layout.GateData, 1, kernelRW)
+	m.gdtPhys = m.fixed(layout.GateGDT, 1, kernelRO)
+	m.idtPhys = m.fixed(layout.GateIDT, 1, kernelRO)
+	m.fixed(layout.GateStackTop-layout.Page, 1, kernelRW)
+	m.fixed(layout.FaultTop-layout.Page, 1, kernelRW)
+	m.tables.add(&m.pages, layout.Registers, lapicPhys, layout.Page, kernelReg)
+	if m.tables.failed {
+		return failTables
+	}
+	m.fillTables()
+	return failNone
+}
+
+// mapStacks maps ring 3's fixed stacks, each above an unmapped page, the clock
+// page, and starts the clock.
+func (m *machine) mapStacks() failure {
+	va := uint64(layout.Stacks)
+	for _, s := range [...]struct {
+		size uint64
+		top  *uintptr
+	}{{layout.MainStack, &m.mainTop}, {layout.SignalStack, &m.info.Signal}, {layout.SystemStack, &m.info.System}} {
+		va += layout.Page
+		m.fixed(va, int(s.size/layout.Page), userRW)
+		va += s.size
+		*s.top = uintptr(va)
+	}
+	m.info.SignalSize = layout.SignalStack
+	clock := m.fixed(va+layout.Page, 1, userRO)
+	if m.tables.failed {
+		return failTables
+	}
+	if f := m.startClock(clock); f != failNone {
+		return f
+	}
+	setClock(m.info, uintptr(va+layout.Page))
+	return failNone
+}
+
+// mapRAM maps the I/O region and gives the runtime the rest.
+func (m *machine) mapRAM() failure {
+	total := uint64(0)
+	for i := 0; i < m.nram; i++ {
+		total += m.ram[i].end - m.ram[i].start
+	}
+	if total < minRAM {
+		return failSmall
+	}
+	// Tables for the window and the I/O region: one level-1 table for each of
+	// their ragged ends, level-2 tables by size.
+	reserve := (8 + total>>30) * layout.Page
+	if m.pages.next+reserve+minIO > m.pages.end {
+		return failTables
+	}
+	m.pages.end -= reserve
+	m.takeIO(total)
+	if m.pages.end == m.pages.next { // cut from low memory
+		m.pages.next = m.ioPhys + m.ioSize
+	}
+	m.pages.end += reserve
+	m.tables.add(&m.pages, layout.IO, m.ioPhys, m.ioSize, userRW)
+	m.mapWindow()
+	if m.tables.failed {
+		return failTables
+	}
+	m.info.IO, m.info.IOSize = layout.IO, uintptr(m.ioSize)
+	m.info.Window, m.info.WindowEnd = layout.Window, uintptr(layout.Window+m.window)
+	return failNone
+}
+
+const (
+	minRAM = 4 << 20 // behind the image, for heap and metadata
+	minIO  = 64 << 10
+)
+
+// seal hands over to ring 3 on the final page tables.
+func (m *machine) seal(entry uintptr) {
+	m.fillGate()
+	cpu.WriteMSR(msrSTAR, layout.UserBase<<48|layout.KernelCode<<32)
+	cpu.WriteMSR(msrLSTAR, layout.GateCode+gate.EntryOffset)
+	cpu.WriteMSR(msrSFMASK, maskFlags)
+	cpu.Out8(0x21, 0xff) // both interrupt controllers masked
+	cpu.Out8(0xa1, 0xff)
+	mem := m.tables.mem
+	mem.store32(lapicPhys+lapicLVT, layout.VectorTick)
+	mem.store32(lapicPhys+lapicCount, uint32(m.tickCount))
+	sp := ampStart(m.mainTop)
+	if sp == 0 {
+		die(failRuntime)
+	}
+	cpu.Seal(m.gdtBootAddr(), layout.TSS, uintptr(m.tables.root), layout.GateData+gdtrOffset,
+		layout.GateData+idtrOffset, layout.GateCode+gate.EnterOffset, sp, entry)
+}
+
+const uart = 0x3f8
+
+// die reports why the machine cannot start, and ends it.
+func die(f failure) {
+	puts("ampoule: cannot start: ")
+	puts(f.String())
+	if f == failDevice {
+		putFault(&boot)
+	}
+	puts("\n")
+	code := uint8(rtabi.ExitBoot)
+	if f == failEntropy {
+		code = rtabi.ExitEntropy
+	}
+	for {
+		cpu.Out8(0x501, code)
+		cpu.Out8(0x64, 0xfe)
+		cpu.Halt()
+	}
+}
+
+func puts(s string) {
+	for i := 0; i < len(s); i++ {
+		cpu.Out8(uart, s[i])
+	}
+}
