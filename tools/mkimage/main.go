@@ -1,0 +1,118 @@
+// Command mkimage builds a bootable image from a Go program.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"ampoule/boot/image"
+	"ampoule/boot/layout"
+	"ampoule/libos/rt"
+	"ampoule/tools/mkoverlay"
+)
+
+type options struct {
+	pkg, app, target, config string
+	out, goroot, goamd64     string
+	work                     string
+	strip                    bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.pkg, "pkg", "", "package of the program, instead of -app")
+	flag.StringVar(&o.app, "app", "", "appliance: echo, dns")
+	flag.StringVar(&o.target, "target", "virtio", "target: virtio")
+	flag.StringVar(&o.config, "config", "", "configuration (default configs/APP.toml)")
+	flag.StringVar(&o.out, "o", "", "image to write (default dist/APP-TARGET/APP.elf)")
+	flag.StringVar(&o.goroot, "goroot", "", "GOROOT to build with (default: the running Go's)")
+	flag.StringVar(&o.goamd64, "goamd64", "v1", "lowest x86-64 level of the CPU: v1, v2 or v3")
+	flag.StringVar(&o.work, "work", "build", "folder for intermediate files")
+	flag.BoolVar(&o.strip, "strip", true, "leave out symbol table and DWARF")
+	flag.Parse()
+	if err := o.run(); err != nil {
+		fmt.Fprintln(os.Stderr, "mkimage:", err)
+		os.Exit(1)
+	}
+}
+
+func (o *options) run() error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	ov, err := mkoverlay.New(o.goroot)
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(filepath.Join(o.work, "overlay-"+filepath.Base(o.goroot)))
+	if err != nil {
+		return err
+	}
+	overlay, err := ov.Write(dir)
+	if err != nil {
+		return err
+	}
+	tmp := o.out + ".link"
+	defer os.Remove(tmp)
+	if err := o.compile(overlay, tmp); err != nil {
+		return err
+	}
+	b, err := os.ReadFile(tmp)
+	if err != nil {
+		return err
+	}
+	sealed, _, err := image.Seal(b)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.out, sealed, 0o644)
+}
+
+// complete checks the options and fills in defaults.
+func (o *options) complete() error {
+	switch {
+	case o.pkg != "" && o.app != "" || o.pkg == "" && o.app == "":
+		return errors.New("need one of -app and -pkg")
+	case o.target != "virtio":
+		return fmt.Errorf("unknown target %q: virtio is the one there is", o.target)
+	case o.pkg != "" && o.out == "":
+		return errors.New("-pkg needs -o")
+	}
+	if o.app != "" {
+		o.pkg = "ampoule/appliances/" + o.app
+	}
+	if o.out == "" {
+		o.out = filepath.Join("dist", o.app+"-"+o.target, o.app+".elf")
+	}
+	if o.goroot == "" {
+		b, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return fmt.Errorf("go env GOROOT: %w", err)
+		}
+		o.goroot = strings.TrimSpace(string(b))
+	}
+	return os.MkdirAll(filepath.Dir(o.out), 0o755)
+}
+
+// compile links the program at layout.Image.
+func (o *options) compile(overlay, out string) error {
+	ld := fmt.Sprintf("-T %#x", layout.Image+layout.Page)
+	if o.strip {
+		ld += " -s -w"
+	}
+	cmd := exec.Command(filepath.Join(o.goroot, "bin", "go"), "build", "-trimpath", "-buildvcs=false",
+		"-tags", rt.Tag, "-overlay", overlay, "-ldflags", ld, "-o", out, o.pkg)
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOAMD64="+o.goamd64,
+		"GOEXPERIMENT="+rt.Experiment, "GOTOOLCHAIN=local", "GOROOT="+o.goroot, "GOFLAGS=")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go build %s with %s: %w", o.pkg, runtime.Version(), err)
+	}
+	return nil
+}
