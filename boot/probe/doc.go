@@ -1,0 +1,22 @@
+// Package probe finds, negotiates and starts the virtio devices of a machine
+// and reads from ACPI what the gate needs: interrupt controllers, power off and
+// reset.
+//
+// Specifications: Virtual I/O Device (VIRTIO) 1.2; PCI Local Bus 3.0; ACPI 6.4.
+//
+// It runs once, in ring 0, before the Go runtime is up: on a small boot stack,
+// without heap, scheduler or write barriers. So nothing here allocates, makes a
+// closure, converts to an interface, defers or panics, no pointer is ever
+// stored outside a stack frame, and TestNothingEscapes and
+// TestNoRuntimeSupport hold it to that. The caller must have made SSE usable
+// and provide the registers that compiled Go code relies on: R14 pointing to a
+// g whose stack guard lies below the boot stack, X15 zero.
+//
+// All that a device, the firmware or the command line says is hostile: each
+// loop has a bound, each offset is checked against what holds it, and a device
+// that breaks the rules is reset, reported as a Fault and left out; the others
+// start all the same.
+//
+// The low 4 GiB must be identity-mapped when the package runs, the MMIO hole
+// uncached (or left to the MTRRs). PCI devices may lie above; see Scan.
+package probe
