@@ -27,6 +27,8 @@ func (s *Stack) Listen(network, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("netif: listen %s %s: %s", network, address, terr)
 	}
 	ep.SocketOptions().SetV6Only(a.only6)
+	// As in Go's net: connections of a former listener don't hold the port.
+	ep.SocketOptions().SetReuseAddress(true)
 	if terr = ep.Bind(a.full); terr == nil {
 		terr = ep.Listen(s.limits.Backlog)
 	}
