@@ -1,0 +1,87 @@
+// Package echod answers with what it is sent (RFC 862), over UDP and TCP.
+package echod
+
+import (
+	"context"
+	"net"
+	"strconv"
+
+	"ampoule/libos/appliance"
+)
+
+// Config is the appliance's own part of the configuration.
+type Config struct {
+	Port uint16 // of both protocols; RFC 862 says 7
+}
+
+// maxDatagram is the longest UDP payload that is sent back whole.
+const maxDatagram = 2048
+
+// connBuffer is what an idle connection keeps for data to come.
+const connBuffer = 1024
+
+type echo struct {
+	udp net.PacketConn
+	tcp net.Listener
+}
+
+// New gives the constructor for cfg.
+func New(cfg Config) appliance.New {
+	return func(env *appliance.Env) (appliance.Appliance, error) {
+		addr := ":" + strconv.Itoa(int(cfg.Port))
+		udp, err := env.Net.ListenPacket("udp", addr)
+		if err != nil {
+			return nil, err
+		}
+		tcp, err := env.Net.Listen("tcp", addr)
+		return &echo{udp, tcp}, err
+	}
+}
+
+// Serve implements appliance.Appliance.
+func (e *echo) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { e.udp.Close(); e.tcp.Close() })
+	defer stop()
+	failed := make(chan error, 2)
+	go func() { failed <- e.datagrams() }()
+	go func() { failed <- e.connections() }()
+	if err := <-failed; ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (e *echo) datagrams() error {
+	b := make([]byte, maxDatagram)
+	for {
+		n, from, err := e.udp.ReadFrom(b)
+		if err != nil {
+			return err
+		}
+		e.udp.WriteTo(b[:n], from) // a lost answer is the client's to notice
+	}
+}
+
+func (e *echo) connections() error {
+	for {
+		c, err := e.tcp.Accept()
+		if err != nil {
+			return err
+		}
+		go serve(c)
+	}
+}
+
+func serve(c net.Conn) {
+	defer c.Close()
+	b := make([]byte, connBuffer)
+	for {
+		n, err := c.Read(b)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}

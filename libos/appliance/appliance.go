@@ -1,0 +1,56 @@
+// Package appliance is the frame of an appliance: what it is given, what it
+// has to offer, and the main function that brings both together.
+package appliance
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"ampoule/libos/netif"
+	"ampoule/libos/telemetry"
+)
+
+// Network is an appliance's way out. Names and addresses are those of Go's
+// package net, with literal addresses.
+type Network interface {
+	// Listen takes connections: network is tcp, tcp4 or tcp6. ":53" listens
+	// on all addresses.
+	Listen(network, address string) (net.Listener, error)
+	// ListenPacket binds a datagram socket: network is udp, udp4 or udp6.
+	ListenPacket(network, address string) (net.PacketConn, error)
+	// DialContext connects to an address. It blocks until connected or until
+	// ctx is done.
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	// SetFastPath shows f each received frame ahead of the stack; nil ends
+	// that.
+	SetFastPath(f netif.FastPath)
+}
+
+// Env is what an appliance is given. It lives as long as the appliance.
+type Env struct {
+	Net  Network
+	Log  *telemetry.Logger
+	Rand io.Reader        // cryptographically secure; any goroutine may read
+	Now  func() time.Time // wall clock
+}
+
+// Appliance serves.
+type Appliance interface {
+	// Serve blocks until ctx is done, and then returns nil, or until the
+	// appliance can't go on.
+	Serve(ctx context.Context) error
+}
+
+// Drainer is an Appliance that can finish what it has begun.
+type Drainer interface {
+	Appliance
+	// Drain takes no new work and returns when the old is done, or with
+	// ctx's error when ctx is done first.
+	Drain(ctx context.Context) error
+}
+
+// New makes an appliance. It may already bind its sockets, so that what is
+// wrong with the configuration shows at once.
+type New func(*Env) (Appliance, error)

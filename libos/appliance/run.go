@@ -1,0 +1,90 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"ampoule/libos/config"
+	"ampoule/libos/netif"
+	"ampoule/libos/pvboot"
+	"ampoule/libos/telemetry"
+)
+
+// Run is the main function of an appliance: it opens the machine, brings up
+// the network, makes the appliance and serves. It does not return: when the
+// appliance can't go on it says why on the console and exits with code 1, and
+// with 0 when Serve ended without an error.
+func Run(open func() (*pvboot.Machine, error), sys config.System, name string, n New) {
+	m, err := open()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+	if err := run(context.Background(), m, sys, name, n); err != nil {
+		fmt.Fprintf(m.Console, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// run serves on m until ctx is done.
+func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string, n New) error {
+	start := time.Now()
+	log := telemetry.New(m.Console, time.Now, telemetry.Info)
+	if sys.Hostname != "" {
+		log = log.With("host", sys.Hostname)
+	}
+	dev := m.Net()
+	if dev == nil {
+		return fmt.Errorf("the machine has no network device among %d devices; attach one", len(m.Devices))
+	}
+	limits := sys.Limits
+	if limits == nil {
+		l := netif.DefaultLimits(m.Memory)
+		limits = &l
+	}
+	stack, err := netif.New(dev, sys.Net, netif.Options{Limits: *limits, Rand: m.Entropy})
+	if err != nil {
+		return err
+	}
+	defer stack.Close()
+	a, err := n(&Env{Net: stack, Log: log, Rand: m.Entropy, Now: time.Now})
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "appliance", name, "platform", m.Name, "net", dev.Name(),
+		"ipv4", sys.Net.IPv4, "ipv6", sys.Net.IPv6, "boot", sinceBoot(m, start))
+	return serve(ctx, a, stack)
+}
+
+// serve ends with the appliance or with the network, whichever ends first.
+func serve(ctx context.Context, a Appliance, stack *netif.Stack) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-stack.Done():
+			cancel(errGone)
+		case <-ctx.Done():
+		}
+	}()
+	err := a.Serve(ctx)
+	if cause := context.Cause(ctx); err == nil && errors.Is(cause, errGone) {
+		return cause
+	}
+	return err
+}
+
+var errGone = errors.New("the network device is gone")
+
+// sinceBoot is the time from the machine's start until now, as far as the
+// machine knows it.
+func sinceBoot(m *pvboot.Machine, start time.Time) time.Duration {
+	if m.Clock == nil {
+		return time.Since(start)
+	}
+	return time.Duration(m.Clock.Monotonic())
+}

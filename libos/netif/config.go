@@ -1,0 +1,76 @@
+package netif
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Config says who the appliance is on its network. It is plain data that
+// generated source fills in. The zero value configures nothing, and New refuses
+// it.
+type Config struct {
+	// IPv4 is the address with the length of its network's prefix. The zero
+	// value switches IPv4 off.
+	IPv4 netip.Prefix
+	// Gateway4 is the next hop for everything outside IPv4's network.
+	Gateway4 netip.Addr
+	// IPv6 lists the addresses with the prefix lengths of their networks. A
+	// link-local address is derived from the MAC address in addition. An empty
+	// list switches IPv6 off.
+	IPv6 []netip.Prefix
+	// Gateway6 is the next hop for everything outside the networks of IPv6;
+	// it may be link-local.
+	Gateway6 netip.Addr
+	// Fragments lets IP fragments in and out. It costs up to
+	// FragmentMemory more, which gVisor reserves no bound for below that.
+	Fragments bool
+}
+
+// FragmentMemory is the most that held fragments occupy when Config.Fragments
+// is set: 4 MiB for each IP version, a constant of gVisor.
+const FragmentMemory = 8 << 20
+
+// Check says what is wrong with c, naming the field.
+func (c *Config) Check() error {
+	if !c.IPv4.IsValid() && len(c.IPv6) == 0 {
+		return fmt.Errorf("netif: neither IPv4 nor IPv6 has an address")
+	}
+	if c.IPv4.IsValid() && !c.IPv4.Addr().Is4() {
+		return fmt.Errorf("netif: IPv4: %v is not an IPv4 address", c.IPv4)
+	}
+	if c.IPv4.IsValid() && !usable(c.IPv4.Addr()) {
+		return fmt.Errorf("netif: IPv4: %v is not a unicast address", c.IPv4)
+	}
+	if err := gateway("Gateway4", c.Gateway4, c.IPv4); err != nil {
+		return err
+	}
+	for i, p := range c.IPv6 {
+		if !p.IsValid() || !p.Addr().Is6() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			return fmt.Errorf("netif: IPv6[%d]: %v is not an IPv6 address", i, p)
+		}
+		if !usable(p.Addr()) {
+			return fmt.Errorf("netif: IPv6[%d]: %v is not a unicast address", i, p)
+		}
+	}
+	if c.Gateway6.IsValid() && c.Gateway6.IsLinkLocalUnicast() && len(c.IPv6) > 0 {
+		return nil
+	}
+	return gateway("Gateway6", c.Gateway6, c.IPv6...)
+}
+
+func usable(a netip.Addr) bool {
+	return !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
+}
+
+// gateway checks that gw, when given, lies in one of the networks.
+func gateway(field string, gw netip.Addr, networks ...netip.Prefix) error {
+	if !gw.IsValid() {
+		return nil
+	}
+	for _, p := range networks {
+		if p.IsValid() && p.Contains(gw) && p.Addr() != gw {
+			return nil
+		}
+	}
+	return fmt.Errorf("netif: %s: %v is not a neighbour in a configured network", field, gw)
+}

@@ -1,0 +1,194 @@
+package netif
+
+import (
+	"bytes"
+	"errors"
+	"runtime"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"ampoule/libos/device"
+	"ampoule/libos/iopage"
+)
+
+// recvBatch is the most frames taken from the device at once.
+const recvBatch = 64
+
+// maxFrame is the largest frame that is let in: 64 KiB of IP packet, which a
+// device that merges segments may deliver, and the Ethernet header.
+const maxFrame = 65535 + ethernetSize
+
+// maxPanics is how many panics of the stack are taken for one bad packet each.
+// A stack that goes on panicking is broken, and the VM had better end.
+const maxPanics = 16
+
+// receive takes frames until the link is closed or the device is gone. After a
+// burst it looks again before it waits: halting is the runtime's business.
+func (l *link) receive() {
+	defer close(l.done)
+	var frames [recvBatch]device.Frame
+	batch := frames[:]
+	if b := l.info.Batch; b > 0 && b < len(batch) {
+		batch = batch[:b]
+	}
+	for !l.closed.Load() {
+		n, err := l.dev.Recv(batch)
+		if n == 0 {
+			if err != nil && !errors.Is(err, device.ErrAgain) {
+				l.count.gone.Store(true)
+				return
+			}
+			l.dev.Ready().Wait()
+			continue
+		}
+		if l.burst(batch[:n]) {
+			// Let those run whom the frames were for, so that their queues
+			// have room for the next burst.
+			runtime.Gosched()
+		}
+		clear(batch[:n])
+	}
+}
+
+// burst handles the frames of one Recv, and says whether any went to the stack.
+func (l *link) burst(frames []device.Frame) (passed bool) {
+	l.count.rxFrames.Add(uint64(len(frames)))
+	fast := l.fast.Load()
+	replies := 0
+	for i := range frames {
+		f := &frames[i]
+		v := Pass
+		if fast != nil {
+			v = (*fast).Frame(f)
+		}
+		switch v {
+		case Reply:
+			// The frames before i are dealt with, so their places are free.
+			frames[replies] = *f
+			replies++
+		case Drop:
+			l.count.fastDropped.Add(1)
+			f.Buf.Release()
+		default:
+			l.pass(f)
+			f.Buf.Release()
+			passed = true
+		}
+	}
+	if replies > 0 {
+		l.reply(frames[:replies])
+	}
+	return passed
+}
+
+// reply sends frames that the fast path has rewritten. It does not wait: when
+// the ring is full the client asks again.
+func (l *link) reply(frames []device.Frame) {
+	t := &l.tx
+	t.mu.Lock()
+	n, _ := l.dev.Send(frames)
+	if n > 0 {
+		t.stalled = false
+	}
+	t.mu.Unlock()
+	l.count.fastReplied.Add(uint64(n))
+	l.count.txDropped.Add(uint64(len(frames) - n))
+	for i := range frames[n:] {
+		frames[n+i].Buf.Release()
+	}
+}
+
+// pass copies a frame for the stack and hands it over. The frame stays the
+// caller's.
+func (l *link) pass(f *device.Frame) {
+	data, ok := gather(f.Buf)
+	if !ok {
+		l.count.rxInvalid.Add(1)
+		return
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
+	defer pkt.DecRef()
+	// All checks are made on the copy: a device may still write to the page.
+	head, ok := pkt.Data().PullUp(min(pkt.Data().Size(), maxHeaders))
+	if !ok || !l.accept(head, f, pkt) {
+		return
+	}
+	if d := l.dispatcher(); d != nil {
+		l.deliver(d, pkt)
+	}
+}
+
+// maxHeaders is as far as netif looks into a frame.
+const maxHeaders = 256
+
+// accept decides whether the frame that starts with head is for the stack.
+func (l *link) accept(head []byte, f *device.Frame, pkt *stack.PacketBuffer) bool {
+	p, ok := parse(head)
+	if !ok {
+		l.count.rxInvalid.Add(1)
+		return false
+	}
+	if p.fragment && !l.frags {
+		l.count.rxFragments.Add(1)
+		return false
+	}
+	switch dst := head[:6]; {
+	case bytes.Equal(dst, l.info.MAC[:]):
+		pkt.PktType = tcpip.PacketHost
+	case dst[0]&1 == 0:
+		l.count.rxForeign.Add(1)
+		return false
+	case string(dst) == string(header.EthernetBroadcastAddress):
+		pkt.PktType = tcpip.PacketBroadcast
+	default:
+		pkt.PktType = tcpip.PacketMulticast
+	}
+	ours := f.State != device.ChecksumNone && l.info.Offload&device.RxChecksum != 0
+	if ours && !headerValid(head, p) {
+		l.count.rxInvalid.Add(1)
+		return false
+	}
+	l.verified.Store(ours)
+	if _, ok := pkt.LinkHeader().Consume(ethernetSize); !ok {
+		l.count.rxInvalid.Add(1)
+		return false
+	}
+	pkt.NetworkProtocolNumber = tcpip.NetworkProtocolNumber(p.etherType)
+	return true
+}
+
+// deliver hands pkt to the stack, and outlives it when it panics.
+func (l *link) deliver(d stack.NetworkDispatcher, pkt *stack.PacketBuffer) {
+	defer func() {
+		if r := recover(); r != nil {
+			if l.count.panics.Add(1) > maxPanics {
+				panic(r)
+			}
+		}
+	}()
+	d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, pkt)
+}
+
+// gather copies a chain of pages into a buffer of the stack's.
+func gather(b *iopage.Buf) (buffer.Buffer, bool) {
+	var out buffer.Buffer
+	total := 0
+	for ; b != nil; b = b.Next() {
+		src := b.Bytes()
+		if len(src) == 0 {
+			continue
+		}
+		if total += len(src); total > maxFrame {
+			out.Release()
+			return buffer.Buffer{}, false
+		}
+		if err := out.Append(buffer.NewViewWithData(src)); err != nil {
+			out.Release()
+			return buffer.Buffer{}, false
+		}
+	}
+	return out, total >= ethernetSize
+}

@@ -1,0 +1,166 @@
+// Package telemetry is what an appliance tells its operator. So far that is a
+// log: one line per event, key=value pairs after the message, on the console.
+//
+// It is small on purpose (log/slog would add 800 KiB to an image) and knows no
+// configuration of its own.
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Level says how much an event matters.
+type Level int32
+
+const (
+	Debug Level = iota
+	Info
+	Warn
+	Error
+)
+
+// String is the level's name in a log line.
+func (l Level) String() string {
+	switch l {
+	case Debug:
+		return "debug"
+	case Info:
+		return "info"
+	case Warn:
+		return "warn"
+	case Error:
+		return "error"
+	}
+	return "level" + strconv.Itoa(int(l))
+}
+
+// maxLine bounds a line in bytes; what goes beyond is cut off. Values come
+// from peers too.
+const maxLine = 1024
+
+// Logger writes log lines. The zero Logger and a nil one write nothing. Its
+// methods may be called from any goroutine; they block only as long as the
+// writer does, which sees one Write per line.
+type Logger struct {
+	core  *core
+	attrs string // " key=value" pairs that go into each line
+}
+
+type core struct {
+	mu  sync.Mutex
+	w   io.Writer
+	now func() time.Time
+	min atomic.Int32
+	buf []byte
+}
+
+// New makes a logger that writes events of level min and above to w. The time
+// comes from now.
+func New(w io.Writer, now func() time.Time, min Level) *Logger {
+	l := &Logger{core: &core{w: w, now: now}}
+	l.core.min.Store(int32(min))
+	return l
+}
+
+// SetLevel sets the lowest level that is written, for l and all loggers that
+// share its writer.
+func (l *Logger) SetLevel(min Level) {
+	if l != nil && l.core != nil {
+		l.core.min.Store(int32(min))
+	}
+}
+
+// With is a logger that adds the pairs to each line.
+func (l *Logger) With(pairs ...any) *Logger {
+	if l == nil || l.core == nil {
+		return l
+	}
+	return &Logger{core: l.core, attrs: l.attrs + string(appendPairs(nil, pairs))}
+}
+
+// Debug logs msg with key, value pairs. A value is written as fmt's %v does.
+func (l *Logger) Debug(msg string, pairs ...any) { l.log(Debug, msg, pairs) }
+
+// Info logs msg with key, value pairs.
+func (l *Logger) Info(msg string, pairs ...any) { l.log(Info, msg, pairs) }
+
+// Warn logs msg with key, value pairs.
+func (l *Logger) Warn(msg string, pairs ...any) { l.log(Warn, msg, pairs) }
+
+// Error logs msg with key, value pairs.
+func (l *Logger) Error(msg string, pairs ...any) { l.log(Error, msg, pairs) }
+
+func (l *Logger) log(level Level, msg string, pairs []any) {
+	if l == nil || l.core == nil || level < Level(l.core.min.Load()) {
+		return
+	}
+	c := l.core
+	t := c.now().UTC()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := t.AppendFormat(c.buf[:0], "2006-01-02T15:04:05.000Z07:00")
+	b = append(append(b, ' '), level.String()...)
+	b = appendText(append(b, ' '), msg, false)
+	b = append(b, l.attrs...)
+	b = appendPairs(b, pairs)
+	if len(b) > maxLine {
+		b = append(b[:maxLine-3], "..."...)
+	}
+	b = append(b, '\n')
+	c.buf = b[:0]
+	c.w.Write(b)
+}
+
+func appendPairs(b []byte, pairs []any) []byte {
+	for i := 0; i < len(pairs); i += 2 {
+		key, ok := pairs[i].(string)
+		if !ok || i+1 == len(pairs) {
+			b = append(b, " !badkey="...)
+			b = appendValue(b, pairs[i])
+			continue
+		}
+		b = append(append(append(b, ' '), key...), '=')
+		b = appendValue(b, pairs[i+1])
+	}
+	return b
+}
+
+func appendValue(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case string:
+		return appendText(b, v, true)
+	case int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case uint64:
+		return strconv.AppendUint(b, v, 10)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case error:
+		return appendText(b, v.Error(), true)
+	case fmt.Stringer:
+		return appendText(b, v.String(), true)
+	}
+	return appendText(b, fmt.Sprint(v), true)
+}
+
+// appendText writes s, quoted when a reader of the line could be misled by it:
+// a value with a blank, an equals sign or nothing in it, and any text with
+// control characters or quotes, so that no peer can forge a line.
+func appendText(b []byte, s string, value bool) []byte {
+	quote := value && s == ""
+	for i := 0; i < len(s) && !quote; i++ {
+		c := s[i]
+		quote = c < ' ' || c >= 0x7f || c == '"' || value && (c == ' ' || c == '=')
+	}
+	if quote {
+		return strconv.AppendQuoteToASCII(b, s)
+	}
+	return append(b, s...)
+}
