@@ -49,6 +49,14 @@ type Net interface {
 	Ready() *event.Source
 }
 
+// TxReady is what a Net offers besides when a sender can wait for room.
+type TxReady interface {
+	// TxReady is ready when it is worth trying again a Send or an Alloc that
+	// answered ErrAgain. Only the goroutine that sends may wait on it, and
+	// only after such an answer: it is not ready otherwise.
+	TxReady() *event.Source
+}
+
 // NetInfo does not change while the device lives.
 type NetInfo struct {
 	MAC      [6]byte

@@ -7,6 +7,15 @@
 //
 // Content is hostile: a device may change a page at any time until the driver
 // has taken it back, so read a field once and check the copy.
+//
+// A wire structure is read in place by declaring it as a byte array with
+// methods and converting a slice of the window to a pointer to it:
+//
+//	type udp [8]byte
+//	func (h *udp) DstPort() uint16 { return binary.BigEndian.Uint16(h[2:]) }
+//	h := (*udp)(b.Bytes()[34:42])
+//
+// That is one bounds check, no copy, no alignment to mind and no unsafe.
 package iopage
 
 import (
@@ -70,6 +79,30 @@ func (p *Pool) Get() (*Buf, error) {
 	p.mu.Unlock()
 	b.next, b.off, b.n, b.held = nil, 0, 0, true
 	return b, nil
+}
+
+// GetBatch fills dst with pages as Get does, as long as more than keep pages
+// remain free, and says how many it took. A driver that takes pages ahead of
+// need uses keep to leave some to the others. It costs one lock.
+func (p *Pool) GetBatch(dst []*Buf, keep int) int {
+	p.mu.Lock()
+	n := min(len(dst), p.n-max(keep, 0))
+	if n <= 0 {
+		p.mu.Unlock()
+		return 0
+	}
+	b := p.free
+	for i := range dst[:n] {
+		next := b.next
+		b.next, b.off, b.n, b.held = nil, 0, 0, true
+		dst[i], b = b, next
+	}
+	p.free = b
+	if p.n -= n; p.n < p.low {
+		p.low = p.n
+	}
+	p.mu.Unlock()
+	return n
 }
 
 // Len is the number of pages in the region.

@@ -1,0 +1,241 @@
+package virtionet
+
+import (
+	"fmt"
+	"sync"
+
+	"ampoule/drivers/virtio"
+	"ampoule/libos/device"
+	"ampoule/libos/event"
+	"ampoule/libos/iopage"
+	"ampoule/libos/rt/rtabi"
+)
+
+// maxTxPages is the largest number of pages of one frame. It bounds the walk
+// along a chain, should that have become a circle.
+const maxTxPages = rtabi.MaxSubmit
+
+// transmitter is the transmit direction. mu guards all of it but src, whose
+// fields change only under mu and only on behalf of the goroutine that sends.
+type transmitter struct {
+	mu     sync.Mutex
+	q      *virtio.Queue
+	src    event.Source
+	ids    virtio.Chains
+	bufs   [rtabi.MaxQueueSize]*iopage.Buf // by head id
+	reapAt int                             // frames in flight that make a look worth its while
+
+	frames, bytes, full, malformed uint64
+}
+
+func (t *transmitter) init(q *virtio.Queue) {
+	t.q = q
+	t.ids.Init(q.Size())
+	t.reapAt = max(1, q.Size()/8)
+}
+
+// Alloc implements device.Net.
+func (d *Device) Alloc() (*iopage.Buf, error) {
+	if d.gone.Load() {
+		return nil, device.ErrGone
+	}
+	b, err := d.pool.Get()
+	if err != nil {
+		if b, err = d.allocLate(); err != nil {
+			return nil, err
+		}
+	}
+	b.SetWindow(HeadRoom, 0)
+	return b, nil
+}
+
+// allocLate looks for pages that the device is done with.
+func (d *Device) allocLate() (*iopage.Buf, error) {
+	t := &d.tx
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !d.reap() {
+		return nil, device.ErrGone
+	}
+	b, err := d.pool.Get()
+	if err != nil {
+		t.arm()
+		return nil, device.ErrAgain
+	}
+	return b, nil
+}
+
+// Send implements device.Net.
+func (d *Device) Send(frames []device.Frame) (n int, err error) {
+	if d.gone.Load() {
+		return 0, device.ErrGone
+	}
+	t := &d.tx
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.src.Counter, t.src.Arm = nil, nil
+	if t.q.InFlight() >= t.reapAt && !d.reap() {
+		return 0, device.ErrGone
+	}
+	for n < len(frames) && err == nil {
+		if err = d.put(&frames[n]); err == nil {
+			n++
+		}
+	}
+	t.q.Flush()
+	switch err {
+	case device.ErrAgain:
+		t.full++
+		t.arm()
+	case nil, device.ErrGone:
+	default:
+		t.malformed++
+		err = fmt.Errorf("virtionet: %s: frame %d: %w", d.name, n, err)
+	}
+	return n, err
+}
+
+// put checks a frame and pushes it.
+func (d *Device) put(f *device.Frame) error {
+	t := &d.tx
+	b := f.Buf
+	total, pages, err := measure(b)
+	if err != nil {
+		return err
+	}
+	var h header
+	if f.Meta != (device.Meta{}) {
+		var why string
+		if h, why = encode(f.Meta, total, d.info.Offload); why != "" {
+			return malformed(why)
+		}
+	}
+	if f.GSO == device.GSONone && total > d.info.MTU+etherLen+vlanLen {
+		return malformed("larger than the MTU")
+	}
+	if t.ids.Free() < pages {
+		if err := d.makeRoom(pages); err != nil {
+			return err
+		}
+	}
+	h.put((*[headerLen]byte)(b.Page()[b.HeadRoom()-headerLen:]))
+	t.push(b)
+	t.frames++
+	t.bytes += uint64(total)
+	return nil
+}
+
+// malformed is what is wrong with a frame to send.
+type malformed string
+
+func (m malformed) Error() string { return string(m) }
+
+// measure walks a chain: its bytes and pages.
+func measure(b *iopage.Buf) (total, pages int, err error) {
+	if b == nil || b.HeadRoom() < headerLen {
+		return 0, 0, malformed("no head room")
+	}
+	for ; b != nil; b = b.Next() {
+		if pages++; pages > maxTxPages {
+			return 0, 0, malformed("too many pages")
+		}
+		if b.Len() == 0 {
+			return 0, 0, malformed("empty page")
+		}
+		total += b.Len()
+	}
+	if total < etherLen || total > maxFrame {
+		return 0, 0, malformed("impossible length")
+	}
+	return total, pages, nil
+}
+
+// push asks for the descriptors of a frame and makes it available. The first
+// one covers the header before the window as well; together they cover what the
+// sender wrote and no other byte of the pages.
+func (t *transmitter) push(b *iopage.Buf) {
+	head := t.ids.Take()
+	t.bufs[head] = b
+	id := head
+	d := rtabi.Desc{ID: uint16(id), Offset: b.Offset() - headerLen, Len: uint32(b.Len()) + headerLen}
+	for b = b.Next(); b != nil; b = b.Next() {
+		id = t.ids.Extend(head, id)
+		d.Flags, d.Next = rtabi.DescNext, uint16(id)
+		t.q.Stage(d)
+		d = rtabi.Desc{ID: uint16(id), Offset: b.Offset(), Len: uint32(b.Len())}
+	}
+	t.q.Stage(d)
+	t.q.Push(head)
+}
+
+// makeRoom looks for descriptors that the device is done with, showing it first
+// what it has not seen yet.
+func (d *Device) makeRoom(pages int) error {
+	t := &d.tx
+	if pages > t.q.Size() {
+		return malformed("more pages than the queue has entries")
+	}
+	t.q.Flush()
+	if !d.reap() {
+		return device.ErrGone
+	}
+	if t.ids.Free() < pages {
+		return device.ErrAgain
+	}
+	return nil
+}
+
+// reap gives the pages of completed frames back to the pool, all at once. It
+// answers false when the device broke the protocol. tx.mu is held.
+func (d *Device) reap() bool {
+	t := &d.tx
+	var done *iopage.Buf
+	for range t.q.Sync() {
+		head, _, ok := t.q.Next()
+		if !ok {
+			break
+		}
+		b := t.bufs[head]
+		t.bufs[head] = nil
+		t.ids.Put(head)
+		tail := b
+		for tail.Next() != nil {
+			tail = tail.Next()
+		}
+		tail.SetNext(done)
+		done = b
+	}
+	if done != nil {
+		done.Release()
+	}
+	if err := t.q.Err(); err != nil {
+		d.fail(err, 1)
+		return false
+	}
+	return true
+}
+
+// tryReap is reap on behalf of the receive direction, which must not wait for a
+// sender. It says whether it looked.
+func (d *Device) tryReap() bool {
+	if !d.tx.mu.TryLock() {
+		return false
+	}
+	defer d.tx.mu.Unlock()
+	return d.reap()
+}
+
+// arm makes src ready at the next completion; until then the source is inert,
+// and a completed frame neither wakes anyone nor raises an interrupt. With
+// nothing in flight there is no completion to wait for, and pages are someone
+// else's to release: src is ready at once then.
+func (t *transmitter) arm() {
+	t.src.Seen = t.q.Taken()
+	t.src.Counter = t.q.Ring().UsedIndex()
+	if t.q.EventIndex() {
+		t.src.Arm = t.q.Ring().UsedEvent()
+	}
+	if t.q.InFlight() == 0 {
+		t.src.Wake()
+	}
+}
