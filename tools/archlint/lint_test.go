@@ -44,6 +44,7 @@ func TestImports(t *testing.T) {
 		{"boot/gate", "ampoule/libos/rt/rtabi", true},
 		{"boot/gate", "ampoule/libos/event", false},
 		{"boot/gate", "ampoule/boot/pvh", false},
+		{"boot/pvh", "ampoule/boot/gate", true},
 		{"boot/image", "debug/elf", true},
 		{"boot/image", "ampoule/libos/rt/rtabi", false},
 		{"boot/platform", "ampoule/drivers/virtio/net", true},
@@ -109,7 +110,7 @@ func TestUnsafe(t *testing.T) {
 		{"libos/a/a_test.go", use, false},
 		{"libos/a/a.go", size, true},
 		{"libos/a/a.go", link, false},
-		{"libos/rt/overlay/a.go", use, true},
+		{"libos/rt/_runtime/a.go", use, true},
 		{"libos/rt/a.go", use, false},
 		{"boot/gate/a.go", use, true},
 		{"boot/platform/a.go", use, false},
@@ -126,7 +127,7 @@ func TestInit(t *testing.T) {
 	}
 	for name, src := range map[string]string{
 		"libos/a/a.go":          "package a\n\ntype T int\n\nfunc (T) init() {}\n",
-		"libos/rt/overlay/a.go": "package runtime\n\nfunc init() {}\n",
+		"libos/rt/_runtime/a.go": "package runtime\n\nfunc init() {}\n",
 	} {
 		if got := lint(t, name, src); got != "" {
 			t.Errorf("%s: %q", name, got)

@@ -25,9 +25,11 @@ const rtabi = "libos/rt/rtabi"
 
 // rules is the drawing of ARCHITECTURE.md as a table; the first match counts.
 var rules = []rule{
-	{"boot/pvh", []string{rtabi}},
-	{"boot/gate", []string{rtabi}},
-	{"boot/probe", []string{rtabi}},
+	{"boot/cpu", nil},
+	{"boot/layout", []string{rtabi}},
+	{"boot/gate", []string{rtabi, "boot/layout"}},
+	{"boot/probe", []string{rtabi, "boot/layout", "boot/cpu"}},
+	{"boot/pvh", []string{rtabi, "boot/layout", "boot/cpu", "boot/gate", "boot/probe"}},
 	{"boot/image", nil},
 	{"boot/platform", []string{"boot", "drivers", "libos"}},
 	{"boot/guests", []string{"boot", "libos", gvisor}},
@@ -44,7 +46,7 @@ var rules = []rule{
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
-	{"tools", []string{"tools", "boot/image", "libos/config", "libos/rt", miekg, gopacket, xsys, xcrypto}},
+	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", miekg, gopacket, xsys, xcrypto}},
 }
 
 // requires says which of our modules each may require in its go.mod.
@@ -56,13 +58,9 @@ var requires = map[string][]string{
 	"tools":      {"boot", "drivers", "libos"},
 }
 
-// foreign holds sources that are compiled as part of another package (the
-// runtime), where none of our rules can hold.
-var foreign = []string{"libos/rt/overlay"}
-
 // ring0 holds the privileged code, all of which is about raw memory, so that
 // the mark in the file name would say nothing.
-var ring0 = []string{"boot/pvh", "boot/gate", "boot/probe"}
+var ring0 = []string{"boot/cpu", "boot/gate", "boot/probe", "boot/pvh"}
 
 // unsafeFile is the name that a file with package unsafe must have.
 var unsafeFile = regexp.MustCompile(`_unsafe(_linux|_amd64|_test)*\.go$`)
