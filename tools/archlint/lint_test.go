@@ -126,7 +126,7 @@ func TestInit(t *testing.T) {
 		t.Errorf("init function: %q", got)
 	}
 	for name, src := range map[string]string{
-		"libos/a/a.go":          "package a\n\ntype T int\n\nfunc (T) init() {}\n",
+		"libos/a/a.go":           "package a\n\ntype T int\n\nfunc (T) init() {}\n",
 		"libos/rt/_runtime/a.go": "package runtime\n\nfunc init() {}\n",
 	} {
 		if got := lint(t, name, src); got != "" {
