@@ -1,0 +1,64 @@
+// Command archlint checks what the compiler does not: that imports follow the
+// direction of ARCHITECTURE.md, that package unsafe stays in files marked
+// *_unsafe.go, and that there are no init functions. It warns of files and
+// functions that have grown too long.
+//
+// It reads sources only, with every build tag, so that code for the appliance
+// and for the host are checked alike.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	root := flag.String("root", "", "top of the tree (default: the folder of go.work)")
+	flag.Parse()
+	os.Exit(run(*root))
+}
+
+func run(root string) int {
+	var err error
+	if root == "" {
+		if root, err = workspace(); err != nil {
+			fmt.Fprintln(os.Stderr, "archlint:", err)
+			return 2
+		}
+	}
+	l := &linter{root: root}
+	if err := l.run(); err != nil {
+		fmt.Fprintln(os.Stderr, "archlint:", err)
+		return 2
+	}
+	failed := 0
+	for _, f := range l.found {
+		fmt.Println(f)
+		if !f.warning {
+			failed++
+		}
+	}
+	fmt.Printf("archlint: %d files, %d violations, %d warnings\n", l.files, failed, len(l.found)-failed)
+	if failed > 0 {
+		return 1
+	}
+	return 0
+}
+
+// workspace is the nearest folder, from here up, that holds a go.work.
+func workspace() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(filepath.Join(d, "go.work")); err == nil {
+			return d, nil
+		}
+		if d == filepath.Dir(d) {
+			return "", fmt.Errorf("no go.work in %s or above it", dir)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import "regexp"
+
+// rule says what the packages under one folder may import beyond the standard
+// library. Paths are without the "ampoule/" of our own modules; a path allows
+// everything below it too.
+type rule struct {
+	under string
+	may   []string
+}
+
+// Third parties, each allowed to few.
+const (
+	gvisor   = "gvisor.dev/gvisor"
+	xcrypto  = "golang.org/x/crypto"
+	miekg    = "github.com/miekg/dns"
+	gopacket = "github.com/gopacket/gopacket"
+	xsys     = "golang.org/x/sys"
+)
+
+// rtabi is the contract between ring 0, the runtime overlay and the library
+// OS: layouts and constants, so that whoever touches them may import it.
+const rtabi = "libos/rt/rtabi"
+
+// rules is the drawing of ARCHITECTURE.md as a table; the first match counts.
+var rules = []rule{
+	{"boot/cpu", nil},
+	{"boot/layout", []string{rtabi}},
+	{"boot/gate", []string{rtabi, "boot/layout"}},
+	{"boot/probe", []string{rtabi, "boot/layout", "boot/cpu"}},
+	{"boot/pvh", []string{rtabi, "boot/layout", "boot/cpu", "boot/gate", "boot/probe"}},
+	{"boot/image", nil},
+	{"boot/platform", []string{"boot", "drivers", "libos"}},
+	{"boot/guests", []string{"boot", "libos", gvisor}},
+	{"boot", []string{"boot", "libos"}},
+
+	{"drivers", []string{"drivers", "libos"}},
+
+	{"libos/rt", []string{"libos/rt"}},
+	{"libos/netif", []string{"libos", gvisor}},
+	{"libos/mgmt", []string{"libos", xcrypto}},
+	{"libos/telemetry", []string{"libos", xcrypto}},
+	{"libos", []string{"libos"}},
+
+	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
+
+	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
+	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", miekg, gopacket, xsys, xcrypto}},
+}
+
+// requires says which of our modules each may require in its go.mod.
+var requires = map[string][]string{
+	"libos":      nil,
+	"drivers":    {"libos"},
+	"boot":       {"drivers", "libos"},
+	"appliances": {"boot", "drivers", "libos"},
+	"tools":      {"boot", "drivers", "libos"},
+}
+
+// ring0 holds the privileged code, all of which is about raw memory, so that
+// the mark in the file name would say nothing.
+var ring0 = []string{"boot/cpu", "boot/gate", "boot/probe", "boot/pvh"}
+
+// unsafeFile is the name that a file with package unsafe must have.
+var unsafeFile = regexp.MustCompile(`_unsafe(_linux|_amd64|_test)*\.go$`)
+
+// harmless parts of package unsafe are constants of a layout.
+var harmless = map[string]bool{"Sizeof": true, "Alignof": true, "Offsetof": true}
+
+const (
+	maxFileLines = 400
+	maxFuncLines = 60
+)

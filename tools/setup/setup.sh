@@ -1,0 +1,70 @@
+#!/bin/sh
+# Makes sure that what a make target needs is there, and installs what is not:
+#
+#	setup.sh [build|run|test|bench]...
+#
+# Every line of output is a reason to stop or a package installed; a machine
+# that has all says nothing. As root on Debian it installs missing packages,
+# elsewhere it says which they are. It takes well under a second when nothing
+# is missing.
+set -eu
+cd "$(dirname "$0")/../.."
+
+stop() {
+	echo "setup: $*" >&2
+	exit 1
+}
+
+[ "$(uname -s)/$(uname -m)" = Linux/x86_64 ] ||
+	stop "this is $(uname -s) on $(uname -m), but images are built and booted on Linux on x86_64 only"
+
+# go.work names the release; an older go fetches it by itself unless told not to.
+pin=$(sed -n 's/^toolchain go//p' go.work)
+minor=$(echo "$pin" | cut -d. -f1,2)
+command -v go >/dev/null ||
+	stop "go is not installed: get Go $minor from https://go.dev/dl/ (any Go since 1.21 will do, it fetches $pin)"
+have=$(go env GOVERSION 2>&1) ||
+	stop "go cannot provide Go $minor: $(echo "$have" | tail -1)"
+case $have in
+go$minor | go$minor.* | go$minor-*) ;;
+*) stop "$have is not supported: images are built with Go $minor.x; export GOTOOLCHAIN=go$pin and go fetches it" ;;
+esac
+
+# command (or file) and the Debian package that brings it
+needs=
+want() { needs="$needs $1:$2"; }
+for purpose in "${@:-build}"; do
+	case $purpose in
+	build) ;;
+	run) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils ;;
+	test) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils; want ip iproute2 ;;
+	bench) want qemu-system-x86_64 qemu-system-x86; want ip iproute2
+		want gcc gcc; want /usr/include/stdio.h libc6-dev ;;
+	*) stop "unknown purpose $purpose" ;;
+	esac
+done
+
+missing=
+packages=
+for n in $needs; do
+	what=${n%:*}
+	[ -e "$what" ] || command -v "$what" >/dev/null || {
+		case " $packages " in *" ${n#*:} "*) continue ;; esac
+		missing="$missing $what"
+		packages="$packages ${n#*:}"
+	}
+done
+[ -n "$packages" ] || exit 0
+
+[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+	stop "missing:$missing. As root on Debian: apt-get install --no-install-recommends$packages"
+echo "setup: installing$packages"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # a list of words
+{ apt-get install -y --no-install-recommends $packages ||
+	{ apt-get update && apt-get install -y --no-install-recommends $packages; }; } >"$log" 2>&1 || {
+	cat "$log" >&2
+	stop "could not install$packages (see above)"
+}
