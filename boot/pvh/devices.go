@@ -1,9 +1,191 @@
 package pvh
 
-import "ampoule/boot/gate"
+import (
+	"ampoule/boot/layout"
+	"ampoule/boot/probe"
+	"ampoule/libos/rt/rtabi"
+)
 
-func (m *machine) findDevices() failure { return failNone }
+// wanted is which devices boot starts, and with which features at most. The
+// numbers are those of the drivers; a test in boot/platform compares them.
+var wanted = [probe.MaxWanted]probe.Wanted{
+	{ID: 1, Features: WantNet},
+	{ID: 4, Features: WantRNG},
+}
 
-func (m *machine) fillQueues(d *gate.Data) {}
+// Feature sets of wanted, checked against the drivers by boot/platform.
+const (
+	WantNet = 1<<0 | 1<<1 | 1<<3 | 1<<5 | 1<<7 | 1<<8 | 1<<11 | 1<<12 | 1<<15 | 1<<29 | 1<<32
+	WantRNG = 1<<29 | 1<<32
+)
 
-func putFault(m *machine) {}
+var (
+	bus     probe.Bus
+	request probe.Request
+	found   probe.Result
+)
+
+// findDevices finds, negotiates and starts all devices. What does not start is
+// reported and left out; the appliance decides whether it can live without.
+func (m *machine) findDevices() failure {
+	request.Wanted = wanted
+	request.Vector, request.Vectors = layout.VectorDevice, rtabi.MaxDevices
+	probe.Scan(&bus, m.info.Command[:m.info.CommandLen], m.rsdp, &request, &found)
+	queues := uint64(0)
+	for i := 0; i < int(found.NFound) && i < len(found.Found); i++ {
+		queues += 2
+		for _, r := range found.Found[i].Regions {
+			if !m.reach(r.Addr, r.Len) {
+				return failTables
+			}
+		}
+	}
+	desc := m.take(queues)
+	ring := m.take(queues)
+	request.Desc = probe.PageAlloc{Next: desc, End: desc + queues*layout.Page}
+	request.Ring = probe.PageAlloc{Next: ring, End: ring + queues*layout.Page}
+	if m.tables.failed {
+		return failTables
+	}
+	probe.Start(&bus, &request, &found)
+	m.reportFaults()
+	m.tables.add(&m.pages, layout.Descriptors, desc, request.Desc.Next-desc, kernelRW)
+	m.tables.add(&m.pages, layout.Shared, ring, request.Ring.Next-ring, userRW)
+	for i := 0; i < int(found.NPages) && i < len(found.Pages); i++ {
+		m.tables.add(&m.pages, layout.Registers+uint64(i+1)*layout.Page, found.Pages[i], layout.Page, kernelReg)
+	}
+	m.descPhys, m.ringPhys = desc, ring
+	m.mapPower()
+	for i := 0; i < int(found.NDevices) && i < rtabi.MaxDevices; i++ {
+		m.addDevice(i)
+	}
+	if m.tables.failed {
+		return failTables
+	}
+	return failNone
+}
+
+// mapPower maps the register that powers the machine off, where it is one.
+func (m *machine) mapPower() {
+	off := &found.Platform.PowerOff
+	if off.Space != probe.ActMemory {
+		return
+	}
+	const page = layout.Registers + (probe.MaxPages+1)*layout.Page
+	if m.powerReg = register(off.Addr); m.powerReg == 0 {
+		m.tables.add(&m.pages, page, off.Addr&^(layout.Page-1), layout.Page, kernelReg)
+		m.powerReg = page + off.Addr&(layout.Page-1)
+	}
+}
+
+// take reserves n neighbouring pages.
+func (m *machine) take(n uint64) uint64 {
+	first := m.pages.next
+	if n*layout.Page > m.pages.end-first {
+		m.tables.failed = true
+		return first
+	}
+	m.pages.next += n * layout.Page
+	return first
+}
+
+// reach makes device memory above 4 GiB accessible to the boot code, whose own
+// tables end there.
+func (m *machine) reach(addr, n uint64) bool {
+	const limit = 1 << 46
+	if n == 0 || addr+n <= 1<<32 {
+		return true
+	}
+	if addr >= limit || n > limit-addr {
+		return false
+	}
+	own := mapper{root: layout.Low, mem: m.tables.mem}
+	start := addr &^ (layout.Large - 1)
+	for a := start; a < addr+n; a += layout.Large {
+		if !own.mapped(a) {
+			own.add(&m.pages, a, a, layout.Large, kernelReg)
+		}
+	}
+	return !own.failed
+}
+
+// mapped says whether va has a translation.
+func (m *mapper) mapped(va uint64) bool {
+	t := m.root
+	for shift := 39; shift >= 12; shift -= 9 {
+		e := m.mem.load(t + va>>shift&511*8)
+		if e&pteP == 0 {
+			return false
+		}
+		if e&ptePS != 0 {
+			return true
+		}
+		t = e & pteAdr
+	}
+	return true
+}
+
+// addDevice copies what boot learnt of a device to where ring 3 finds it, with
+// ring 3's addresses, and routes its interrupt.
+func (m *machine) addDevice(i int) {
+	d := &m.info.Devices[i]
+	*d = found.Devices[i]
+	for q := range d.Queues {
+		if d.Queues[q].Size != 0 {
+			d.Queues[q].Ring = d.Queues[q].Ring - uintptr(m.ringPhys) + layout.Shared
+		}
+	}
+	m.info.NDevices++
+	if p := &found.Ports[i]; p.ISR != 0 {
+		m.route(p.GSI, layout.VectorDevice+uint32(i))
+	}
+}
+
+// route sends interrupt input gsi to vector on this CPU, edge-triggered: the
+// gate acknowledges at the device before it ends the interrupt, so no edge is
+// lost (Intel 82093AA, section 3.2.4).
+func (m *machine) route(gsi, vector uint32) {
+	best := -1
+	for i := 0; i < int(found.Platform.NIOAPIC) && i < probe.MaxIOAPIC; i++ {
+		io := &found.Platform.IOAPIC[i]
+		if io.GSI <= gsi && (best < 0 || io.GSI > found.Platform.IOAPIC[best].GSI) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return
+	}
+	io := &found.Platform.IOAPIC[best]
+	mem := m.tables.mem
+	pin := gsi - io.GSI
+	me := mem.load32(lapicPhys + lapicID)
+	mem.store32(io.Addr, 0x11+2*pin)
+	mem.store32(io.Addr+0x10, me&0xff000000)
+	mem.store32(io.Addr, 0x10+2*pin)
+	mem.store32(io.Addr+0x10, vector)
+}
+
+const lapicID = 0x20
+
+// register is ring 0's address of a device register.
+func register(phys uint64) uint64 {
+	for i := 0; i < int(found.NPages) && i < len(found.Pages); i++ {
+		if p := found.Pages[i]; phys&^(layout.Page-1) == p {
+			return layout.Registers + uint64(i+1)*layout.Page + phys&(layout.Page-1)
+		}
+	}
+	return 0
+}
+
+// reportFaults writes a line for each thing that was wrong.
+func (m *machine) reportFaults() {
+	var line [160]byte
+	for i := 0; i < int(found.NFaults) && i < len(found.Faults); i++ {
+		puts("ampoule: warning: ")
+		n := found.Faults[i].Put(line[:])
+		for _, c := range line[:n] {
+			putc(c)
+		}
+		puts("\n")
+	}
+}

@@ -5,6 +5,7 @@ import (
 
 	"ampoule/boot/gate"
 	"ampoule/boot/layout"
+	"ampoule/boot/probe"
 	"ampoule/libos/rt/rtabi"
 )
 
@@ -79,6 +80,35 @@ func (m *machine) fillGate() {
 
 // gdtBootAddr is where putDescriptor put the operand of the first LGDT.
 func (m *machine) gdtBootAddr() uintptr { return uintptr(unsafe.Pointer(&m.gdtBoot)) }
+
+// fillQueues tells the gate where each queue's parts are.
+func (m *machine) fillQueues(d *gate.Data) {
+	d.NQueues = m.info.NDevices * rtabi.MaxQueues
+	for i := 0; i < int(m.info.NDevices) && i < rtabi.MaxDevices; i++ {
+		p := &found.Ports[i]
+		if p.ISR != 0 {
+			d.Ports[i] = gate.Port{ISR: register(p.ISR), Ack: register(p.ISRAck)}
+		}
+		for q := 0; q < rtabi.MaxQueues; q++ {
+			from := &m.info.Devices[i].Queues[q]
+			if from.Size == 0 {
+				continue
+			}
+			to := &d.Queues[i*rtabi.MaxQueues+q]
+			to.Desc = p.Desc[q] - m.descPhys + layout.Descriptors
+			to.Submit = uint64(from.Ring) + rtabi.QueueSubOff
+			to.Notify = register(p.Notify[q])
+			to.NotifyValue, to.NotifyWidth = p.NotifyValue[q], p.NotifyWidth
+			to.Size = from.Size
+		}
+	}
+	switch off := &found.Platform.PowerOff; off.Space {
+	case probe.ActPort:
+		d.PowerPort, d.PowerValue = off.Addr, uint64(off.Value)
+	case probe.ActMemory:
+		d.PowerReg, d.PowerByte = m.powerReg, uint64(off.Value)
+	}
+}
 
 // putDescriptor writes the operand of LGDT or LIDT.
 func putDescriptor(to *[16]byte, limit uint16, base uint64) {

@@ -43,7 +43,6 @@ const (
 	failClock
 	failGate
 	failTables
-	failDevice
 	failRuntime
 )
 
@@ -68,8 +67,6 @@ func (f failure) String() string {
 		return "the gate's code is damaged"
 	case failTables:
 		return "too much memory or too many devices for the boot page tables"
-	case failDevice:
-		return "device: "
 	case failRuntime:
 		return "image and runtime overlay do not belong together"
 	}
@@ -97,4 +94,6 @@ type machine struct {
 	mainTop                    uintptr
 	tickCount                  uint64
 	gdtBoot                    [16]byte
+	descPhys, ringPhys         uint64 // descriptor tables, ring pages
+	powerReg                   uint64 // ring 0's address of the power-off register
 }

@@ -310,9 +310,6 @@ const uart = 0x3f8
 func die(f failure) {
 	puts("ampoule: cannot start: ")
 	puts(f.String())
-	if f == failDevice {
-		putFault(&boot)
-	}
 	puts("\n")
 	code := uint8(rtabi.ExitBoot)
 	if f == failEntropy {
@@ -327,6 +324,8 @@ func die(f failure) {
 
 func puts(s string) {
 	for i := 0; i < len(s); i++ {
-		cpu.Out8(uart, s[i])
+		putc(s[i])
 	}
 }
+
+func putc(c byte) { cpu.Out8(uart, c) }

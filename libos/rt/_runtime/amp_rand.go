@@ -107,3 +107,11 @@ func ampQuarter(x *[16]uint32, a, b, c, d uint32) {
 	xb = (xb^xc)<<7 | (xb^xc)>>25
 	x[a&15], x[b&15], x[c&15], x[d&15] = xa, xb, xc, xd
 }
+
+// ampGetrandom is getrandom for the library OS's own packages.
+//
+//go:linkname ampGetrandom
+func ampGetrandom(p unsafe.Pointer, n uintptr) {
+	// On the system stack nothing preempts: the state is never half changed.
+	systemstack(func() { ampRandom(uintptr(p), n) })
+}

@@ -1,0 +1,42 @@
+//go:build ampoule
+
+package platform
+
+import (
+	"unsafe"
+
+	"ampoule/libos/rt/rtabi"
+)
+
+// What package runtime offers (libos/rt/_runtime).
+
+//go:linkname bootInfo runtime.ampInfo
+func bootInfo() *rtabi.BootInfo
+
+//go:linkname ampGate runtime.ampGate
+func ampGate(op, a, b uintptr) uintptr
+
+//go:linkname ampConsole runtime.ampConsole
+func ampConsole(bytes uint64, n int) int
+
+//go:linkname ampGetrandom runtime.ampGetrandom
+func ampGetrandom(p unsafe.Pointer, n uintptr)
+
+//go:linkname nanotime runtime.nanotime
+func nanotime() int64
+
+//go:linkname now time.now
+func now() (sec int64, nsec int32, mono int64)
+
+// region is memory that boot mapped for good and that the runtime does not
+// know of.
+func region(start, n uintptr) []byte {
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&start)), n)
+}
+
+// getrandom fills p.
+func getrandom(p []byte) {
+	if len(p) > 0 {
+		ampGetrandom(unsafe.Pointer(&p[0]), uintptr(len(p)))
+	}
+}

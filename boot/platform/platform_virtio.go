@@ -1,0 +1,77 @@
+//go:build ampoule
+
+package platform
+
+import (
+	"fmt"
+
+	_ "ampoule/boot/pvh" // entry point, gate, address space
+	"ampoule/drivers/virtio"
+	virtionet "ampoule/drivers/virtio/net"
+	"ampoule/libos/console"
+	"ampoule/libos/device"
+	"ampoule/libos/iopage"
+	"ampoule/libos/pvboot"
+	"ampoule/libos/rt/rtabi"
+)
+
+// Open takes over the machine as boot left it: a VM with virtio devices. It
+// must be called once.
+func Open() (*pvboot.Machine, error) {
+	info := bootInfo()
+	m := &pvboot.Machine{
+		Name:    "virtio",
+		Memory:  info.RAM,
+		Clock:   clock{},
+		Entropy: entropy{},
+		Console: console.New(ampConsole),
+		Pool:    iopage.NewPool(region(info.IO, info.IOSize)),
+	}
+	for i := range info.Devices[:info.NDevices] {
+		d, err := open(i, &info.Devices[i], m.Pool)
+		if err != nil {
+			fmt.Fprintf(m.Console, "warning: device %d: %v\n", i, err)
+			continue
+		}
+		if d != nil {
+			m.Devices = append(m.Devices, d)
+		}
+	}
+	return m, nil
+}
+
+// open makes the driver of a device: one line for each kind there is.
+func open(i int, d *rtabi.Device, pool *iopage.Pool) (device.Device, error) {
+	t := virtio.NewDevice(d, gate{})
+	switch d.Kind {
+	case virtio.NetworkCard:
+		return virtionet.New(fmt.Sprint("net", i), t, pool, virtionet.Config{})
+	case virtio.EntropySource:
+		return nil, nil // boot has drawn the seed
+	}
+	return nil, fmt.Errorf("virtio device of kind %d has no driver", d.Kind)
+}
+
+// gate is the way to the gate's queue operations.
+type gate struct{}
+
+func (gate) Post(queue uint32, n int) { ampGate(rtabi.GatePost, uintptr(queue), uintptr(n)) }
+func (gate) Notify(queue uint32)      { ampGate(rtabi.GateNotify, uintptr(queue), 0) }
+
+// clock is the runtime's own.
+type clock struct{}
+
+func (clock) Monotonic() int64 { return nanotime() }
+
+func (clock) Wall() (int64, int32) {
+	sec, ns, _ := now()
+	return sec, ns
+}
+
+// entropy is the generator that boot seeded; see libos/rt/_runtime/amp_rand.go.
+type entropy struct{}
+
+func (entropy) Read(p []byte) (int, error) {
+	getrandom(p)
+	return len(p), nil
+}

@@ -1,0 +1,121 @@
+// Package console writes to the machine's console without ever waiting for it.
+//
+// What the console does not take at once is kept in a bounded buffer and
+// offered again later; what does not fit is dropped, oldest lines last kept,
+// and the number of bytes lost is written once there is room. A console that
+// never drains costs the buffer, nothing else.
+package console
+
+import (
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Put offers up to 8 bytes, the first in the low byte, to the console hardware
+// and answers how many it took. It must not block.
+type Put func(bytes uint64, n int) int
+
+// Size of the buffer in bytes.
+const Size = 16 << 10
+
+// retry is how long a console that takes nothing is left alone.
+const retry = 2 * time.Millisecond
+
+// Console is an io.Writer. All methods may be called from any goroutine.
+type Console struct {
+	put Put
+
+	mu       sync.Mutex
+	buf      [Size]byte
+	head, n  int // first byte and number of bytes buffered
+	lost     int // bytes dropped since the last that got through
+	draining bool
+	dropped  uint64
+}
+
+// New makes a console on put.
+func New(put Put) *Console { return &Console{put: put} }
+
+// Write takes all of p, or drops what the buffer has no room for. It does not
+// block and its error is always nil.
+func (c *Console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reportLoss()
+	for _, b := range p {
+		if c.n == Size {
+			c.flush()
+		}
+		c.add(b)
+	}
+	c.flush()
+	if c.n > 0 && !c.draining {
+		c.draining = true
+		go c.drain()
+	}
+	return len(p), nil
+}
+
+// Dropped is the number of bytes that were lost since New.
+func (c *Console) Dropped() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dropped
+}
+
+// add appends a byte. Called with mu held.
+func (c *Console) add(b byte) {
+	if c.n == Size {
+		c.lost++
+		c.dropped++
+		return
+	}
+	c.buf[(c.head+c.n)%Size] = b
+	c.n++
+}
+
+// reportLoss says how much is missing, when there is room for that again.
+func (c *Console) reportLoss() {
+	if c.lost == 0 || c.n > Size/2 {
+		return
+	}
+	n := c.lost
+	c.lost = 0
+	for _, b := range []byte("\n[console: " + strconv.Itoa(n) + " bytes lost]\n") {
+		c.add(b)
+	}
+}
+
+// flush offers the buffer to the hardware until it takes no more.
+func (c *Console) flush() {
+	for c.n > 0 {
+		var w uint64
+		k := min(c.n, 8)
+		for i := 0; i < k; i++ {
+			w |= uint64(c.buf[(c.head+i)%Size]) << (8 * i)
+		}
+		took := c.put(w, k)
+		if took <= 0 || took > k {
+			return
+		}
+		c.head = (c.head + took) % Size
+		c.n -= took
+	}
+}
+
+// drain flushes until the buffer is empty.
+func (c *Console) drain() {
+	for {
+		time.Sleep(retry)
+		c.mu.Lock()
+		c.flush()
+		c.reportLoss()
+		if c.n == 0 {
+			c.draining = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+	}
+}
