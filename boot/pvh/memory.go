@@ -161,7 +161,7 @@ func (m *machine) takeIO(total uint64) {
 		}
 	}
 	m.ioPhys, m.ioSize = m.pages.next, low
-	m.pages.end = m.pages.next
+	m.pages.next += low
 }
 
 const maxIO = 32 << 20

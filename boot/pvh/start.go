@@ -266,9 +266,6 @@ func (m *machine) mapRAM() failure {
 	}
 	m.pages.end -= reserve
 	m.takeIO(total)
-	if m.pages.end == m.pages.next { // cut from low memory
-		m.pages.next = m.ioPhys + m.ioSize
-	}
 	m.pages.end += reserve
 	m.tables.add(&m.pages, layout.IO, m.ioPhys, m.ioSize, userRW)
 	m.mapWindow()
