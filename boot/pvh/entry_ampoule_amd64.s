@@ -88,14 +88,12 @@ fill:
 	MOVQ	$STACK, SP
 	CALL	·enableVector(SB)
 	PXOR	X15, X15
-	MOVQ	runtime·ampTLS+0(SB), AX
+	CALL	runtime·ampTLS(SB)
+	MOVQ	R14, -8(AX)	// g
 	MOVQ	AX, DX
 	SHRQ	$32, DX
 	MOVL	$0xc0000100, CX	// FS base
 	WRMSR
-	MOVQ	runtime·ampTLS+8(SB), R14
-	MOVQ	runtime·ampTLS+0(SB), AX
-	MOVQ	R14, -8(AX)
 	SUBQ	$32, SP
 	MOVQ	SI, 0(SP)
 	MOVQ	$_rt0_amd64_linux(SB), AX

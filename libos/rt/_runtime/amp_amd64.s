@@ -5,11 +5,13 @@
 #include "go_tls.h"
 #include "textflag.h"
 
-// What the boot code needs to know of this package, as data: it cannot include
-// go_asm.h of package runtime. FS is set once for ever, as there is one M.
-DATA runtime·ampTLS+0(SB)/8, $runtime·m0+(m_tls+8)(SB)
-DATA runtime·ampTLS+8(SB)/8, $runtime·g0(SB)
-GLOBL runtime·ampTLS(SB), RODATA, $16
+// ampTLS tells the boot code, in AX and R14, where FS must point (once and for
+// ever, as there is one M) and where g0 is. It uses no stack but its return
+// address.
+TEXT ·ampTLS(SB),NOSPLIT|NOFRAME,$0
+	LEAQ	runtime·m0+(m_tls+8)(SB), AX
+	LEAQ	runtime·g0(SB), R14
+	RET
 
 // func ampGate(op, a, b uintptr) uintptr
 //

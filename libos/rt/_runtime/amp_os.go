@@ -29,8 +29,13 @@ var (
 	ampEnvDebug = [...]byte{'G', 'O', 'T', 'R', 'A', 'C', 'E', 'B', 'A', 'C', 'K', '=', 's', 'i', 'n', 'g', 'l', 'e', 0}
 )
 
+// Marked for linkname, as assembly of other packages refers to them.
+//
 //go:linkname ampSyscall
 func ampSyscall()
+
+//go:linkname ampTLS
+func ampTLS()
 func ampUpcall()
 func ampResume()
 func ampResumeEnd()
