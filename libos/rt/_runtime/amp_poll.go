@@ -85,11 +85,12 @@ func ampAwaited() bool {
 	return false
 }
 
-// ampArm asks every device for an interrupt at its next entry, and says
-// whether one was faster.
+// ampArm asks every device that a goroutine waits for to interrupt at its next
+// entry, and says whether one was faster. A source without a waiter stays
+// silent: its driver looks when it next runs.
 func ampArm() bool {
 	for i := 0; i < ampNSource; i++ {
-		if s := ampSources[i]; s.Arm != nil {
+		if s := ampSources[i]; s.Arm != nil && (s.Waiter != 0 || s == ampHalting) {
 			*(*uint16)(unsafe.Pointer(s.Arm)) = s.Seen
 		}
 	}
@@ -248,7 +249,15 @@ func ampHalt(s *ampSource) bool {
 	return true
 }
 
-// ampWake makes s ready once.
+// ampWake makes s ready once, and its waiter runnable at once.
 //
 //go:linkname ampWake
-func ampWake(s *ampSource) { atomic.Store(&s.Woken, 1) }
+func ampWake(s *ampSource) {
+	mp := acquirem() // no poll may come between look and take
+	atomic.Store(&s.Woken, 1)
+	if gp := guintptr(s.Waiter).ptr(); gp != nil {
+		s.Waiter = 0
+		goready(gp, 1)
+	}
+	releasem(mp)
+}
