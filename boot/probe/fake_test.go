@@ -15,10 +15,8 @@ type fake struct {
 	loads  int
 }
 
-const fakeRAM = 4 << 20
-
 func newFake() *fake {
-	f := &fake{ram: make([]byte, fakeRAM), mmio: map[uint64]*fakeVirtio{}}
+	f := &fake{ram: make([]byte, 4<<20), mmio: map[uint64]*fakeVirtio{}}
 	for i := range f.ram {
 		f.ram[i] = 0xa5 // whoever needs zeroes has to write them
 	}
@@ -31,7 +29,7 @@ func (f *fake) bus() *Bus {
 
 func (f *fake) load(addr uint64, size int) uint64 {
 	f.loads++
-	if addr < fakeRAM && addr+uint64(size) <= fakeRAM {
+	if n := uint64(len(f.ram)); addr < n && addr+uint64(size) <= n {
 		var b [8]byte
 		copy(b[:], f.ram[addr:addr+uint64(size)])
 		return binary.LittleEndian.Uint64(b[:])
@@ -49,7 +47,7 @@ func (f *fake) load(addr uint64, size int) uint64 {
 }
 
 func (f *fake) store(addr uint64, size int, v uint64) {
-	if addr < fakeRAM && addr+uint64(size) <= fakeRAM {
+	if n := uint64(len(f.ram)); addr < n && addr+uint64(size) <= n {
 		var b [8]byte
 		binary.LittleEndian.PutUint64(b[:], v)
 		copy(f.ram[addr:], b[:size])
