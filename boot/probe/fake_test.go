@@ -1,3 +1,5 @@
+//go:build !ampoule
+
 package probe
 
 import (
@@ -11,6 +13,7 @@ type fake struct {
 	ram    []byte // from address 0
 	mmio   map[uint64]*fakeVirtio
 	pci    *fakePCI
+	rom    tables // where it is set, everything else reads as zero
 	strays int
 	loads  int
 }
@@ -33,6 +36,9 @@ func (f *fake) load(addr uint64, size int) uint64 {
 		var b [8]byte
 		copy(b[:], f.ram[addr:addr+uint64(size)])
 		return binary.LittleEndian.Uint64(b[:])
+	}
+	if f.rom != nil {
+		return f.rom.load(addr, size)
 	}
 	if d, base := f.device(addr); d != nil {
 		return d.mmioLoad(addr-base, size)

@@ -1,3 +1,5 @@
+//go:build !ampoule
+
 package probe
 
 import (
@@ -20,26 +22,26 @@ var qemuMachines = []struct {
 	ioapics   []IOAPIC
 	acpi      bool
 }{
-	{"microvm", []string{"-M", "microvm", "-device", "virtio-net-device,netdev=n", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-device"},
+	{"microvm", []string{"-M", "microvm", "-device", "virtio-net-device,netdev=n", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-device"},
 		rtabi.TransportMMIO, [2]uint32{46, 47}, []IOAPIC{{0xfec00000, 0}, {0xfec10000, 24}}, true},
-	{"microvm,pic=off,rtc=off,pit=off", []string{"-M", "microvm,pic=off,rtc=off,pit=off", "-device", "virtio-net-device,netdev=n", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-device"},
+	{"microvm,pic=off,rtc=off,pit=off", []string{"-M", "microvm,pic=off,rtc=off,pit=off", "-device", "virtio-net-device,netdev=n", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-device"},
 		rtabi.TransportMMIO, [2]uint32{46, 47}, []IOAPIC{{0xfec00000, 0}, {0xfec10000, 24}}, true},
-	{"microvm,ioapic2=off", []string{"-M", "microvm,ioapic2=off", "-device", "virtio-net-device,netdev=n", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-device"},
+	{"microvm,ioapic2=off", []string{"-M", "microvm,ioapic2=off", "-device", "virtio-net-device,netdev=n", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-device"},
 		rtabi.TransportMMIO, [2]uint32{22, 23}, []IOAPIC{{0xfec00000, 0}}, true},
-	{"microvm,acpi=off", []string{"-M", "microvm,acpi=off", "-device", "virtio-net-device,netdev=n", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-device"},
+	{"microvm,acpi=off", []string{"-M", "microvm,acpi=off", "-device", "virtio-net-device,netdev=n", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-device"},
 		rtabi.TransportMMIO, [2]uint32{11, 12}, []IOAPIC{{0xfec00000, 0}}, false},
-	{"microvm,acpi=off,auto-kernel-cmdline=off", []string{"-M", "microvm,acpi=off,auto-kernel-cmdline=off", "-device", "virtio-net-device,netdev=n", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-device"},
+	{"microvm,acpi=off,auto-kernel-cmdline=off", []string{"-M", "microvm,acpi=off,auto-kernel-cmdline=off", "-device", "virtio-net-device,netdev=n", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-device"},
 		rtabi.TransportMMIO, [2]uint32{11, 12}, []IOAPIC{{0xfec00000, 0}}, false},
-	{"q35", []string{"-M", "q35", "-device", "virtio-net-pci,netdev=n", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-pci"},
+	{"q35", []string{"-M", "q35", "-device", "virtio-net-pci,netdev=n", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-pci"},
 		rtabi.TransportPCI, [2]uint32{}, []IOAPIC{{0xfec00000, 0}}, true},
-	{"q35 modern only", []string{"-M", "q35", "-device", "virtio-net-pci,netdev=n,disable-legacy=on", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-pci,disable-legacy=on"},
+	{"q35 modern only", []string{"-M", "q35", "-device", "virtio-net-pci,netdev=n,disable-legacy=on", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-pci,disable-legacy=on"},
 		rtabi.TransportPCI, [2]uint32{}, []IOAPIC{{0xfec00000, 0}}, true},
-	{"q35 behind bridges", []string{"-M", "q35", "-device", "pcie-root-port,id=a", "-device", "virtio-net-pci,netdev=n,bus=a", "-netdev", "hubport,id=n,hubid=0",
+	{"q35 behind bridges", []string{"-M", "q35", "-device", "pcie-root-port,id=a", "-device", "virtio-net-pci,netdev=n,bus=a", "-netdev", "user,id=n,restrict=on",
 		"-device", "pcie-pci-bridge,id=b,bus=pcie.0", "-device", "pci-bridge,id=c,bus=b,chassis_nr=1,addr=1", "-device", "virtio-rng-pci,bus=c,addr=2"},
 		rtabi.TransportPCI, [2]uint32{}, []IOAPIC{{0xfec00000, 0}}, true},
-	{"q35 with 2 GiB and a multifunction slot", []string{"-M", "q35", "-m", "2048", "-device", "virtio-net-pci,netdev=n,addr=4.0,multifunction=on", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-pci,addr=4.5"},
+	{"q35 with 2 GiB and a multifunction slot", []string{"-M", "q35", "-m", "2048", "-device", "virtio-net-pci,netdev=n,addr=4.0,multifunction=on", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-pci,addr=4.5"},
 		rtabi.TransportPCI, [2]uint32{}, []IOAPIC{{0xfec00000, 0}}, true},
-	{"pc", []string{"-M", "pc", "-device", "virtio-net-pci,netdev=n", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-rng-pci"},
+	{"pc", []string{"-M", "pc", "-device", "virtio-net-pci,netdev=n", "-netdev", "user,id=n,restrict=on", "-device", "virtio-rng-pci"},
 		rtabi.TransportPCI, [2]uint32{}, []IOAPIC{{0xfec00000, 0}}, true},
 }
 
@@ -195,13 +197,13 @@ func TestQEMUReset(t *testing.T) {
 
 // TestQEMULegacy checks the message for what microvm gives unless told.
 func TestQEMULegacy(t *testing.T) {
-	q := startQEMU(t, "-M", "microvm,acpi=off", "-device", "virtio-net-device,netdev=n", "-netdev", "hubport,id=n,hubid=0")
+	q := startQEMU(t, "-M", "microvm,acpi=off", "-device", "virtio-net-device,netdev=n", "-netdev", "user,id=n,restrict=on")
 	line, rsdp := q.start()
 	var out Result
 	if c := Find(q.bus(), line, rsdp, qemuRequest(), &out); c != LegacyMMIO || out.NDevices != 0 {
 		t.Errorf("%v, %d devices", c, out.NDevices)
 	}
-	q = startQEMU(t, "-M", "pc", "-device", "virtio-net-pci,netdev=n,disable-modern=on", "-netdev", "hubport,id=n,hubid=0")
+	q = startQEMU(t, "-M", "pc", "-device", "virtio-net-pci,netdev=n,disable-modern=on", "-netdev", "user,id=n,restrict=on")
 	line, rsdp = q.start()
 	out = Result{}
 	if c := Find(q.bus(), line, rsdp, qemuRequest(), &out); c != LegacyPCI || out.NDevices != 0 {
@@ -212,7 +214,7 @@ func TestQEMULegacy(t *testing.T) {
 // TestQEMUUnwilling has a device that insists on an IOMMU and one without
 // MSI-X.
 func TestQEMUUnwilling(t *testing.T) {
-	q := startQEMU(t, "-M", "q35", "-device", "virtio-net-pci,netdev=n,iommu_platform=on,disable-legacy=on,addr=5", "-netdev", "hubport,id=n,hubid=0", "-device", "virtio-net-pci,netdev=m,vectors=0,addr=6", "-netdev", "hubport,id=m,hubid=0")
+	q := startQEMU(t, "-M", "q35", "-device", "virtio-net-pci,netdev=n,iommu_platform=on,disable-legacy=on,addr=5", "-netdev", "user,id=n,restrict=on", "-device", "virtio-net-pci,netdev=m,vectors=0,addr=6", "-netdev", "user,id=m,restrict=on")
 	line, rsdp := q.start()
 	var out Result
 	Find(q.bus(), line, rsdp, qemuRequest(), &out)
