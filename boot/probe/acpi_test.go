@@ -5,18 +5,9 @@ package probe
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
-	"flag"
-	"fmt"
-	"maps"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 )
-
-var update = flag.Bool("update", false, "record testdata anew from the QEMU that is installed")
 
 // tables is a piece of physical memory: address to content.
 type tables map[uint64][]byte
@@ -33,121 +24,6 @@ func (m tables) load(addr uint64, size int) (v uint64) {
 		}
 	}
 	return v
-}
-
-// recorded are the machines whose tables are in testdata.
-var recorded = []struct {
-	name string
-	args []string
-	want Platform
-}{
-	{"microvm", []string{"-M", "microvm"}, Platform{
-		ACPI: true, LAPIC: 0xfee00000,
-		NIOAPIC: 2, IOAPIC: [MaxIOAPIC]IOAPIC{{0xfec00000, 0}, {0xfec10000, 24}},
-		PowerOff: Action{ActMemory, 1, 5<<2 | 1<<5, 0xfea00200},
-		Reset:    Action{ActMemory, 1, 0x42, 0xfea00202},
-	}},
-	{"q35", []string{"-M", "q35"}, pcPlatform(0x604, Action{ActPort, 1, 0xf, 0xcf9})},
-	{"pc", []string{"-M", "pc"}, pcPlatform(0x604, Action{})},
-}
-
-func pcPlatform(pm1 uint64, reset Action) Platform {
-	return Platform{
-		ACPI: true, LAPIC: 0xfee00000,
-		NIOAPIC: 1, IOAPIC: [MaxIOAPIC]IOAPIC{{0xfec00000, 0}},
-		NOverride: 5,
-		Override: [MaxOverride]Override{
-			{2, 0, 0}, {5, 13, 5}, {9, 13, 9}, {10, 13, 10}, {11, 13, 11},
-		},
-		PowerOff: Action{ActPort, 2, 1 << 13, pm1},
-		Reset:    reset,
-	}
-}
-
-// TestRecorded reads the tables that QEMU 7.2 gave.
-func TestRecorded(t *testing.T) {
-	for _, c := range recorded {
-		t.Run(c.name, func(t *testing.T) {
-			file := filepath.Join("testdata", c.name+".acpi")
-			if *update {
-				record(t, file, c.args)
-			}
-			rsdp, m := load(t, file)
-			var out Result
-			readACPI(m.machine().bus(), rsdp, &out)
-			if out.NFaults != 0 {
-				t.Errorf("faults: %+v", out.Faults[:out.NFaults])
-			}
-			if out.Platform != c.want {
-				t.Errorf("got  %+v\nwant %+v", out.Platform, c.want)
-			}
-		})
-	}
-}
-
-// record writes one line for each table: address and content in hexadecimal.
-// The root pointer comes first.
-func record(t *testing.T, file string, args []string) {
-	q := startQEMU(t, args...)
-	_, rsdp := q.start()
-	m := tables{rsdp: q.read(rsdp, 36)}
-	if m[rsdp][15] < 2 {
-		m[rsdp] = m[rsdp][:20]
-	}
-	le := binary.LittleEndian
-	add := func(at uint64) []byte {
-		m[at] = q.read(at, uint64(le.Uint32(q.read(at+4, 4))))
-		return m[at]
-	}
-	var list []uint64
-	if root := uint64(le.Uint32(m[rsdp][16:])); root != 0 {
-		for b := add(root)[36:]; len(b) >= 4; b = b[4:] {
-			list = append(list, uint64(le.Uint32(b)))
-		}
-	} else {
-		for b := add(le.Uint64(m[rsdp][24:]))[36:]; len(b) >= 8; b = b[8:] {
-			list = append(list, le.Uint64(b))
-		}
-	}
-	for _, at := range list {
-		if b := add(at); string(b[:4]) == "FACP" {
-			add(uint64(le.Uint32(b[40:])))
-		}
-	}
-	var s strings.Builder
-	fmt.Fprintf(&s, "%x %x\n", rsdp, m[rsdp])
-	for _, at := range slices.Sorted(maps.Keys(m)) {
-		if at != rsdp {
-			fmt.Fprintf(&s, "%x %x\n", at, m[at])
-		}
-	}
-	if err := os.WriteFile(file, []byte(s.String()), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func load(t testing.TB, file string) (rsdp uint64, m tables) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m = tables{}
-	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-		var at uint64
-		var s string
-		if _, err := fmt.Sscanf(line, "%x %s", &at, &s); err != nil {
-			t.Fatalf("%s:%d: %v", file, i+1, err)
-		}
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			t.Fatalf("%s:%d: %v", file, i+1, err)
-		}
-		m[at] = b
-		if i == 0 {
-			rsdp = at
-		}
-	}
-	return rsdp, m
 }
 
 // Addresses of the hand-made tables.
@@ -230,15 +106,29 @@ func TestACPI(t *testing.T) {
 	}
 }
 
-// TestACPIVariants changes one thing in the tables and sums them up again.
-func TestACPIVariants(t *testing.T) {
-	dsdt := func(m tables, aml string) { m[dsdtAt] = table("DSDT", []byte("\x00\x00"+aml)) }
-	for _, c := range []struct {
-		name   string
-		change func(tables)
-		fault  Fault
-		check  func(*Platform) bool
-	}{
+// variant changes one thing in the hand-made tables.
+type variant struct {
+	name   string
+	change func(tables)
+	fault  Fault
+	check  func(*Platform) bool
+}
+
+func (c *variant) test(t *testing.T) {
+	m := makeTables()
+	c.change(m)
+	var out Result
+	readACPI(m.machine().bus(), rsdpAt, &out)
+	if c.fault == (Fault{}) && out.NFaults != 0 || c.fault != (Fault{}) && (out.NFaults != 1 || out.Faults[0] != c.fault) {
+		t.Errorf("got %+v, want %+v", out.Faults[:out.NFaults], c.fault)
+	}
+	if c.check != nil && !c.check(&out.Platform) {
+		t.Errorf("%+v", out.Platform)
+	}
+}
+
+func TestRootVariants(t *testing.T) {
+	for _, c := range []variant{
 		{"RSDT", func(m tables) {
 			m[rsdpAt] = m[rsdpAt][:20]
 			m[rsdpAt][15] = 0
@@ -260,6 +150,13 @@ func TestACPIVariants(t *testing.T) {
 		{"entry above 4 GiB", func(m tables) { m[rootAt][40] = 1; seal(m[rootAt], 9) }, Fault{TableRange, InACPI, 1<<32 | fadtAt},
 			func(p *Platform) bool { return p.PowerOff.Space == ActNone && p.NOverride == 1 }},
 		{"empty entry", func(m tables) { m[rootAt][37] = 0; seal(m[rootAt], 9) }, Fault{TableRange, InACPI, 0}, nil},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
+
+func TestFADTVariants(t *testing.T) {
+	for _, c := range []variant{
 		{"FADT sum", func(m tables) { m[fadtAt][9]++ }, Fault{TableChecksum, InACPI, fadtAt}, nil},
 		{"FADT too short", func(m tables) { m[fadtAt] = table("FACP", make([]byte, 60)) }, Fault{FADTShort, InACPI, fadtAt}, nil},
 		{"FADT without registers", func(m tables) { m[fadtAt] = table("FACP", make([]byte, 116-36)) }, Fault{FADTShort, InACPI, fadtAt}, nil},
@@ -286,17 +183,36 @@ func TestACPIVariants(t *testing.T) {
 			m[fadtAt] = table("FACP", m[fadtAt][36:244])
 		}, Fault{FADTShort, InACPI, fadtAt}, nil},
 		{"DSDT elsewhere", func(m tables) { m[fadtAt][fadtXDSDT+1]++; seal(m[fadtAt], 9) }, Fault{TableRange, InACPI, fadtAt}, nil},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
+
+func TestSleepVariants(t *testing.T) {
+	dsdt := func(m tables, aml string) { m[dsdtAt] = table("DSDT", []byte("\x00\x00"+aml)) }
+	for _, c := range []variant{
 		{"no _S5_", func(m tables) { dsdt(m, "\x08_S4_\x12\x06\x04\x00\x00\x00\x00") }, Fault{DSDTSleep, InACPI, fadtAt}, nil},
 		{"_S5_ is no name", func(m tables) { dsdt(m, "\x10_S5_\x12\x06\x04\x00\x00\x00\x00") }, Fault{DSDTSleep, InACPI, fadtAt}, nil},
 		{"_S5_ is no package", func(m tables) { dsdt(m, "\x08_S5_\x0a\x06\x04\x00\x00\x00\x00") }, Fault{DSDTSleep, InACPI, fadtAt}, nil},
 		{"_S5_ is empty", func(m tables) { dsdt(m, "\x08_S5_\x12\x02\x00\x00\x00\x00\x00") }, Fault{DSDTSleep, InACPI, fadtAt}, nil},
 		{"_S5_ too large", func(m tables) { dsdt(m, "\x08_S5_\x12\x04\x01\x0a\x08\x00\x00\x00\x00") }, Fault{DSDTSleep, InACPI, fadtAt}, nil},
 		{"_S5_ ends", func(m tables) { dsdt(m, "\x08_S5_\x12") }, Fault{DSDTSleep, InACPI, fadtAt}, nil},
+		{"_S5_ goes on behind the table", func(m tables) {
+			dsdt(m, "\x08_S5_\x12\x04\x01\x0a")
+			m[dsdtAt+uint64(len(m[dsdtAt]))] = []byte{5, 0, 0, 0}
+		}, Fault{DSDTSleep, InACPI, fadtAt}, nil},
 		{"_S5_ runs out", func(m tables) { dsdt(m, "\x08_S5_\x12\xc0") }, Fault{DSDTSleep, InACPI, fadtAt}, nil},
 		{"_S5_ of zeroes", func(m tables) { dsdt(m, "\x08_S5_\x12\x06\x04\x00\x00\x00\x00") }, Fault{}, func(p *Platform) bool { return p.PowerOff.Value == 1<<13 }},
 		{"_S5_ with one", func(m tables) { dsdt(m, "\x08\\_S5_\x12\x06\x04\x01\x00\x00\x00") }, Fault{}, func(p *Platform) bool { return p.PowerOff.Value == 1<<10|1<<13 }},
 		{"_S5_ with a word", func(m tables) { dsdt(m, "\x08_S5_\x12\x46\x00\x04\x0b\x07\x00") }, Fault{}, func(p *Platform) bool { return p.PowerOff.Value == 7<<10|1<<13 }},
 		{"_S5_ with a double word", func(m tables) { dsdt(m, "\x08_S5_\x12\x08\x01\x0c\x03\x00\x00\x00") }, Fault{}, func(p *Platform) bool { return p.PowerOff.Value == 3<<10|1<<13 }},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
+
+func TestMADTVariants(t *testing.T) {
+	for _, c := range []variant{
 		{"MADT too short", func(m tables) { m[madtAt] = table("APIC", make([]byte, 7)) }, Fault{MADTEntry, InACPI, madtAt}, nil},
 		{"MADT entry of length 0", func(m tables) { m[madtAt] = table("APIC", make([]byte, 16)) }, Fault{MADTEntry, InACPI, madtAt},
 			func(p *Platform) bool { return p.NIOAPIC == 1 && p.IOAPIC[0].Addr == usualIOAPIC }},
@@ -313,18 +229,7 @@ func TestACPIVariants(t *testing.T) {
 			m[madtAt] = table("APIC", append(make([]byte, 8), 5, 12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0))
 		}, Fault{}, func(p *Platform) bool { return p.LAPIC == 1<<32 }},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := makeTables()
-			c.change(m)
-			var out Result
-			readACPI(m.machine().bus(), rsdpAt, &out)
-			if c.fault == (Fault{}) && out.NFaults != 0 || c.fault != (Fault{}) && (out.NFaults != 1 || out.Faults[0] != c.fault) {
-				t.Errorf("got %+v, want %+v", out.Faults[:out.NFaults], c.fault)
-			}
-			if c.check != nil && !c.check(&out.Platform) {
-				t.Errorf("%+v", out.Platform)
-			}
-		})
+		t.Run(c.name, c.test)
 	}
 }
 

@@ -91,9 +91,9 @@ func (f *fake) out(port uint16, size int, v uint32) {
 
 // fakeQueue is what a device was told of a queue.
 type fakeQueue struct {
-	size, enabled      uint32
-	desc, avail, used  uint64
-	vector, lastVector uint16
+	size, enabled     uint32
+	desc, avail, used uint64
+	vector            uint16
 }
 
 // fakeVirtio is a virtio device that keeps to the order of virtio 1.2, section
