@@ -1,3 +1,5 @@
+//go:build !ampoule
+
 package probe
 
 import (
@@ -92,7 +94,7 @@ func FuzzCommand(f *testing.F) {
 	f.Add([]byte("virtio_mmio.device=512@0xfeb00e00:12:3 virtio_mmio.device="))
 	f.Add([]byte("virtio_mmio.device=18446744073709551615G@0xffffffffffffffff:4294967296"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		m := newFake()
+		m := &fake{}
 		var out Result
 		named := scanCommand(m.bus(), line, testRequest(), &out)
 		if named != hasWord(string(line)) {

@@ -9,8 +9,10 @@
 // closure, converts to an interface, defers or panics, no pointer is ever
 // stored outside a stack frame, and TestNothingEscapes and
 // TestNoRuntimeSupport hold it to that. The caller must have made SSE usable
-// and provide the registers that compiled Go code relies on: R14 pointing to a
-// g whose stack guard lies below the boot stack, X15 zero.
+// (with GOAMD64=v3 AVX too) and provide what compiled Go code relies on: R14
+// and the TLS slot at FS base - 8 both holding a g whose stack guard lies below
+// the boot stack, and X15 zero. The TLS slot counts because the compiler loads
+// R14 from it after each call of an assembly function.
 //
 // All that a device, the firmware or the command line says is hostile: each
 // loop has a bound, each offset is checked against what holds it, and a device

@@ -1,3 +1,5 @@
+//go:build !ampoule
+
 package probe
 
 import (
@@ -11,14 +13,13 @@ type fake struct {
 	ram    []byte // from address 0
 	mmio   map[uint64]*fakeVirtio
 	pci    *fakePCI
+	rom    tables // where it is set, everything else reads as zero
 	strays int
 	loads  int
 }
 
-const fakeRAM = 4 << 20
-
 func newFake() *fake {
-	f := &fake{ram: make([]byte, fakeRAM), mmio: map[uint64]*fakeVirtio{}}
+	f := &fake{ram: make([]byte, 4<<20), mmio: map[uint64]*fakeVirtio{}}
 	for i := range f.ram {
 		f.ram[i] = 0xa5 // whoever needs zeroes has to write them
 	}
@@ -31,10 +32,13 @@ func (f *fake) bus() *Bus {
 
 func (f *fake) load(addr uint64, size int) uint64 {
 	f.loads++
-	if addr < fakeRAM && addr+uint64(size) <= fakeRAM {
+	if n := uint64(len(f.ram)); addr < n && addr+uint64(size) <= n {
 		var b [8]byte
 		copy(b[:], f.ram[addr:addr+uint64(size)])
 		return binary.LittleEndian.Uint64(b[:])
+	}
+	if f.rom != nil {
+		return f.rom.load(addr, size)
 	}
 	if d, base := f.device(addr); d != nil {
 		return d.mmioLoad(addr-base, size)
@@ -49,7 +53,7 @@ func (f *fake) load(addr uint64, size int) uint64 {
 }
 
 func (f *fake) store(addr uint64, size int, v uint64) {
-	if addr < fakeRAM && addr+uint64(size) <= fakeRAM {
+	if n := uint64(len(f.ram)); addr < n && addr+uint64(size) <= n {
 		var b [8]byte
 		binary.LittleEndian.PutUint64(b[:], v)
 		copy(f.ram[addr:], b[:size])
@@ -87,9 +91,9 @@ func (f *fake) out(port uint16, size int, v uint32) {
 
 // fakeQueue is what a device was told of a queue.
 type fakeQueue struct {
-	size, enabled      uint32
-	desc, avail, used  uint64
-	vector, lastVector uint16
+	size, enabled     uint32
+	desc, avail, used uint64
+	vector            uint16
 }
 
 // fakeVirtio is a virtio device that keeps to the order of virtio 1.2, section

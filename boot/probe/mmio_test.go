@@ -1,3 +1,5 @@
+//go:build !ampoule
+
 package probe
 
 import (

@@ -11,7 +11,8 @@ const (
 	MaxPages    = rtabi.MaxDevices * rtabi.MaxQueues
 )
 
-// Wanted asks for every device of one kind.
+// Wanted asks for every device of one kind. The kinds known here are net,
+// block, console and entropy; others are never started.
 type Wanted struct {
 	ID       uint32 // virtio device ID (virtio 1.2, section 5); 0 ends the list
 	Features uint64 // taken where offered; transport features are filtered
@@ -127,7 +128,7 @@ type Result struct {
 
 	Devices  [rtabi.MaxDevices]rtabi.Device
 	Ports    [rtabi.MaxDevices]Port
-	Pages    [MaxPages]uint64 // device pages that ring 0 must map, uncached
+	Pages    [MaxPages]uint64 // of Ports: ring 0 must map them, uncached; Platform is not in them
 	Faults   [MaxFaults]Fault
 	Found    [rtabi.MaxDevices]Found
 	Platform Platform
