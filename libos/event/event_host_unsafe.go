@@ -30,6 +30,9 @@ func (s *Source) Wait() {
 		if s.Arm != nil {
 			store16(s.Arm, s.Seen)
 		}
+		if s.Arm32 != nil {
+			atomic.StoreUint32(s.Arm32, s.Event)
+		}
 		time.Sleep(20 * time.Microsecond)
 	}
 	atomic.StoreUint32(&s.Woken, 0)

@@ -90,8 +90,15 @@ func ampAwaited() bool {
 // silent: its driver looks when it next runs.
 func ampArm() bool {
 	for i := 0; i < ampNSource; i++ {
-		if s := ampSources[i]; s.Arm != nil && (s.Waiter != 0 || s == ampHalting) {
-			*(*uint16)(unsafe.Pointer(s.Arm)) = s.Seen
+		s := ampSources[i]
+		if s.Waiter == 0 && s != ampHalting {
+			continue
+		}
+		if s.Arm != nil {
+			*s.Arm = s.Seen
+		}
+		if s.Arm32 != nil {
+			*s.Arm32 = s.Event
 		}
 	}
 	ampFence()
@@ -156,7 +163,7 @@ func ampPollTick() {
 //go:linkname ampReady
 //go:nosplit
 func ampReady(s *ampSource) bool {
-	return atomic.Load(&s.Woken) != 0 || s.Counter != nil && *(*uint16)(unsafe.Pointer(s.Counter)) != s.Seen
+	return atomic.Load(&s.Woken) != 0 || s.Counter != nil && *s.Counter != s.Seen
 }
 
 // ampRegister makes s known to the poller.

@@ -3,14 +3,19 @@ package runtime
 import "unsafe"
 
 // The source of all randomness after boot: ChaCha20 (RFC 8439) with fast key
-// erasure. Each request derives a new key before it answers, so an old state
-// cannot be computed from a later one; and where the CPU has RDRAND each
-// request mixes fresh output into the key, so two VMs cloned from one memory
-// image part at once.
+// erasure. Four blocks are made at a time; the first 32 bytes become the next
+// key, the rest is handed out and erased as it goes, so what was handed out
+// cannot be computed from a later state. Where the CPU has RDRAND, its output
+// is added to every word handed out, so two VMs that were cloned from one
+// memory image part at once.
 var (
 	ampKey   [8]uint32
-	ampLastR uint64
+	ampPool  [4][16]uint32
+	ampLeft  uintptr // bytes at the end of ampPool not handed out yet
+	ampLastR uint64  // RDRAND's last word
 )
+
+const ampPoolSize = unsafe.Sizeof(ampPool)
 
 // ampSeed takes over the seed that boot gathered and erases it, but for the
 // bytes that the runtime reads as AT_RANDOM.
@@ -31,81 +36,93 @@ func ampSeed() {
 //go:nosplit
 //go:nowritebarrierrec
 func ampRandom(p, n uintptr) {
-	ampStir()
-	var out [16]uint32
-	for ctr := uint32(1); n > 0; ctr++ {
-		ampChaCha(&out, ctr)
-		b := uintptr(unsafe.Pointer(&out))
-		for i := uintptr(0); i < 64 && n > 0; i++ {
-			*(*byte)(unsafe.Pointer(p)) = *(*byte)(unsafe.Pointer(b + i))
-			p, n = p+1, n-1
+	for n > 0 {
+		if ampLeft < 8 {
+			ampRefill()
+		}
+		w := (*uint64)(unsafe.Pointer(uintptr(unsafe.Pointer(&ampPool)) + ampPoolSize - ampLeft))
+		v := *w
+		*w = 0
+		ampLeft -= 8
+		if ampBoot.Features&ampFeatureRDRAND != 0 {
+			v += ampHardware()
+		}
+		for k := 0; k < 8 && n > 0; k++ {
+			*(*byte)(unsafe.Pointer(p)) = byte(v)
+			p, n, v = p+1, n-1, v>>8
 		}
 	}
-	ampChaCha(&out, 0)
-	for i := range ampKey {
-		ampKey[i] = out[i]
-	}
-	memclrNoHeapPointers(unsafe.Pointer(&out), unsafe.Sizeof(out))
 }
 
-// ampStir mixes 128 bits from RDRAND into the key. Broken generators have been
-// seen to repeat one value with the carry flag set.
+// ampRefill makes four blocks and takes the next key from the first.
 //
 //go:nosplit
-func ampStir() {
-	if ampBoot.Features&ampFeatureRDRAND == 0 {
-		return
+func ampRefill() {
+	for i := range ampPool {
+		ampChaCha(&ampPool[i], uint32(i))
 	}
-	for i := 0; i < 4; i += 2 {
-		v, ok := ampRDRAND()
-		if !ok || v == ampLastR || v == 0 || v == ^uint64(0) {
-			if v, ok = ampRDRAND(); !ok || v == ampLastR || v == 0 || v == ^uint64(0) {
-				ampDie(ampExitEntropy, "RDRAND failed", 0)
-			}
-		}
-		ampLastR = v
-		ampKey[i] ^= uint32(v)
-		ampKey[i+1] ^= uint32(v >> 32)
+	for i := range ampKey {
+		ampKey[i] = ampPool[0][i]
+		ampPool[0][i] = 0
 	}
+	ampLeft = ampPoolSize - unsafe.Sizeof(ampKey)
 }
 
-// ampChaCha writes block ctr of the key stream.
+// ampHardware returns a word from RDRAND. Broken generators have been seen to
+// repeat one value with the carry flag set.
+//
+//go:nosplit
+func ampHardware() uint64 {
+	for try := 0; try < 4; try++ {
+		if v, ok := ampRDRAND(); ok && v != ampLastR && v != 0 && v != ^uint64(0) {
+			ampLastR = v
+			return v
+		}
+	}
+	ampDie(ampExitEntropy, "RDRAND failed", 0)
+	return 0
+}
+
+// ampChaCha writes block ctr of the key stream; the nonce is 0, as no key is
+// used for more than one pool.
 //
 //go:nosplit
 func ampChaCha(out *[16]uint32, ctr uint32) {
-	out[0], out[1], out[2], out[3] = 0x61707865, 0x3320646e, 0x79622d32, 0x6b206574
-	for i := range ampKey {
-		out[4+i] = ampKey[i]
-	}
-	out[12], out[13], out[14], out[15] = ctr, 0, 0, 0
-	x := *out
+	const c0, c1, c2, c3 = 0x61707865, 0x3320646e, 0x79622d32, 0x6b206574
+	k := &ampKey
+	x0, x1, x2, x3 := uint32(c0), uint32(c1), uint32(c2), uint32(c3)
+	x4, x5, x6, x7 := k[0], k[1], k[2], k[3]
+	x8, x9, x10, x11 := k[4], k[5], k[6], k[7]
+	x12, x13, x14, x15 := ctr, uint32(0), uint32(0), uint32(0)
 	for i := 0; i < 10; i++ {
-		ampQuarter(&x, 0, 4, 8, 12)
-		ampQuarter(&x, 1, 5, 9, 13)
-		ampQuarter(&x, 2, 6, 10, 14)
-		ampQuarter(&x, 3, 7, 11, 15)
-		ampQuarter(&x, 0, 5, 10, 15)
-		ampQuarter(&x, 1, 6, 11, 12)
-		ampQuarter(&x, 2, 7, 8, 13)
-		ampQuarter(&x, 3, 4, 9, 14)
+		x0, x4, x8, x12 = ampQuarter(x0, x4, x8, x12)
+		x1, x5, x9, x13 = ampQuarter(x1, x5, x9, x13)
+		x2, x6, x10, x14 = ampQuarter(x2, x6, x10, x14)
+		x3, x7, x11, x15 = ampQuarter(x3, x7, x11, x15)
+		x0, x5, x10, x15 = ampQuarter(x0, x5, x10, x15)
+		x1, x6, x11, x12 = ampQuarter(x1, x6, x11, x12)
+		x2, x7, x8, x13 = ampQuarter(x2, x7, x8, x13)
+		x3, x4, x9, x14 = ampQuarter(x3, x4, x9, x14)
 	}
-	for i := range x {
-		out[i] += x[i]
-	}
+	out[0], out[1], out[2], out[3] = x0+c0, x1+c1, x2+c2, x3+c3
+	out[4], out[5], out[6], out[7] = x4+k[0], x5+k[1], x6+k[2], x7+k[3]
+	out[8], out[9], out[10], out[11] = x8+k[4], x9+k[5], x10+k[6], x11+k[7]
+	out[12], out[13], out[14], out[15] = x12+ctr, x13, x14, x15
 }
 
+// ampQuarter is small enough to be inlined, rotations and all.
+//
 //go:nosplit
-func ampQuarter(x *[16]uint32, a, b, c, d uint32) {
-	xa, xb, xc, xd := x[a&15], x[b&15], x[c&15], x[d&15]
-	xa += xb
-	xd = (xd^xa)<<16 | (xd^xa)>>16
-	xc += xd
-	xb = (xb^xc)<<12 | (xb^xc)>>20
-	xa += xb
-	xd = (xd^xa)<<8 | (xd^xa)>>24
-	xc += xd
-	xb = (xb^xc)<<7 | (xb^xc)>>25
-	x[a&15], x[b&15], x[c&15], x[d&15] = xa, xb, xc, xd
+func ampQuarter(a, b, c, d uint32) (uint32, uint32, uint32, uint32) {
+	a += b
+	d = (d^a)<<16 | (d^a)>>16
+	c += d
+	b = (b^c)<<12 | (b^c)>>20
+	a += b
+	d = (d^a)<<8 | (d^a)>>24
+	c += d
+	b = (b^c)<<7 | (b^c)>>25
+	return a, b, c, d
 }
 
 // ampGetrandom is getrandom for the library OS's own packages.

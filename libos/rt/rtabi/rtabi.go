@@ -157,18 +157,24 @@ const (
 // free-running 16-bit counter that a device advances. The source is ready when
 // *Counter differs from Seen, or when Woken is set. Before the VM sleeps the
 // poller stores Seen to *Arm, which asks a virtio device with event index for
-// an interrupt at the next entry (virtio 1.2, section 2.7.10).
+// an interrupt at the next entry (virtio 1.2, section 2.7.10). Xen's rings have
+// 32-bit indexes: there Counter points to the low half of the producer's, and
+// the poller stores Event to *Arm32 (req_event or rsp_event of
+// public/io/ring.h).
 type Source struct {
 	Counter *uint16 // may be nil: ready only through Woken
 	Arm     *uint16 // may be nil
+	Arm32   *uint32 // may be nil
+	Event   uint32
 	Seen    uint16
 	_       uint16
 	Woken   uint32
+	_       uint32
 	Waiter  uintptr // the parked goroutine; the runtime's
 }
 
 var (
 	_ [16]byte = [unsafe.Sizeof(Desc{})]byte{}
 	_ [32]byte = [unsafe.Sizeof(Clock{})]byte{}
-	_ [32]byte = [unsafe.Sizeof(Source{})]byte{}
+	_ [48]byte = [unsafe.Sizeof(Source{})]byte{}
 )
