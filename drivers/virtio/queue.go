@@ -84,21 +84,33 @@ func (q *Queue) Fail(err error) {
 	}
 }
 
-// Stage asks the gate, at the latest with the next Flush, to write descriptor
-// d.ID. The descriptor must not be with the device. A mistake in d is a broken
-// invariant: the gate answers it by ending the VM.
-func (q *Queue) Stage(d rtabi.Desc) {
-	if q.staged == rtabi.MaxSubmit {
-		q.post()
+// Stage asks the gate, at the latest with the next Flush, to write descriptor id:
+// n bytes at off of the I/O region, then flags and next as in rtabi.Desc. The
+// descriptor must not be with the device. A mistake is a broken invariant: the
+// gate answers it by ending the VM.
+func (q *Queue) Stage(id, next uint8, flags uint16, off, n uint32) {
+	if q.Full() {
+		q.Submit()
 	}
-	q.ring.submit[q.staged] = d
+	q.StageRoom(id, next, flags, off, n)
+}
+
+// StageRoom is Stage for a caller that has seen to it that the submission area
+// is not Full; it panics if it is. It is inlined, which Stage is not.
+func (q *Queue) StageRoom(id, next uint8, flags uint16, off, n uint32) {
+	// Field by field: the compiler would build a whole Desc on the stack first.
+	d := &q.ring.submit[q.staged]
+	d.ID, d.Next, d.Flags, d.Offset, d.Len = uint16(id), uint16(next), flags, off, n
 	q.staged++
 }
 
-// post is a call of its own so that Stage is inlined.
+// Full says that the submission area has no room.
+func (q *Queue) Full() bool { return q.staged == rtabi.MaxSubmit }
+
+// Submit has the gate write the descriptors that are staged.
 //
 //go:noinline
-func (q *Queue) post() {
+func (q *Queue) Submit() {
 	q.gate.Post(q.id, q.staged)
 	q.staged = 0
 	q.posts++
@@ -120,7 +132,7 @@ func (q *Queue) Push(head uint8) {
 // looks anyway (virtio 1.2, section 2.7.13).
 func (q *Queue) Flush() {
 	if q.staged != 0 {
-		q.post()
+		q.Submit()
 	}
 	if q.avail == q.public {
 		return

@@ -25,7 +25,7 @@ func open(tb testing.TB, features uint64, size int) (*virtio.Queue, *virtiotest.
 // stage points descriptors 0 to n-1 at the region.
 func stage(d *virtio.Queue, n int) {
 	for id := range n {
-		d.Stage(rtabi.Desc{ID: uint16(id), Offset: uint32(id), Len: 1})
+		d.Stage(uint8(id), 0, 0, uint32(id), 1)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestGateRefuses(t *testing.T) {
 	} {
 		func() {
 			d, _, _ := open(t, base, 8)
-			d.Stage(desc)
+			d.Stage(uint8(desc.ID), uint8(desc.Next), desc.Flags, desc.Offset, desc.Len)
 			defer func() {
 				if _, ok := recover().(virtiotest.Violation); !ok {
 					t.Errorf("%s: %+v passes the gate", name, desc)
@@ -187,8 +187,8 @@ func TestGateRefuses(t *testing.T) {
 		}()
 	}
 	d, q, _ := open(t, base, 8)
-	d.Stage(rtabi.Desc{ID: 7, Offset: 0, Len: end})
-	d.Stage(rtabi.Desc{ID: 6, Offset: end - 1, Len: 1})
+	d.Stage(7, 0, 0, 0, end)
+	d.Stage(6, 0, 0, end-1, 1)
 	d.Flush()
 	if q.Descs != 2 {
 		t.Errorf("%d of two good descriptors pass", q.Descs)

@@ -105,7 +105,7 @@ func (r *receiver) bind(b *iopage.Buf) {
 		r.idOf[old.Index()] = 0
 	}
 	r.bufs[id], r.idOf[p] = b, uint16(id)+1
-	r.q.Stage(rtabi.Desc{ID: uint16(id), Flags: rtabi.DescWrite, Offset: p * iopage.Size, Len: iopage.Size})
+	r.q.Stage(id, 0, rtabi.DescWrite, p*iopage.Size, iopage.Size)
 	r.q.Push(id)
 }
 
@@ -114,8 +114,9 @@ func (r *receiver) bind(b *iopage.Buf) {
 // known to anyone.
 func (d *Device) refill() {
 	r := &d.rx
+	q := r.q
 	asked := false
-	for want := r.fill - r.q.InFlight(); want >= r.lag; want = r.fill - r.q.InFlight() {
+	for want := r.fill - q.InFlight(); want >= r.lag; want = r.fill - q.InFlight() {
 		n := d.pool.GetBatch(r.batch[:min(want, batch)], r.spare)
 		if n == 0 {
 			if asked || !d.tryReap() {
@@ -124,10 +125,14 @@ func (d *Device) refill() {
 			asked = true
 		}
 		for _, b := range r.batch[:n] {
-			r.offer(b)
+			if at := r.idOf[b.Index()]; at != 0 {
+				q.Push(uint8(at - 1)) // offer, inlined
+			} else {
+				r.bind(b)
+			}
 		}
 	}
-	r.q.Flush()
+	q.Flush()
 }
 
 // Recv implements device.Net.
@@ -166,7 +171,9 @@ func (d *Device) recv(frames []device.Frame) (n int, seen bool) {
 	r := &d.rx
 	q := r.q
 	left := q.Sync()
-	seen = left > 0
+	if left == 0 {
+		return 0, false
+	}
 	total := 0
 	for left > 0 && n < len(frames) {
 		id, size, ok := q.Next()
@@ -195,7 +202,7 @@ func (d *Device) recv(frames []device.Frame) (n int, seen bool) {
 	}
 	r.frames += uint64(n)
 	r.bytes += uint64(total)
-	return n, seen
+	return n, true
 }
 
 // minSize is the used length of the smallest frame.

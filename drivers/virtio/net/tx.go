@@ -81,30 +81,47 @@ func (d *Device) Send(frames []device.Frame) (int, error) {
 	return n, err
 }
 
-// send is Send with tx.mu held.
+// send is Send with tx.mu held. A frame of one page with no metadata, where
+// Alloc and Recv put it, takes the short way.
 func (d *Device) send(frames []device.Frame) (n int, err error) {
 	t := &d.tx
+	q := t.q
 	if t.src.Counter != nil {
 		t.src.Counter, t.src.Arm = nil, nil
 	}
-	if t.q.InFlight() >= t.reapAt && !d.reap() {
+	if q.InFlight() >= t.reapAt && !d.reap() {
 		return 0, device.ErrGone
 	}
-	total := 0
-	for n < len(frames) {
+	total, spread := 0, uint(t.largest-etherLen)
+	for ; n < len(frames); n++ {
 		f := &frames[n]
-		if b := f.Buf; b != nil && b.Next() == nil && f.State != device.ChecksumPartial && f.GSO == device.GSONone &&
-			uint(b.Len()-etherLen) <= uint(t.largest-etherLen) && b.HeadRoom() >= headerLen && t.ids.Free() > 0 {
-			total += b.Len()
-			t.pushPlain(b)
-		} else if err = d.put(f); err != nil {
-			break
+		b := f.Buf
+		if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > spread ||
+			f.State == device.ChecksumPartial || f.GSO != device.GSONone || t.ids.Free() == 0 {
+			if err = d.put(f); err != nil {
+				break
+			}
+			continue
 		}
-		n++
+		header{}.put((*[headerLen]byte)(b.Page()))
+		id := t.ids.Take()
+		t.bufs[id] = b
+		if q.Full() {
+			q.Submit()
+		}
+		q.StageRoom(id, 0, 0, b.Index()*iopage.Size, uint32(b.Len())+headerLen)
+		q.Push(id)
+		total += b.Len()
 	}
-	t.q.Flush()
+	q.Flush()
 	t.frames += uint64(n)
 	t.bytes += uint64(total)
+	t.count(err)
+	return n, err
+}
+
+// count notes why a Send ended early, and makes src wait if it was for room.
+func (t *transmitter) count(err error) {
 	switch err {
 	case nil, device.ErrGone:
 	case device.ErrAgain:
@@ -113,18 +130,6 @@ func (d *Device) send(frames []device.Frame) (n int, err error) {
 	default:
 		t.malformed++
 	}
-	return n, err
-}
-
-// pushPlain makes a frame of one page and no metadata available: push for the
-// common case.
-func (t *transmitter) pushPlain(b *iopage.Buf) {
-	at := b.HeadRoom() - headerLen
-	header{}.put((*[headerLen]byte)(b.Page()[at:]))
-	id := t.ids.Take()
-	t.bufs[id] = b
-	t.q.Stage(rtabi.Desc{ID: uint16(id), Offset: b.Offset() - headerLen, Len: uint32(b.Len()) + headerLen})
-	t.q.Push(id)
 }
 
 // put checks a frame and pushes it.
@@ -187,15 +192,13 @@ func measure(b *iopage.Buf) (total, pages int, err error) {
 func (t *transmitter) push(b *iopage.Buf) {
 	head := t.ids.Take()
 	t.bufs[head] = b
-	id := head
-	d := rtabi.Desc{ID: uint16(id), Offset: b.Offset() - headerLen, Len: uint32(b.Len()) + headerLen}
+	id, off, n := head, b.Offset()-headerLen, uint32(b.Len())+headerLen
 	for b = b.Next(); b != nil; b = b.Next() {
-		id = t.ids.Extend(head, id)
-		d.Flags, d.Next = rtabi.DescNext, uint16(id)
-		t.q.Stage(d)
-		d = rtabi.Desc{ID: uint16(id), Offset: b.Offset(), Len: uint32(b.Len())}
+		next := t.ids.Extend(head, id)
+		t.q.Stage(id, next, rtabi.DescNext, off, n)
+		id, off, n = next, b.Offset(), uint32(b.Len())
 	}
-	t.q.Stage(d)
+	t.q.Stage(id, 0, 0, off, n)
 	t.q.Push(head)
 }
 
@@ -230,11 +233,11 @@ func (d *Device) reap() bool {
 		}
 		b := t.bufs[uint8(id)]
 		t.ids.Put(uint8(id))
-		tail := b
-		for tail.Next() != nil {
-			tail = tail.Next()
+		if b.Next() == nil {
+			b.SetNext(done)
+		} else {
+			last(b).SetNext(done)
 		}
-		tail.SetNext(done)
 		done = b
 	}
 	if done != nil {
@@ -245,6 +248,14 @@ func (d *Device) reap() bool {
 		return false
 	}
 	return true
+}
+
+// last is the last page of a chain.
+func last(b *iopage.Buf) *iopage.Buf {
+	for b.Next() != nil {
+		b = b.Next()
+	}
+	return b
 }
 
 // tryReap is reap on behalf of the receive direction, which must not wait for a

@@ -85,7 +85,7 @@ func New(name string, t virtio.Transport, pool *iopage.Pool, timeout time.Durati
 		return nil, fmt.Errorf("virtiorng: %s: %w", name, err)
 	}
 	// The one descriptor never changes, so this is the only post.
-	d.q.Stage(rtabi.Desc{Flags: rtabi.DescWrite, Offset: d.page.Offset(), Len: BlockSize})
+	d.q.Stage(0, 0, rtabi.DescWrite, d.page.Offset(), BlockSize)
 	return d, nil
 }
 
