@@ -122,7 +122,6 @@ func TestAccept(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		s    setup
-		boot func(*rig) error
 		want string
 	}{
 		"legacy device":        {s: setup{features: FeatureMAC}, want: "not a virtio 1.x"},
@@ -205,25 +204,14 @@ func (r *rig) echo(frames []device.Frame) (n int) {
 func TestBurstIsOnePostAndOneKick(t *testing.T) {
 	r := setup{}.open(t)
 	r.peer.TX.Rearm()
-	frames := make([]device.Frame, 32)
-	for i := range frames {
-		b, err := r.dev.Alloc()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.SetWindow(HeadRoom, 60)
-		frames[i].Buf = b
-	}
-	if n, err := r.dev.Send(frames); n != 32 || err != nil {
+	if n, err := r.dev.Send(r.frames(32)); n != 32 || err != nil {
 		t.Fatalf("Send = %d, %v", n, err)
 	}
 	if q := r.peer.TX; q.Posts != 1 || q.Kicks != 1 || q.Descs != 32 {
 		t.Errorf("a burst of 32 took %d posts, %d kicks, %d descriptors", q.Posts, q.Kicks, q.Descs)
 	}
 	// The device has not asked again: it is still busy with the first burst.
-	b, _ := r.dev.Alloc()
-	b.SetWindow(HeadRoom, 60)
-	r.dev.Send([]device.Frame{{Buf: b}})
+	r.dev.Send(r.frames(1))
 	if q := r.peer.TX; q.Kicks != 1 {
 		t.Errorf("%d kicks of a device that did not ask for them", q.Kicks)
 	}
@@ -293,6 +281,81 @@ func TestNothingAllocates(t *testing.T) {
 		r.echo(frames)
 	}); n != 0 {
 		t.Errorf("%v allocations per burst", n)
+	}
+}
+
+// frames makes n frames of 60 bytes.
+func (r *rig) frames(n int) []device.Frame {
+	r.Helper()
+	frames := make([]device.Frame, n)
+	for i := range frames {
+		b, err := r.dev.Alloc()
+		if err != nil {
+			r.Fatal(err)
+		}
+		b.SetWindow(HeadRoom, 60)
+		frames[i].Buf = b
+	}
+	return frames
+}
+
+// TestSendMoreThanTheRing: with a device that keeps up, one Send may be longer
+// than the ring.
+func TestSendMoreThanTheRing(t *testing.T) {
+	r := setup{pages: 512, queue: 64}.open(t)
+	sent := 0
+	r.peer.TX.Kick = func() {
+		for {
+			if _, _, ok := r.peer.Take(nil); !ok {
+				return
+			}
+			sent++
+		}
+	}
+	r.peer.TX.Rearm()
+	if n, err := r.dev.Send(r.frames(300)); n != 300 || err != nil || sent != 300 {
+		t.Errorf("Send of 300 = %d, %v, and %d were taken", n, err, sent)
+	}
+}
+
+func TestLongestChain(t *testing.T) {
+	r := setup{}.open(t)
+	for _, c := range []struct {
+		pages int
+		ok    bool
+	}{{maxTxPages, true}, {maxTxPages + 1, false}} {
+		frames := r.frames(c.pages)
+		for i := range frames[1:] {
+			frames[i].Buf.SetWindow(HeadRoom, 14)
+			frames[i].Buf.SetNext(frames[i+1].Buf)
+		}
+		if n, err := r.dev.Send(frames[:1]); (n == 1 && err == nil) != c.ok {
+			t.Errorf("chain of %d pages: Send = %d, %v", c.pages, n, err)
+		}
+	}
+}
+
+// TestRefillTakesSentPages: when all pages are in sent frames that are complete,
+// the receive ring gets them without a further Send.
+func TestRefillTakesSentPages(t *testing.T) {
+	r := setup{pages: 128, conf: Config{RxBuffers: 32, RxLow: 17, TxReserve: 8}}.open(t)
+	n, _ := r.pool.Free()
+	for _, f := range r.frames(n) {
+		if k, err := r.dev.Send([]device.Frame{f}); k != 1 || err != nil {
+			t.Fatalf("Send = %d, %v", k, err)
+		}
+	}
+	for {
+		if _, _, ok := r.peer.Take(nil); !ok {
+			break
+		}
+	}
+	var f [32]device.Frame
+	for range 32 {
+		r.peer.Deliver(virtiotest.NetHeader{}, frameOf(60))
+	}
+	if n, err := r.dev.Recv(f[:]); n != 32 || err != nil {
+		t.Errorf("Recv = %d, %v, want all 32", n, err)
 	}
 }
 
