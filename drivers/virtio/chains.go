@@ -6,10 +6,10 @@ import "ampoule/libos/rt/rtabi"
 // last chain freed is the first to be used again, so that its entries are still
 // in the cache. The zero value has no ids; see Init.
 type Chains struct {
-	free [rtabi.MaxQueueSize]uint8 // a stack
-	n    int
-	next [rtabi.MaxQueueSize]uint8 // by id: the following id of the chain
+	n    int                       // free ids
+	free [rtabi.MaxQueueSize]uint8 // a stack of n
 	size [rtabi.MaxQueueSize]uint8 // by head: ids of the chain after the head
+	next [rtabi.MaxQueueSize]uint8 // by id: the following id of the chain
 }
 
 // Init makes all ids of a queue of n entries free.
@@ -20,22 +20,23 @@ func (c *Chains) Init(n int) {
 	}
 }
 
-// Free is the number of ids that Take can give.
+// Free is the number of ids that Take and Extend can give.
 func (c *Chains) Free() int { return c.n }
 
 // Take gives the head of a new chain of one descriptor. The caller has made
 // sure by Free that there is an id.
 func (c *Chains) Take() uint8 {
 	c.n--
-	id := c.free[c.n]
+	id := c.free[uint8(c.n)]
 	c.size[id] = 0
 	return id
 }
 
-// Extend gives one more id to the chain of head, whose last id is tail.
+// Extend gives one more id to the chain of head, whose last id is tail. The
+// caller has made sure by Free that there is an id.
 func (c *Chains) Extend(head, tail uint8) uint8 {
 	c.n--
-	id := c.free[c.n]
+	id := c.free[uint8(c.n)]
 	c.next[tail] = id
 	c.size[head]++
 	return id
@@ -45,7 +46,7 @@ func (c *Chains) Extend(head, tail uint8) uint8 {
 func (c *Chains) Put(head uint8) {
 	id := head
 	for left := c.size[head]; ; left-- {
-		c.free[c.n] = id
+		c.free[uint8(c.n)] = id
 		c.n++
 		if left == 0 {
 			return

@@ -2,11 +2,12 @@ package virtio
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"ampoule/libos/rt/rtabi"
 )
 
-// Flags of the two rings (virtio 1.2, sections 2.7.6 and 2.7.8).
+// usedNoNotify is VIRTQ_USED_F_NO_NOTIFY (virtio 1.2, section 2.7.8).
 const usedNoNotify = 1
 
 // Queue is the driver's side of one split virtqueue (virtio 1.2, section 2.7).
@@ -16,23 +17,23 @@ const usedNoNotify = 1
 // once. To take them back: Sync once, then Next up to as often as Sync said.
 //
 // The owner chooses descriptor ids, and which descriptor belongs to which
-// chain; see Chains for an allocator. Nothing here allocates or blocks.
+// chain; see Chains for an allocator. Nothing here allocates or blocks before
+// the device breaks the protocol. Methods that run once a frame are small
+// enough for the compiler to inline.
 type Queue struct {
 	ring     Ring
-	gate     Gate
-	id       uint32 // at the gate
+	avail    uint16 // available entries written, modulo 2^16
+	public   uint16 // of those, entries that the device has been shown
+	taken    uint16 // used entries taken
 	eventIdx bool
+	staged   int // Descs in the submission area
 
-	avail  uint16 // available entries written, modulo 2^16
-	public uint16 // of those, entries that the device has been shown
-	taken  uint16 // used entries taken
-	flight uint16 // heads that are with the device, or pushed and not yet flushed
-	staged int    // Descs in the submission area
+	busy [rtabi.MaxQueueSize]bool // by head id: in flight
 
+	gate         Gate
+	id           uint32 // at the gate
 	posts, kicks uint64
 	err          error // why the queue is out of use
-
-	busy [rtabi.MaxQueueSize]bool // by head id: counted in flight
 }
 
 // NewQueue takes over virtqueue i of a device, as boot left it: no entry
@@ -51,10 +52,10 @@ func NewQueue(t Transport, i int) (*Queue, error) {
 }
 
 // Ring is the queue's shared page.
-func (q *Queue) Ring() Ring { return q.ring }
+func (q *Queue) Ring() *Ring { return &q.ring }
 
 // Size is the number of entries, and of descriptors.
-func (q *Queue) Size() int { return int(q.ring.size) }
+func (q *Queue) Size() int { return q.ring.Size() }
 
 // EventIndex says that the device honours Ring.UsedEvent.
 func (q *Queue) EventIndex() bool { return q.eventIdx }
@@ -64,7 +65,10 @@ func (q *Queue) EventIndex() bool { return q.eventIdx }
 func (q *Queue) Taken() uint16 { return q.taken }
 
 // InFlight is the number of chains pushed and not taken back.
-func (q *Queue) InFlight() int { return int(q.flight) }
+func (q *Queue) InFlight() int { return int(q.avail - q.taken) }
+
+// Busy says whether the chain with this head is in flight.
+func (q *Queue) Busy(head uint8) bool { return q.busy[head] }
 
 // Counters says how many Posts and Notifies the queue has made.
 func (q *Queue) Counters() (posts, kicks uint64) { return q.posts, q.kicks }
@@ -80,17 +84,33 @@ func (q *Queue) Fail(err error) {
 	}
 }
 
-// Stage asks the gate, at the latest with the next Flush, to write descriptor
-// d.ID. The descriptor must not be with the device. A mistake in d is a broken
-// invariant: the gate answers it by ending the VM.
-func (q *Queue) Stage(d rtabi.Desc) {
-	q.ring.setDesc(q.staged, d)
-	if q.staged++; q.staged == rtabi.MaxSubmit {
-		q.post()
+// Stage asks the gate, at the latest with the next Flush, to write descriptor id:
+// n bytes at off of the I/O region, then flags and next as in rtabi.Desc. The
+// descriptor must not be with the device. A mistake is a broken invariant: the
+// gate answers it by ending the VM.
+func (q *Queue) Stage(id, next uint8, flags uint16, off, n uint32) {
+	if q.Full() {
+		q.Submit()
 	}
+	q.StageRoom(id, next, flags, off, n)
 }
 
-func (q *Queue) post() {
+// StageRoom is Stage for a caller that has seen to it that the submission area
+// is not Full; it panics if it is. It is inlined, which Stage is not.
+func (q *Queue) StageRoom(id, next uint8, flags uint16, off, n uint32) {
+	// Field by field: the compiler would build a whole Desc on the stack first.
+	d := &q.ring.submit[q.staged]
+	d.ID, d.Next, d.Flags, d.Offset, d.Len = uint16(id), uint16(next), flags, off, n
+	q.staged++
+}
+
+// Full says that the submission area has no room.
+func (q *Queue) Full() bool { return q.staged == rtabi.MaxSubmit }
+
+// Submit has the gate write the descriptors that are staged.
+//
+//go:noinline
+func (q *Queue) Submit() {
 	q.gate.Post(q.id, q.staged)
 	q.staged = 0
 	q.posts++
@@ -99,13 +119,12 @@ func (q *Queue) post() {
 // Push makes the chain that starts at descriptor head available with the next
 // Flush. Pushing a head that is in flight is a broken invariant and panics.
 func (q *Queue) Push(head uint8) {
-	if q.busy[head] || uint16(head) >= q.ring.size {
+	if q.busy[head] || head > q.ring.mask {
 		panic("virtio: head pushed twice, or not of this queue")
 	}
 	q.busy[head] = true
-	q.ring.setAvail(q.avail, uint16(head))
+	q.ring.avail[uint8(q.avail)&q.ring.mask] = uint16(head)
 	q.avail++
-	q.flight++
 }
 
 // Flush shows the device all that was pushed: one Post if descriptors are
@@ -113,7 +132,7 @@ func (q *Queue) Push(head uint8) {
 // looks anyway (virtio 1.2, section 2.7.13).
 func (q *Queue) Flush() {
 	if q.staged != 0 {
-		q.post()
+		q.Submit()
 	}
 	if q.avail == q.public {
 		return
@@ -131,9 +150,9 @@ func (q *Queue) Flush() {
 // index from to q.public. It must come after publish.
 func (q *Queue) wanted(from uint16) bool {
 	if q.eventIdx {
-		return q.public-q.ring.availEvent()-1 < q.public-from
+		return q.public-q.ring.loadEvent()-1 < q.public-from
 	}
-	flags, _ := q.ring.usedIndex()
+	flags, _ := q.ring.loadUsed()
 	return flags&usedNoNotify == 0
 }
 
@@ -141,10 +160,10 @@ func (q *Queue) wanted(from uint16) bool {
 // once. An index that is ahead of what the device was given puts the queue out
 // of use. It answers 0 for a queue that is out of use.
 func (q *Queue) Sync() int {
-	_, idx := q.ring.usedIndex()
+	_, idx := q.ring.loadUsed()
 	n := idx - q.taken
-	if n > q.flight {
-		q.Fail(fmt.Errorf("virtio: queue %d: used index jumped by %d with %d in flight", q.id, n, q.flight))
+	if n > q.avail-q.taken {
+		q.jumped(n)
 	}
 	if q.err != nil {
 		return 0
@@ -152,18 +171,26 @@ func (q *Queue) Sync() int {
 	return int(n)
 }
 
+func (q *Queue) jumped(n uint16) {
+	q.Fail(fmt.Errorf("virtio: queue %d: used index jumped by %d with %d in flight", q.id, n, q.InFlight()))
+}
+
 // Next takes one used entry: the head of a chain that came back, and the number
 // of bytes that the device says it wrote. It must not be called more often than
-// the last Sync said. ok is false, and the queue out of use, when the entry
-// names no chain that is in flight.
-func (q *Queue) Next() (head uint8, n uint32, ok bool) {
-	id, n := q.ring.usedEntry(q.taken)
-	if id >= uint32(q.ring.size) || !q.busy[uint8(id)] {
-		q.Fail(fmt.Errorf("virtio: queue %d: used id %d of %d is not in flight", q.id, id, q.ring.size))
-		return 0, 0, false
+// the last Sync said. ok is false when the entry names no chain that is in
+// flight: the caller must answer by FailEntry with id.
+func (q *Queue) Next() (id, n uint32, ok bool) {
+	e := &q.ring.used[uint8(q.taken)&q.ring.mask]
+	id, n = atomic.LoadUint32(&e.id), atomic.LoadUint32(&e.n)
+	if id > uint32(q.ring.mask) || !q.busy[uint8(id)] {
+		return id, n, false
 	}
 	q.busy[uint8(id)] = false
 	q.taken++
-	q.flight--
-	return uint8(id), n, true
+	return id, n, true
+}
+
+// FailEntry puts the queue out of use for an entry that Next refused.
+func (q *Queue) FailEntry(id uint32) {
+	q.Fail(fmt.Errorf("virtio: queue %d: used id %d of %d is not in flight", q.id, id, q.Size()))
 }

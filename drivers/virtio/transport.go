@@ -90,5 +90,5 @@ func (d *Device) Queue(i int) (Ring, uint32, error) {
 	if q.Size == 0 || q.Size > rtabi.MaxQueueSize || q.Size&(q.Size-1) != 0 {
 		return Ring{}, 0, fmt.Errorf("virtio: queue %d: size %d is no power of two up to %d", i, q.Size, rtabi.MaxQueueSize)
 	}
-	return ringAt(q.Ring, uint16(q.Size)), q.ID, nil
+	return ringAt(q.Ring, int(q.Size)), q.ID, nil
 }

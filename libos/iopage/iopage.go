@@ -32,7 +32,6 @@ var ErrExhausted = errors.New("iopage: all pages in use")
 // Pool owns the I/O region. All methods may be called from any goroutine.
 type Pool struct {
 	mu   sync.Mutex
-	mem  []byte
 	bufs []Buf
 	free *Buf
 	n    int // free pages
@@ -44,6 +43,7 @@ type Pool struct {
 type Buf struct {
 	pool  *Pool
 	next  *Buf
+	page  *[Size]byte
 	index uint32
 	off   uint16
 	n     uint16
@@ -53,10 +53,11 @@ type Buf struct {
 // NewPool makes a pool of the whole pages of mem, which must start on a page
 // boundary where that matters to the device and outlives the pool.
 func NewPool(mem []byte) *Pool {
-	p := &Pool{mem: mem[:len(mem)/Size*Size], bufs: make([]Buf, len(mem)/Size)}
+	p := &Pool{bufs: make([]Buf, len(mem)/Size)}
 	for i := len(p.bufs) - 1; i >= 0; i-- {
 		b := &p.bufs[i]
 		b.pool, b.index, b.next = p, uint32(i), p.free
+		b.page = (*[Size]byte)(mem[i*Size:])
 		p.free = b
 	}
 	p.n, p.low = len(p.bufs), len(p.bufs)
@@ -135,16 +136,10 @@ func (b *Buf) Release() {
 }
 
 // Bytes is the window. It is valid until Release.
-func (b *Buf) Bytes() []byte {
-	at := int(b.index)*Size + int(b.off)
-	return b.pool.mem[at : at+int(b.n) : int(b.index+1)*Size]
-}
+func (b *Buf) Bytes() []byte { return b.page[b.off:][:b.n] }
 
 // Page is the whole page, whatever the window.
-func (b *Buf) Page() []byte {
-	at := int(b.index) * Size
-	return b.pool.mem[at : at+Size : at+Size]
-}
+func (b *Buf) Page() []byte { return b.page[:] }
 
 // SetWindow moves the window to n bytes at off. It panics when that is not
 // within the page.

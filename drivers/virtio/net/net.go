@@ -105,7 +105,7 @@ func (d *Device) open(t virtio.Transport, c Config) error {
 	if err := d.rx.init(rxq, d.pool, c, f&(FeatureGuestTSO4|FeatureGuestTSO6) != 0); err != nil {
 		return err
 	}
-	d.tx.init(txq)
+	d.tx.init(txq, d.info.MTU)
 	if err := event.Register(&d.rx.src); err != nil {
 		return fmt.Errorf("receive source: %w", err)
 	}
@@ -174,7 +174,7 @@ func (d *Device) Cause() error {
 // Stats is a snapshot of the counters.
 func (d *Device) Stats() Stats {
 	d.rx.mu.Lock()
-	s := d.rx.stats
+	s := Stats{RxFrames: d.rx.frames, RxBytes: d.rx.bytes, RxNoPage: d.rx.noPage, RxMalformed: d.rx.malformed}
 	s.RxPosts, s.RxKicks = d.rx.q.Counters()
 	d.rx.mu.Unlock()
 

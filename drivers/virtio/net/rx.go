@@ -2,7 +2,6 @@ package virtionet
 
 import (
 	"fmt"
-	"math/bits"
 	"sync"
 
 	"ampoule/drivers/virtio"
@@ -19,22 +18,23 @@ const maxRxPages = (headerLen + maxFrame + iopage.Size - 1) / iopage.Size
 //
 // Each descriptor names one whole page. Invariant: idOf[p] == id+1 exactly if
 // bufs[id] has index p, and then the gate has been asked to point descriptor id
-// at page p. An id is either in free or in flight; a page that is not in the
-// ring has, if any, an id that is free.
+// at page p. A page that is not in the ring has, if any, an id that is not in
+// flight.
 type receiver struct {
 	mu    sync.Mutex
 	q     *virtio.Queue
 	src   event.Source
 	bufs  [rtabi.MaxQueueSize]*iopage.Buf
 	idOf  []uint16 // by page
-	free  [rtabi.MaxQueueSize / 64]uint64
-	hand  uint8 // where the search for a free id goes on
-	fill  int   // pages wanted in the ring
-	low   int   // pages that never leave it
-	lag   int   // how many may be missing before a refill is worth its while
-	spare int   // pages of the pool to leave alone
-	stats Stats // the Rx fields
+	hand  uint8    // where the search for a free id goes on
+	plain uint32   // the second half of the header of a frame of one buffer and no metadata
+	fill  int      // pages wanted in the ring
+	low   int      // pages that never leave it
+	lag   int      // how many may be missing before a refill is worth its while
+	spare int      // pages of the pool to leave alone
 	batch [batch]*iopage.Buf
+
+	frames, bytes, malformed, noPage uint64
 }
 
 func (r *receiver) init(q *virtio.Queue, pool *iopage.Pool, c Config, large bool) error {
@@ -64,9 +64,7 @@ func (r *receiver) init(q *virtio.Queue, pool *iopage.Pool, c Config, large bool
 	// Below low a refill must be worth its while at any rate.
 	r.lag = max(1, min(r.fill/8, r.fill-r.low))
 	r.idOf = make([]uint16, pool.Len())
-	for id := range n {
-		r.setFree(uint8(id))
-	}
+	r.plain = 1 << 16 // num_buffers 1
 	r.src.Counter = q.Ring().UsedIndex()
 	if q.EventIndex() {
 		r.src.Arm = q.Ring().UsedEvent()
@@ -74,45 +72,40 @@ func (r *receiver) init(q *virtio.Queue, pool *iopage.Pool, c Config, large bool
 	return nil
 }
 
-func (r *receiver) setFree(id uint8)   { r.free[id>>6] |= 1 << (id & 63) }
-func (r *receiver) clearFree(id uint8) { r.free[id>>6] &^= 1 << (id & 63) }
-
 // takeFree takes the free id that the hand comes to next: about the one that
 // was freed longest ago, whose page is the least likely to come back soon. There
 // is one, since the ring never holds more than fill pages and the caller is
 // about to add one of them.
 func (r *receiver) takeFree() uint8 {
-	w := r.hand >> 6
-	m := r.free[w] &^ (1<<(r.hand&63) - 1)
-	for range len(r.free) {
-		if m != 0 {
-			break
+	last := uint8(r.q.Size() - 1)
+	for range r.q.Size() {
+		id := r.hand & last
+		r.hand++
+		if !r.q.Busy(id) {
+			return id
 		}
-		w = (w + 1) % uint8(len(r.free))
-		m = r.free[w]
 	}
-	id := w<<6 | uint8(bits.TrailingZeros64(m))
-	r.hand = id + 1
-	r.clearFree(id)
-	return id
+	panic("virtionet: more pages in the receive ring than it has entries")
 }
 
 // offer puts a page into the ring. If a descriptor still names the page, the
 // gate has nothing to do.
 func (r *receiver) offer(b *iopage.Buf) {
-	p := b.Index()
-	if at := r.idOf[p]; at != 0 {
-		id := uint8(at - 1)
-		r.clearFree(id)
-		r.q.Push(id)
-		return
+	if at := r.idOf[b.Index()]; at != 0 {
+		r.q.Push(uint8(at - 1))
+	} else {
+		r.bind(b)
 	}
-	id := r.takeFree()
+}
+
+// bind is offer for a page that no descriptor names.
+func (r *receiver) bind(b *iopage.Buf) {
+	id, p := r.takeFree(), b.Index()
 	if old := r.bufs[id]; old != nil {
 		r.idOf[old.Index()] = 0
 	}
 	r.bufs[id], r.idOf[p] = b, uint16(id)+1
-	r.q.Stage(rtabi.Desc{ID: uint16(id), Flags: rtabi.DescWrite, Offset: p * iopage.Size, Len: iopage.Size})
+	r.q.Stage(id, 0, rtabi.DescWrite, p*iopage.Size, iopage.Size)
 	r.q.Push(id)
 }
 
@@ -121,8 +114,9 @@ func (r *receiver) offer(b *iopage.Buf) {
 // known to anyone.
 func (d *Device) refill() {
 	r := &d.rx
+	q := r.q
 	asked := false
-	for want := r.fill - r.q.InFlight(); want >= r.lag; want = r.fill - r.q.InFlight() {
+	for want := r.fill - q.InFlight(); want >= r.lag; want = r.fill - q.InFlight() {
 		n := d.pool.GetBatch(r.batch[:min(want, batch)], r.spare)
 		if n == 0 {
 			if asked || !d.tryReap() {
@@ -131,10 +125,14 @@ func (d *Device) refill() {
 			asked = true
 		}
 		for _, b := range r.batch[:n] {
-			r.offer(b)
+			if at := r.idOf[b.Index()]; at != 0 {
+				q.Push(uint8(at - 1)) // offer, inlined
+			} else {
+				r.bind(b)
+			}
 		}
 	}
-	r.q.Flush()
+	q.Flush()
 }
 
 // Recv implements device.Net.
@@ -144,52 +142,84 @@ func (d *Device) Recv(frames []device.Frame) (int, error) {
 	}
 	r := &d.rx
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	// The device's index is read once, so a device that is always ahead gets no
-	// more than one ring of work per call.
-	n := 0
-	for left := r.q.Sync(); left > 0 && n < len(frames); {
-		took, ok := d.take(&frames[n], left)
-		if ok {
-			n++
-		}
-		if left -= took; took == 0 {
-			break
-		}
-	}
+	n, seen := d.recv(frames)
 	if err := r.q.Err(); err != nil {
+		r.mu.Unlock()
 		d.fail(err, 1)
 		if n == 0 {
 			return 0, device.ErrGone
 		}
 		return n, nil
 	}
-	d.refill()
-	r.src.Seen = r.q.Taken()
+	if seen {
+		d.refill()
+		r.src.Seen = r.q.Taken()
+	}
+	r.mu.Unlock()
 	if n == 0 {
 		return 0, device.ErrAgain
 	}
 	return n, nil
 }
 
-// take receives the next frame, of which left used entries are there. It says
-// how many of them it took, and whether f is a frame; if it took none, the
-// device is out of use.
-func (d *Device) take(f *device.Frame, left int) (took int, ok bool) {
+// recv takes frames until there are no more, or the device breaks the protocol.
+// It says how many there are, and whether any buffer came back.
+//
+// The device's index is read once, so a device that is always ahead gets no more
+// than one ring of work per call.
+func (d *Device) recv(frames []device.Frame) (n int, seen bool) {
 	r := &d.rx
-	id, n, ok := r.q.Next()
-	if !ok {
+	q := r.q
+	left := q.Sync()
+	if left == 0 {
 		return 0, false
 	}
-	r.setFree(id)
-	b := r.bufs[id]
-	if n < headerLen || n > iopage.Size {
-		r.q.Fail(fmt.Errorf("receive: used length %d of a buffer of %d", n, iopage.Size))
+	total := 0
+	for left > 0 && n < len(frames) {
+		id, size, ok := q.Next()
+		if !ok {
+			q.FailEntry(id)
+			break
+		}
+		b := r.bufs[uint8(id)]
+		h := loadHeader((*[headerLen]byte)(b.Page()))
+		f := &frames[n]
+		if h.lo != 0 || h.hi != r.plain || size-minSize > iopage.Size-minSize || q.InFlight() < r.low {
+			took, ok := d.take(f, b, h, size, left)
+			if left -= took; took == 0 {
+				break
+			}
+			if ok {
+				n++
+			}
+			continue
+		}
+		b.SetWindow(headerLen, int(size)-headerLen)
+		f.Buf, f.Meta = b, device.Meta{}
+		total += int(size) - headerLen
+		n++
+		left--
+	}
+	r.frames += uint64(n)
+	r.bytes += uint64(total)
+	return n, true
+}
+
+// minSize is the used length of the smallest frame.
+const minSize = headerLen + etherLen
+
+// take goes on with a frame of which the first of left used buffers, b with size
+// bytes, was taken: one that is large, has metadata, or is not to be handed out.
+// It says how many of the buffers the frame has, and whether f is it; if they
+// are 0, the device is out of use.
+func (d *Device) take(f *device.Frame, b *iopage.Buf, h header, size uint32, left int) (took int, ok bool) {
+	r := &d.rx
+	if size < headerLen || size > iopage.Size {
+		r.q.Fail(fmt.Errorf("receive: used length %d of a buffer of %d", size, iopage.Size))
 		return 0, false
 	}
-	h := loadHeader((*[headerLen]byte)(b.Page()))
-	b.SetWindow(headerLen, int(n)-headerLen)
-	total, pages := int(n)-headerLen, 1
+	b.SetWindow(headerLen, int(size)-headerLen)
+	total, pages := int(size)-headerLen, 1
 	if d.large && h.buffers() != 1 {
 		pages = int(h.buffers())
 		rest, ok := r.takeRest(b, pages, left)
@@ -212,14 +242,14 @@ func (r *receiver) takeRest(b *iopage.Buf, pages, left int) (total int, ok bool)
 	for range pages - 1 {
 		id, n, ok := r.q.Next()
 		if !ok {
+			r.q.FailEntry(id)
 			return 0, false
 		}
-		r.setFree(id)
 		if n == 0 || n > iopage.Size {
 			r.q.Fail(fmt.Errorf("receive: used length %d of a further buffer of %d", n, iopage.Size))
 			return 0, false
 		}
-		next := r.bufs[id]
+		next := r.bufs[uint8(id)]
 		next.SetWindow(0, int(n))
 		b.SetNext(next)
 		b = next
@@ -239,12 +269,11 @@ func (d *Device) accept(f *device.Frame, b *iopage.Buf, h header, total, pages i
 	}
 	switch {
 	case !ok:
-		r.stats.RxMalformed++
+		r.malformed++
 	case r.q.InFlight() < r.low && !d.more():
-		r.stats.RxNoPage++
+		r.noPage++
 	default:
-		r.stats.RxFrames++
-		r.stats.RxBytes += uint64(total)
+		r.bytes += uint64(total)
 		f.Buf, f.Meta = b, m
 		return true
 	}

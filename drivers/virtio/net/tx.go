@@ -18,18 +18,19 @@ const maxTxPages = rtabi.MaxSubmit
 // transmitter is the transmit direction. mu guards all of it but src, whose
 // fields change only under mu and only on behalf of the goroutine that sends.
 type transmitter struct {
-	mu     sync.Mutex
-	q      *virtio.Queue
-	src    event.Source
-	ids    virtio.Chains
-	bufs   [rtabi.MaxQueueSize]*iopage.Buf // by head id
-	reapAt int                             // frames in flight that make a look worth its while
+	mu      sync.Mutex
+	q       *virtio.Queue
+	src     event.Source
+	ids     virtio.Chains
+	bufs    [rtabi.MaxQueueSize]*iopage.Buf // by head id
+	reapAt  int                             // frames in flight that make a look worth its while
+	largest int                             // bytes of a frame that is not segmented
 
 	frames, bytes, full, malformed uint64
 }
 
-func (t *transmitter) init(q *virtio.Queue) {
-	t.q = q
+func (t *transmitter) init(q *virtio.Queue, mtu int) {
+	t.q, t.largest = q, mtu+etherLen+vlanLen
 	t.ids.Init(q.Size())
 	t.reapAt = max(1, q.Size()/8)
 }
@@ -66,33 +67,69 @@ func (d *Device) allocLate() (*iopage.Buf, error) {
 }
 
 // Send implements device.Net.
-func (d *Device) Send(frames []device.Frame) (n int, err error) {
+func (d *Device) Send(frames []device.Frame) (int, error) {
 	if d.gone.Load() {
 		return 0, device.ErrGone
 	}
 	t := &d.tx
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.src.Counter, t.src.Arm = nil, nil
-	if t.q.InFlight() >= t.reapAt && !d.reap() {
+	n, err := d.send(frames)
+	t.mu.Unlock()
+	if m, ok := err.(malformed); ok {
+		err = fmt.Errorf("virtionet: %s: frame %d: %w", d.name, n, m)
+	}
+	return n, err
+}
+
+// send is Send with tx.mu held. A frame of one page with no metadata, where
+// Alloc and Recv put it, takes the short way.
+func (d *Device) send(frames []device.Frame) (n int, err error) {
+	t := &d.tx
+	q := t.q
+	if t.src.Counter != nil {
+		t.src.Counter, t.src.Arm = nil, nil
+	}
+	if q.InFlight() >= t.reapAt && !d.reap() {
 		return 0, device.ErrGone
 	}
-	for n < len(frames) && err == nil {
-		if err = d.put(&frames[n]); err == nil {
-			n++
+	total, spread := 0, uint(t.largest-etherLen)
+	for ; n < len(frames); n++ {
+		f := &frames[n]
+		b := f.Buf
+		if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > spread ||
+			f.State == device.ChecksumPartial || f.GSO != device.GSONone || t.ids.Free() == 0 {
+			if err = d.put(f); err != nil {
+				break
+			}
+			continue
 		}
+		header{}.put((*[headerLen]byte)(b.Page()))
+		id := t.ids.Take()
+		t.bufs[id] = b
+		if q.Full() {
+			q.Submit()
+		}
+		q.StageRoom(id, 0, 0, b.Index()*iopage.Size, uint32(b.Len())+headerLen)
+		q.Push(id)
+		total += b.Len()
 	}
-	t.q.Flush()
+	q.Flush()
+	t.frames += uint64(n)
+	t.bytes += uint64(total)
+	t.count(err)
+	return n, err
+}
+
+// count notes why a Send ended early, and makes src wait if it was for room.
+func (t *transmitter) count(err error) {
 	switch err {
+	case nil, device.ErrGone:
 	case device.ErrAgain:
 		t.full++
 		t.arm()
-	case nil, device.ErrGone:
 	default:
 		t.malformed++
-		err = fmt.Errorf("virtionet: %s: frame %d: %w", d.name, n, err)
 	}
-	return n, err
 }
 
 // put checks a frame and pushes it.
@@ -110,7 +147,7 @@ func (d *Device) put(f *device.Frame) error {
 			return malformed(why)
 		}
 	}
-	if f.GSO == device.GSONone && total > d.info.MTU+etherLen+vlanLen {
+	if f.GSO == device.GSONone && total > t.largest {
 		return malformed("larger than the MTU")
 	}
 	if t.ids.Free() < pages {
@@ -120,7 +157,6 @@ func (d *Device) put(f *device.Frame) error {
 	}
 	h.put((*[headerLen]byte)(b.Page()[b.HeadRoom()-headerLen:]))
 	t.push(b)
-	t.frames++
 	t.bytes += uint64(total)
 	return nil
 }
@@ -156,15 +192,13 @@ func measure(b *iopage.Buf) (total, pages int, err error) {
 func (t *transmitter) push(b *iopage.Buf) {
 	head := t.ids.Take()
 	t.bufs[head] = b
-	id := head
-	d := rtabi.Desc{ID: uint16(id), Offset: b.Offset() - headerLen, Len: uint32(b.Len()) + headerLen}
+	id, off, n := head, b.Offset()-headerLen, uint32(b.Len())+headerLen
 	for b = b.Next(); b != nil; b = b.Next() {
-		id = t.ids.Extend(head, id)
-		d.Flags, d.Next = rtabi.DescNext, uint16(id)
-		t.q.Stage(d)
-		d = rtabi.Desc{ID: uint16(id), Offset: b.Offset(), Len: uint32(b.Len())}
+		next := t.ids.Extend(head, id)
+		t.q.Stage(id, next, rtabi.DescNext, off, n)
+		id, off, n = next, b.Offset(), uint32(b.Len())
 	}
-	t.q.Stage(d)
+	t.q.Stage(id, 0, 0, off, n)
 	t.q.Push(head)
 }
 
@@ -189,30 +223,39 @@ func (d *Device) makeRoom(pages int) error {
 // answers false when the device broke the protocol. tx.mu is held.
 func (d *Device) reap() bool {
 	t := &d.tx
+	q := t.q
 	var done *iopage.Buf
-	for range t.q.Sync() {
-		head, _, ok := t.q.Next()
+	for range q.Sync() {
+		id, _, ok := q.Next()
 		if !ok {
+			q.FailEntry(id)
 			break
 		}
-		b := t.bufs[head]
-		t.bufs[head] = nil
-		t.ids.Put(head)
-		tail := b
-		for tail.Next() != nil {
-			tail = tail.Next()
+		b := t.bufs[uint8(id)]
+		t.ids.Put(uint8(id))
+		if b.Next() == nil {
+			b.SetNext(done)
+		} else {
+			last(b).SetNext(done)
 		}
-		tail.SetNext(done)
 		done = b
 	}
 	if done != nil {
 		done.Release()
 	}
-	if err := t.q.Err(); err != nil {
+	if err := q.Err(); err != nil {
 		d.fail(err, 1)
 		return false
 	}
 	return true
+}
+
+// last is the last page of a chain.
+func last(b *iopage.Buf) *iopage.Buf {
+	for b.Next() != nil {
+		b = b.Next()
+	}
+	return b
 }
 
 // tryReap is reap on behalf of the receive direction, which must not wait for a

@@ -23,7 +23,23 @@ func (h NetHeader) put(p []byte) {
 	}
 }
 
-func parseHeader(p []byte) (h NetHeader) {
+// Bytes is the header on the wire.
+func (h NetHeader) Bytes() []byte {
+	p := make([]byte, HeaderLen)
+	h.put(p)
+	return p
+}
+
+// Store writes the header to the start of a page in two accesses that a driver
+// may be reading at the same time.
+func (h NetHeader) Store(page []byte) {
+	p := h.Bytes()
+	store64(page, binary.LittleEndian.Uint64(p))
+	store(page, 8, binary.LittleEndian.Uint32(p[8:]))
+}
+
+// ParseHeader reads a header off the wire.
+func ParseHeader(p []byte) (h NetHeader) {
 	h.Flags, h.GSO = p[0], p[1]
 	for i, v := range [...]*uint16{&h.HeaderLen, &h.SegmentSize, &h.CsumStart, &h.CsumOffset, &h.N} {
 		*v = binary.LittleEndian.Uint16(p[2+2*i:])
@@ -100,7 +116,7 @@ func (n *Net) Read(head uint16, buf []byte) (h NetHeader, frame []byte) {
 	if len(buf)-start < HeaderLen {
 		return h, buf
 	}
-	h = parseHeader(buf[start:])
+	h = ParseHeader(buf[start:])
 	return h, append(buf[:start], buf[start+HeaderLen:]...)
 }
 

@@ -37,6 +37,11 @@ func word(page []byte, off int) *uint32 {
 func load(page []byte, off int) uint32     { return atomic.LoadUint32(word(page, off)) }
 func store(page []byte, off int, v uint32) { atomic.StoreUint32(word(page, off), v) }
 
+// store64 writes the first eight bytes of a page.
+func store64(page []byte, v uint64) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&page[:8:8][0])), v)
+}
+
 // readDesc copies Desc i of the submission area.
 func readDesc(page []byte, i int) rtabi.Desc {
 	const size = int(unsafe.Sizeof(rtabi.Desc{}))
