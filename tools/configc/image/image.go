@@ -120,7 +120,7 @@ func network(s *section) Network {
 		for _, v := range items {
 			p := s.prefix("ipv6", v, false)
 			if slices.Contains(n.IPv6, p) && p.IsValid() {
-				s.errorf("ipv6", v, "there once")
+				s.repeat("ipv6", v)
 			}
 			if p.IsValid() {
 				n.IPv6 = append(n.IPv6, p)
@@ -188,7 +188,7 @@ func zoneSection(s *section, others []Zone) Zone {
 	}
 	z.Origin = dns.CanonicalName(origin)
 	if slices.ContainsFunc(others, func(o Zone) bool { return o.Origin == z.Origin }) {
-		s.errorf("origin", vo, "there once")
+		s.repeat("origin", vo)
 		return z
 	}
 	if file == "" {

@@ -34,6 +34,11 @@ func (s *section) errorf(key string, v *tree.Value, format string, args ...any) 
 	s.list.Errorf(s.file, v.Line, "%s: found %s, must be %s", s.path(key), v.Found(), fmt.Sprintf(format, args...))
 }
 
+// repeat says that a value is there a second time.
+func (s *section) repeat(key string, v *tree.Value) {
+	s.list.Errorf(s.file, v.Line, "%s: found %s a second time, must be there once", s.path(key), v.Found())
+}
+
 // value returns the value of key, or nil.
 func (s *section) value(key string) *tree.Value {
 	s.known = append(s.known, key)
@@ -76,7 +81,7 @@ func (s *section) text(key, want string) (string, *tree.Value) {
 	}
 	t, ok := v.V.(string)
 	if !ok {
-		s.errorf(key, v, "%s in quotes", want)
+		s.errorf(key, v, "%s, in quotes", want)
 		return "", nil
 	}
 	return t, v
@@ -108,9 +113,9 @@ func (s *section) flag(key string) bool {
 	return b
 }
 
-// duration returns a time from low to high.
+// duration returns a time from low to high, both whole seconds.
 func (s *section) duration(key string, low, high, otherwise time.Duration) time.Duration {
-	want := fmt.Sprintf("a time from %q to %q", low, high)
+	want := fmt.Sprintf(`a time from "%ds" to "%ds"`, low/time.Second, high/time.Second)
 	t, v := s.text(key, want)
 	if v == nil {
 		return otherwise
@@ -185,7 +190,9 @@ func (s *section) gateway(key string, four bool, of string, networks []netip.Pre
 		if p.Contains(a) {
 			return a
 		}
-		within = append(within, p.Masked().String())
+		if n := p.Masked().String(); !slices.Contains(within, n) {
+			within = append(within, n)
+		}
 	}
 	if len(within) == 0 {
 		s.list.Errorf(s.file, v.Line, "%s: found %s without a valid %s", s.path(key), v.Found(), s.path(of))

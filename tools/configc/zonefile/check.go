@@ -1,8 +1,6 @@
 package zonefile
 
 import (
-	"bytes"
-	"slices"
 	"strings"
 
 	"ampoule/tools/configc/report"
@@ -66,6 +64,8 @@ func (c *checker) check(file string) {
 func (c *checker) record(e entry) {
 	h := e.rr.Header()
 	switch {
+	case h.Name == "":
+		c.errorf(e.place, "%s record without an owner, and no record before it has one", dns.Type(h.Rrtype))
 	case h.Class != dns.ClassINET:
 		c.errorf(e.place, "%s: class %s; the only class served is IN", head(e.rr), dns.Class(h.Class))
 	case !dns.IsSubDomain(c.origin, h.Name):
@@ -82,11 +82,14 @@ func (c *checker) record(e entry) {
 // set checks the records of one name and type.
 func (c *checker) set(name string, set []entry) {
 	first, size := set[0], 0
-	for i, e := range set {
-		size += len(e.Data) + 12
-		if slices.ContainsFunc(set[:i], func(o entry) bool { return bytes.Equal(o.Data, e.Data) }) {
+	seen := map[string]bool{}
+	for _, e := range set {
+		if seen[string(e.Data)] {
 			c.warnf(e.place, "%s: the same record is already there; it is taken once", head(e.rr))
+		} else if seen[string(e.Data)] = true; len(seen) == 2 {
+			c.single(name, e)
 		}
+		size += len(e.Data) + 12
 		if e.TTL != first.TTL && e.Type != dns.TypeRRSIG {
 			c.warnf(e.place, "%s: TTL %d differs from TTL %d of the set's first record at %s:%d; the least is used (RFC 2181 section 5.2)",
 				head(e.rr), e.TTL, first.TTL, first.file, first.line)
@@ -95,22 +98,14 @@ func (c *checker) set(name string, set []entry) {
 	if size > maxSet {
 		c.errorf(first.place, "%s: the set takes %d bytes; the most that fits into a message is %d", head(first.rr), size, maxSet)
 	}
-	if n := len(distinct(set)); n > 1 {
-		switch first.Type {
-		case dns.TypeSOA, dns.TypeCNAME, dns.TypeDNAME:
-			c.errorf(distinct(set)[1].place, "%s: more than one %s record at %s", head(first.rr), dns.Type(first.Type), name)
-		}
-	}
 }
 
-func distinct(set []entry) []entry {
-	var d []entry
-	for _, e := range set {
-		if !slices.ContainsFunc(d, func(o entry) bool { return bytes.Equal(o.Data, e.Data) }) {
-			d = append(d, e)
-		}
+// single refuses a second record of a type that may be there once.
+func (c *checker) single(name string, e entry) {
+	switch e.Type {
+	case dns.TypeSOA, dns.TypeCNAME, dns.TypeDNAME:
+		c.errorf(e.place, "%s: more than one %s record at %s", head(e.rr), dns.Type(e.Type), name)
 	}
-	return d
 }
 
 // name checks what may stand together at one name and below another.

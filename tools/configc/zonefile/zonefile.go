@@ -5,6 +5,7 @@ package zonefile
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -28,7 +29,12 @@ type entry struct {
 // syntax error ends the reading of its zone, since what follows it could mean
 // anything.
 func Read(file, origin string, list *report.List) zone.Zone {
-	entries, ok := parse(file, origin, list)
+	return read(os.ReadFile, file, origin, list)
+}
+
+// read is Read with the files from readFile.
+func read(readFile func(string) ([]byte, error), file, origin string, list *report.List) zone.Zone {
+	entries, ok := parse(&source{readFile: readFile}, file, origin, list)
 	if !ok {
 		return ""
 	}
@@ -50,8 +56,7 @@ func Read(file, origin string, list *report.List) zone.Zone {
 }
 
 // parse reads all records and puts them into wire format.
-func parse(file, origin string, list *report.List) ([]entry, bool) {
-	s := &source{}
+func parse(s *source, file, origin string, list *report.List) ([]entry, bool) {
 	main, err := s.open(file)
 	if err != nil {
 		var perr *os.PathError
@@ -77,7 +82,7 @@ func parse(file, origin string, list *report.List) ([]entry, bool) {
 		entries = append(entries, e)
 	}
 	if err := zp.Err(); err != nil {
-		p, text := explain(err, s.record())
+		p, text := explain(err, s.current)
 		list.Errorf(p.file, p.line, "%s", text)
 		return nil, false
 	}
@@ -87,24 +92,53 @@ func parse(file, origin string, list *report.List) ([]entry, bool) {
 // syntaxError is how miekg/dns words errors; the position is in the text only.
 var syntaxError = regexp.MustCompile(`(?s)^(?:(.*?): )?dns: (.*?)(?:: ("(?:[^"\\]|\\.)*"))? at line: (\d+):(\d+)$`)
 
-// explain splits a parser's error into its place and its reason.
-func explain(err error, last place) (place, string) {
+// badField is how miekg/dns words an error in one field of a record.
+var badField = regexp.MustCompile(`^bad ([A-Z0-9]+) (\S.*)$`)
+
+// explain splits a parser's error into its place and its reason. at is what was
+// being read.
+func explain(err error, at *lines) (place, string) {
+	p := place{at.file, at.entry}
 	m := syntaxError.FindStringSubmatch(err.Error())
 	if m == nil {
-		return last, strings.TrimPrefix(err.Error(), "dns: ")
+		return p, strings.TrimPrefix(err.Error(), "dns: ")
 	}
-	p := last
 	if m[1] != "" {
 		p.file = m[1]
 	}
 	if line, err := strconv.Atoi(m[4]); err == nil && line > 0 {
 		p.line = line
 	}
-	text := m[2]
-	if m[3] != "" && m[3] != `""` && m[3] != `"\n"` {
+	text := reword(m[2])
+	if m[3] != "" && m[3] != `""` && m[3] != `"\n"` && !strings.HasPrefix(text, "failed to open") {
 		text += ", found " + m[3]
 	}
+	if at.depth > 0 && at.entry < p.line {
+		text += fmt.Sprintf("; a parenthesis has been open since line %d", at.entry)
+	}
 	return p, text
+}
+
+// reword says in this project's words what miekg/dns says in its own.
+func reword(text string) string {
+	switch {
+	case strings.HasPrefix(text, "expecting RR type or class"):
+		return "not a TTL, a class or a record type"
+	case strings.HasPrefix(text, "missing TTL"):
+		return "no TTL: give the record one, or begin the zone with $TTL"
+	}
+	m := badField.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	if _, ok := dns.StringToType[m[1]]; !ok {
+		return text
+	}
+	field := m[2]
+	if field == "A" || field == "AAAA" {
+		field = "address"
+	}
+	return fmt.Sprintf("bad %s in %s record", field, m[1])
 }
 
 // pack puts a record into wire format.
