@@ -122,6 +122,8 @@ func explain(err error, at *lines) (place, string) {
 // reword says in this project's words what miekg/dns says in its own.
 func reword(text string) string {
 	switch {
+	case text == "":
+		return "malformed record"
 	case strings.HasPrefix(text, "expecting RR type or class"):
 		return "not a TTL, a class or a record type"
 	case strings.HasPrefix(text, "missing TTL"):
