@@ -37,7 +37,7 @@ func (img *Image) Source(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	b.Write(formatted)
 	for i, z := range img.DNS.Zones {
-		fmt.Fprintf(b, "\n// zone%d is %s from %s: %d names.\nconst zone%d zone.Zone = \"\" +\n",
+		fmt.Fprintf(b, "\n// zone%d is %s from %s: %d names.\nconst zone%d zone.Zone = (\"\" +\n",
 			i, z.Origin, filepath.Base(z.File), z.Table.Len(), i)
 		zoneSource(b, z.Table)
 	}
@@ -122,20 +122,17 @@ func (img *Image) dnsSource(w io.Writer) {
 // zoneSource writes a table as one constant: its header, then each name with
 // its records, then the search tables.
 func zoneSource(w io.Writer, z zone.Zone) {
-	at := 0
+	l := literals{w: w}
+	at, comment := 0, "header"
 	for i := range z.Len() {
 		n := int(z.At(i))
-		if i == 0 {
-			chunks(w, z[:n], "header")
-		} else {
-			chunks(w, z[at:n], describe(z, z.At(i-1)))
-		}
-		at = n
+		l.write(z[at:n], comment)
+		at, comment = n, describe(z, z.At(i))
 	}
 	order := int(binary.LittleEndian.Uint32([]byte(z[8:12])))
-	chunks(w, z[at:order], describe(z, z.At(z.Len()-1)))
-	chunks(w, z[order:], "order and hash table")
-	fmt.Fprint(w, "\t\"\"\n")
+	l.write(z[at:order], comment)
+	l.write(z[order:], "order and hash table")
+	fmt.Fprint(w, "\t\"\")\n")
 }
 
 // describe names a node and its types for a reader of the source.
@@ -153,16 +150,25 @@ func describe(z zone.Zone, n zone.Node) string {
 	}
 }
 
-// chunks writes bytes as string literals of bearable length, a comment first.
-func chunks(w io.Writer, s zone.Zone, comment string) {
-	const most = 512
-	if comment != "" {
-		fmt.Fprintf(w, "\t// %s\n", comment)
-	}
+// literals writes string literals with plus signs between them. A large zone
+// has so many that Go's tools would give up on one long sum, so they are put in
+// groups.
+type literals struct {
+	w io.Writer
+	n int
+}
+
+// write writes bytes as literals of bearable length, behind a comment.
+func (l *literals) write(s zone.Zone, comment string) {
+	const most, group = 512, 1000
+	fmt.Fprintf(l.w, "\t// %s\n", comment)
 	for len(s) > 0 {
 		n := min(len(s), most)
-		fmt.Fprintf(w, "\t%s +\n", literal(s[:n]))
+		fmt.Fprintf(l.w, "\t%s +\n", literal(s[:n]))
 		s = s[n:]
+		if l.n++; l.n%group == 0 {
+			fmt.Fprint(l.w, "\t\"\") + (\"\" +\n")
+		}
 	}
 }
 
