@@ -10,11 +10,13 @@ require ampoule/drivers v0.0.0
 
 replace ampoule/drivers => ../drivers
 
-require ampoule/boot v0.0.0
+require (
+	ampoule/boot v0.0.0
+	github.com/miekg/dns v1.1.73
+)
 
 require (
 	github.com/google/btree v1.1.2 // indirect
-	github.com/miekg/dns v1.1.73 // indirect
 	golang.org/x/exp v0.0.0-20231110203233-9a3e6036ecaa // indirect
 	golang.org/x/net v0.57.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect

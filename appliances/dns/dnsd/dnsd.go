@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
 	"ampoule/appliances/dns/answer"
+	"ampoule/libos/appliance"
 	"ampoule/libos/config/zone"
+	"ampoule/libos/telemetry"
 )
 
 // Config is the appliance's own part of the configuration: plain data that
@@ -33,12 +36,6 @@ type Config struct {
 	TCPIdle time.Duration
 }
 
-// Logger takes what an operator should know.
-type Logger interface {
-	Info(msg string, pairs ...any)
-	Error(msg string, pairs ...any)
-}
-
 // maxDatagram is the longest UDP query that is read whole; a longer one is cut
 // and then malformed.
 const maxDatagram = 4096
@@ -49,7 +46,7 @@ const maxFailures = 16
 type server struct {
 	cfg    Config
 	answer *answer.Server
-	log    Logger
+	log    *telemetry.Logger
 	udp    net.PacketConn
 	tcp    net.Listener
 	panics sync.Once
@@ -61,8 +58,32 @@ type server struct {
 	scratch   []byte     // the longest answer over TCP, shared by all connections
 }
 
-// newServer serves cfg's zones on udp and tcp, which it owns from then on.
-func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log Logger) (*server, error) {
+// New gives the constructor for cfg. The sockets are bound when it is called.
+func New(cfg Config) appliance.New {
+	return func(env *appliance.Env) (appliance.Appliance, error) {
+		address := ":" + strconv.Itoa(int(cfg.Port))
+		udp, err := env.Net.ListenPacket("udp", address)
+		if err != nil {
+			return nil, err
+		}
+		tcp, err := env.Net.Listen("tcp", address)
+		if err != nil {
+			udp.Close()
+			return nil, err
+		}
+		s, err := newServer(cfg, udp, tcp, env.Log)
+		if err != nil {
+			udp.Close()
+			tcp.Close()
+			return nil, err
+		}
+		return s, nil
+	}
+}
+
+// newServer serves cfg's zones on udp and tcp, which it owns when
+// there is no error.
+func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.Logger) (*server, error) {
 	if len(cfg.Zones) == 0 {
 		return nil, errors.New("dnsd: no zones are compiled in; build the image with its configuration")
 	}
