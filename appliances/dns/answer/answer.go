@@ -230,29 +230,6 @@ func (r *response) node(n zone.Node) bool {
 	return r.follow(target, data)
 }
 
-// follow makes target, written at offset data, the name to look for.
-func (r *response) follow(target string, data int) bool {
-	if _, err := zone.Set(&r.q.name, target); err != nil {
-		r.rcode = servFail // not in a zone that Compile made of valid records
-		return false
-	}
-	if b := r.w.buf; b[data] >= 0xc0 {
-		data = int(binary.BigEndian.Uint16(b[data:]) & maxPointer)
-	}
-	r.owner = owner{at: data}
-	return !r.loops(target)
-}
-
-// loops says whether the alias target was found before.
-func (r *response) loops(target string) bool {
-	for _, at := range r.chain[:r.links] {
-		if r.w.equal(int(at), target) {
-			return true
-		}
-	}
-	return false
-}
-
 // any answers QTYPE ANY with one set (RFC 8482 section 4.1).
 func (r *response) any(n zone.Node) {
 	it := r.zone.RRsets(n)
@@ -261,46 +238,6 @@ func (r *response) any(n zone.Node) {
 		return
 	}
 	r.soa()
-}
-
-// dname makes the alias that a DNAME at n stands for (RFC 6672 section 3). depth
-// is the number of labels of q.name below n.
-func (r *response) dname(n zone.Node, depth int) bool {
-	set, _ := r.zone.RRset(n, typeDNAME)
-	count, _ := r.w.rrset(owner{name: r.zone.Name(n)}, set, set.TTL)
-	r.answer += count
-	if r.w.full {
-		r.flags |= flagTC
-		return false
-	}
-	target, _ := set.Next()
-	var alias [zone.MaxName]byte
-	prefix := copy(alias[:], r.q.name.Bytes(0)[:r.q.name.Size(0)-r.q.name.Size(depth)])
-	if prefix+len(target) > len(alias) {
-		r.rcode = yxDomain
-		return false
-	}
-	copy(alias[prefix:], target)
-	mark := r.w.n
-	data := r.w.record(r.owner, typeCNAME, set.TTL)
-	if b := r.w.room(prefix); b != nil {
-		copy(b, alias[:prefix])
-	}
-	if r.w.name(target); r.w.full {
-		r.w.n = mark
-		r.flags |= flagTC
-		return false
-	}
-	binary.BigEndian.PutUint16(r.w.buf[data-2:], uint16(r.w.n-data))
-	r.answer++
-	r.owner = owner{at: data}
-	if _, err := zone.Set(&r.q.name, alias[:prefix+len(target)]); err != nil {
-		r.rcode = servFail // as in follow
-		return false
-	}
-	// A synthesised alias is itself the answer to a question for it (section
-	// 3.1).
-	return r.q.qtype != typeCNAME
 }
 
 // add puts a set into the answer section, owned by the name looked for, and
@@ -327,58 +264,6 @@ func (r *response) soa() {
 	r.auth += count
 	if r.w.full {
 		r.flags |= flagTC
-	}
-}
-
-// referral points to the servers of the zone below cut.
-func (r *response) referral(cut zone.Node) {
-	if r.answer == 0 {
-		r.flags &^= flagAA
-	}
-	set, _ := r.zone.RRset(cut, typeNS)
-	name := r.zone.Name(cut)
-	count, _ := r.w.rrset(owner{name: name}, set, set.TTL)
-	r.auth += count
-	if r.w.full {
-		r.flags |= flagTC
-		return
-	}
-	// Addresses of servers inside the child zone come first: without them the
-	// referral leads nowhere, so leaving one out is truncation (RFC 9471
-	// section 3.1). Others that this zone happens to hold are a courtesy.
-	r.glue(set, name, true)
-	if !r.w.full {
-		r.glue(set, name, false)
-	}
-}
-
-// glue adds the addresses of the name servers in set that are inside the zone
-// named child, or those that are not. No name is inside the zone "".
-func (r *response) glue(set zone.RRset, child string, inside bool) {
-	for _, t := range [...]uint16{typeA, typeAAAA} {
-		servers := set
-		for target, ok := servers.Next(); ok; target, ok = servers.Next() {
-			name := &r.q.name // no longer needed
-			if _, err := zone.Set(name, target); err != nil ||
-				(child != "" && name.Below(child)) != inside {
-				continue
-			}
-			n := r.zone.Lookup(name)
-			if n == zone.None {
-				continue
-			}
-			addresses, ok := r.zone.RRset(n, t)
-			if !ok {
-				continue
-			}
-			count, _ := r.w.rrset(owner{name: target}, addresses, addresses.TTL)
-			r.extra += count
-			if r.w.full && inside {
-				r.flags |= flagTC
-				return
-			}
-			r.w.full = false
-		}
 	}
 }
 

@@ -140,54 +140,23 @@ func newQuestion(name, rrtype string, options []string) (question, error) {
 		qtype = uint16(n)
 	}
 	m.Question = []dns.Question{{Name: name, Qtype: qtype, Qclass: dns.ClassINET}}
-	var opt *dns.OPT
 	flags := uint16(0)
 	for _, o := range options {
 		key, value, _ := strings.Cut(o, "=")
-		n, _ := strconv.Atoi(value)
-		switch key {
-		case "raw":
+		if key == "raw" {
 			msg, err := hex.DecodeString(value)
 			q.msg = msg
 			return q, err
-		case "tcp":
-			q.tcp = true
-		case "rd":
-			flags |= flagRD
-		case "cd":
-			flags |= 1 << 4
-		case "ad":
-			flags |= 1 << 5
-		case "z":
-			flags |= 1 << 6
-		case "aa":
-			flags |= flagAA
-		case "tc":
-			flags |= flagTC
-		case "do":
-			opt.SetDo()
-		case "edns":
-			opt = &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: uint16(n)}}
-			m.Extra = []dns.RR{opt}
-		case "version":
-			opt.SetVersion(uint8(n))
-		case "option":
-			code, data, _ := strings.Cut(value, ":")
-			c, _ := strconv.Atoi(code)
-			d, err := hex.DecodeString(data)
-			if err != nil {
-				return q, err
-			}
-			opt.Option = append(opt.Option, &dns.EDNS0_LOCAL{Code: uint16(c), Data: d})
-		case "class":
-			m.Question[0].Qclass = dns.StringToClass[value]
-		case "opcode":
-			flags |= uint16(n) << 11
-		case "id":
-			m.Id = uint16(n)
-		default:
-			return q, fmt.Errorf("option %q is not known", o)
 		}
+		if key == "tcp" {
+			q.tcp = true
+			continue
+		}
+		f, err := option(m, key, value)
+		if err != nil {
+			return q, err
+		}
+		flags |= f
 	}
 	msg, err := m.Pack()
 	if err != nil {
@@ -196,6 +165,48 @@ func newQuestion(name, rrtype string, options []string) (question, error) {
 	binary.BigEndian.PutUint16(msg[2:], flags)
 	q.msg = msg
 	return q, nil
+}
+
+// option puts one option of a question into the message, or returns the header
+// bits that it stands for.
+func option(m *dns.Msg, key, value string) (flags uint16, err error) {
+	n, _ := strconv.Atoi(value)
+	switch key {
+	case "rd":
+		return flagRD, nil
+	case "cd":
+		return 1 << 4, nil
+	case "ad":
+		return 1 << 5, nil
+	case "z":
+		return 1 << 6, nil
+	case "aa":
+		return flagAA, nil
+	case "tc":
+		return flagTC, nil
+	case "opcode":
+		return uint16(n) << 11, nil
+	case "do":
+		m.IsEdns0().SetDo()
+	case "edns":
+		m.Extra = []dns.RR{&dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: uint16(n)}}}
+	case "version":
+		m.IsEdns0().SetVersion(uint8(n))
+	case "option":
+		code, data, _ := strings.Cut(value, ":")
+		c, _ := strconv.Atoi(code)
+		d, err := hex.DecodeString(data)
+		opt := m.IsEdns0()
+		opt.Option = append(opt.Option, &dns.EDNS0_LOCAL{Code: uint16(c), Data: d})
+		return 0, err
+	case "class":
+		m.Question[0].Qclass = dns.StringToClass[value]
+	case "id":
+		m.Id = uint16(n)
+	default:
+		return 0, fmt.Errorf("option %q is not known", key)
+	}
+	return 0, nil
 }
 
 // describe writes an answer as golden files have it: code and flags, then the

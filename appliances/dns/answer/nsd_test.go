@@ -39,19 +39,8 @@ func nsdVersion(t *testing.T) string {
 	return line
 }
 
-// startNSD starts NSD with the test zones and returns its address. NSD knows no
-// $GENERATE, so it gets the zones written out.
-func startNSD(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	dir := t.TempDir()
-	var conf strings.Builder
-	fmt.Fprintf(&conf, `server:
+// nsdConfig lacks the port and the folder.
+const nsdConfig = `server:
 	ip-address: 127.0.0.1@%[1]d
 	zonesdir: %[2]q
 	zonelistfile: "%[2]s/zone.list"
@@ -69,7 +58,20 @@ func startNSD(t *testing.T) string {
 	ipv4-edns-size: 1232
 remote-control:
 	control-enable: no
-`, port, dir)
+`
+
+// startNSD starts NSD with the test zones and returns its address. NSD knows no
+// $GENERATE, so it gets the zones written out.
+func startNSD(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	dir := t.TempDir()
+	conf := fmt.Sprintf(nsdConfig, port, dir)
 	for _, o := range origins {
 		_, rrs := loadZone(t, o)
 		var z strings.Builder
@@ -79,9 +81,9 @@ remote-control:
 		if err := os.WriteFile(filepath.Join(dir, o+"zone"), []byte(z.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&conf, "zone:\n\tname: %q\n\tzonefile: \"%szone\"\n", o, o)
+		conf += fmt.Sprintf("zone:\n\tname: %q\n\tzonefile: \"%szone\"\n", o, o)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "nsd.conf"), []byte(conf.String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "nsd.conf"), []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("nsd", "-d", "-c", filepath.Join(dir, "nsd.conf"))
