@@ -189,3 +189,39 @@ func BenchmarkAnswer(b *testing.B) {
 		})
 	}
 }
+
+// TestRoot serves the root zone beside another.
+func TestRoot(t *testing.T) {
+	root, err := zone.Compile([]byte{0}, []zone.Record{
+		{Owner: []byte{0}, Type: typeSOA, TTL: 1, Data: make([]byte, 22)},
+		{Owner: packName(t, "test."), Type: typeNS, TTL: 1, Data: packName(t, "a.nic.test.")},
+		{Owner: packName(t, "a.nic.test."), Type: typeA, TTL: 1, Data: []byte{192, 0, 2, 1}},
+		{Owner: packName(t, "org."), Type: typeNS, TTL: 1, Data: packName(t, "a.nic.test.")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	test, _ := loadZone(t, "test.")
+	s, err := New([]zone.Zone{root, test}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, MaxMessage)
+	for _, c := range []struct {
+		name, rrtype, want string
+	}{
+		{".", "A", "\tNOERROR aa\n\tau . 0 in soa . . 0 0 0 0 0\n"},
+		{"com.", "A", "\tNXDOMAIN aa\n\tau . 0 in soa . . 0 0 0 0 0\n"},
+		{"x.org.", "A", "\tNOERROR\n\tau org. 1 in ns a.nic.test.\n\tad a.nic.test. 1 in a 192.0.2.1\n"},
+		{"test.", "DS", "\tNOERROR aa\n\tau . 0 in soa . . 0 0 0 0 0\n"},
+		{"test.", "NS", "\tNOERROR aa\n\tan test. 60 in ns a.nic.test.\n\tad a.nic.test. 60 in a 203.0.113.1\n"},
+	} {
+		q, err := newQuestion(c.name, c.rrtype, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := describe(buf[:s.Answer(buf, q.msg, UDP)]); got != c.want {
+			t.Errorf("%s %s\ngot\n%swant\n%s", c.name, c.rrtype, got, c.want)
+		}
+	}
+}
