@@ -17,6 +17,8 @@ const (
 	miekg    = "github.com/miekg/dns"
 	gopacket = "github.com/gopacket/gopacket"
 	xsys     = "golang.org/x/sys"
+	xtools   = "golang.org/x/tools"
+	toml     = "github.com/pelletier/go-toml/v2"
 )
 
 // rtabi is the contract between ring 0, the runtime overlay and the library
@@ -45,6 +47,7 @@ var rules = []rule{
 
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
+	{"tools/configc", []string{"tools", "libos/config", miekg, toml, xtools}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
 	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", miekg, gopacket, xsys, xcrypto}},
 }

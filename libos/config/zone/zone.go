@@ -1,0 +1,199 @@
+// Package zone holds DNS zones in compiled form: a read-only table of names and
+// records in wire format (RFC 1035 section 3, RFC 4034 section 6) that a name
+// server searches without parsing, allocating or following pointers.
+//
+// A compiled zone is a string, since string constants lie in memory that is
+// never writable on the appliance. tools/configc writes it into Go source at
+// build time; Compile can also make one at run time.
+//
+// Layout; integers are little-endian, offsets count bytes from the start:
+//
+//	header   0  magic    u32   "AZ\x00\x01"
+//	         4  nodes    u32   number of nodes
+//	         8  order    u32   offset of the order table
+//	        12  slots    u32   offset of the hash table
+//	        16  mask     u32   number of slots, a power of two, less one
+//	        20  apex     u32   offset of the apex's node
+//	node     0  parent   u32   the node one label up, 0 at the apex
+//	         4  wild     u32   the child "*", 0 if there is none
+//	         8  cut      u32   the highest delegation at or above, 0 if none
+//	        12  position u32   place in the order table
+//	        16  rrsets   u16   how many follow the name; 0: empty non-terminal
+//	        18  flags    u8
+//	        19  length   u8    octets of the name
+//	        20  name           in lower case
+//	rrset    0  type     u16
+//	         2  count    u16   records
+//	         4  ttl      u32   seconds
+//	         8  size     u32   bytes of the records that follow
+//	record   0  length   u16
+//	         2  rdata          names not compressed
+//	order   nodes x u32        node offsets in canonical order (RFC 4034 section 6.1)
+//	slots  (mask+1) x 8 bytes  high half of the hash, node offset; offset 0: free
+package zone
+
+import "errors"
+
+// Zone is a compiled zone. The zero value holds nothing and matches nothing.
+type Zone string
+
+// Node is the place of a name in its Zone, an offset. None is not a node.
+type Node uint32
+
+// None says that there is no such node.
+const None Node = 0
+
+// Flags of a node: record types that change how a search goes on.
+const (
+	HasCNAME = 1 << iota
+	HasDNAME
+)
+
+const (
+	magic      = "AZ\x00\x01"
+	headerSize = 24
+	nodeSize   = 20
+	rrsetSize  = 12
+	slotSize   = 8
+)
+
+var errFormat = errors.New("zone: not a compiled zone of this version")
+
+// Check says whether z is a compiled zone of this version. It does not look
+// into the nodes: they come from Compile.
+func (z Zone) Check() error {
+	if len(z) < headerSize || z[:4] != magic || z.Apex() == None {
+		return errFormat
+	}
+	return nil
+}
+
+// Len returns the number of nodes, empty non-terminals included.
+func (z Zone) Len() int { return int(z.u32(4)) }
+
+// Apex returns the node of the zone's origin.
+func (z Zone) Apex() Node { return Node(z.u32(20)) }
+
+// At returns the i-th node in canonical order.
+func (z Zone) At(i int) Node { return Node(z.u32(z.u32(8) + uint32(i)*4)) }
+
+// Parent returns the node one label up, or None at the apex.
+func (z Zone) Parent(n Node) Node { return Node(z.u32(uint32(n))) }
+
+// Wild returns the wildcard directly below n, or None.
+func (z Zone) Wild(n Node) Node { return Node(z.u32(uint32(n) + 4)) }
+
+// Cut returns the highest delegation at or above n, or None. What lies there is
+// the child zone's, except the NS and DS records of the delegation itself.
+func (z Zone) Cut(n Node) Node { return Node(z.u32(uint32(n) + 8)) }
+
+// Position returns the place of n in canonical order.
+func (z Zone) Position(n Node) int { return int(z.u32(uint32(n) + 12)) }
+
+// Flags returns the HasCNAME and HasDNAME bits of n.
+func (z Zone) Flags(n Node) uint8 { return z[n+18] }
+
+// Name returns the name of n in wire format and lower case.
+func (z Zone) Name(n Node) string {
+	return string(z[n+nodeSize : n+nodeSize+Node(z[n+19])])
+}
+
+// Find looks for the node of name, or else for its closest encloser, the
+// longest existing ancestor (RFC 4592 section 3.3.1). name must be at or below
+// the apex. depth is the number of labels of name that are not in the node's
+// name; 0 means that the node is name's own.
+func (z Zone) Find(name *Name) (n Node, depth int) {
+	apex := int(z[z.Apex()+19])
+	for i := 0; name.Size(i) > apex; i++ {
+		if n := z.lookup(name, i); n != None {
+			return n, i
+		}
+	}
+	return z.Apex(), name.Labels() - countLabels(z.Name(z.Apex()))
+}
+
+// Lookup returns the node of name, or None. name may be any name.
+func (z Zone) Lookup(name *Name) Node { return z.lookup(name, 0) }
+
+// lookup returns the node of name without its first i labels, or None.
+func (z Zone) lookup(name *Name, i int) Node {
+	h := name.hash[i]
+	slots, mask := z.u32(12), z.u32(16)
+	for s := uint32(h) & mask; ; s = (s + 1) & mask {
+		at := slots + s*slotSize
+		n := Node(z.u32(at + 4))
+		if n == None {
+			return None
+		}
+		if z.u32(at) == uint32(h>>32) && z.Name(n) == string(name.Bytes(i)) {
+			return n
+		}
+	}
+}
+
+// RRset is one set of records of a node. The zero value is an empty set.
+type RRset struct {
+	Type    uint16
+	Count   int
+	TTL     uint32 // seconds
+	records Zone
+}
+
+// Find returns the records of one type at n; ok is false when there are none.
+func (z Zone) RRset(n Node, rrtype uint16) (set RRset, ok bool) {
+	for it := z.RRsets(n); ; {
+		set, ok := it.Next()
+		if !ok || set.Type == rrtype {
+			return set, ok
+		}
+	}
+}
+
+// RRsets returns an iterator over the sets of n, in the order of their types.
+func (z Zone) RRsets(n Node) Iterator {
+	return Iterator{rest: z[n+nodeSize+Node(z[n+19]):], left: int(z.u16(uint32(n) + 16))}
+}
+
+// Iterator walks over the sets of one node.
+type Iterator struct {
+	rest Zone
+	left int
+}
+
+// Next returns the next set; ok is false after the last.
+func (it *Iterator) Next() (set RRset, ok bool) {
+	if it.left == 0 {
+		return RRset{}, false
+	}
+	end := rrsetSize + it.rest.u32(8)
+	set = RRset{
+		Type:    it.rest.u16(0),
+		Count:   int(it.rest.u16(2)),
+		TTL:     it.rest.u32(4),
+		records: it.rest[rrsetSize:end],
+	}
+	it.rest, it.left = it.rest[end:], it.left-1
+	return set, true
+}
+
+// Next takes the first record off the set and returns its data; ok is false
+// when the set is empty.
+func (s *RRset) Next() (rdata string, ok bool) {
+	if len(s.records) == 0 {
+		return "", false
+	}
+	end := 2 + uint32(s.records.u16(0))
+	rdata = string(s.records[2:end])
+	s.records = s.records[end:]
+	return rdata, true
+}
+
+func (z Zone) u16(at uint32) uint16 {
+	b := z[at : at+2]
+	return uint16(b[0]) | uint16(b[1])<<8
+}
+
+func (z Zone) u32(at uint32) uint32 {
+	b := z[at : at+4]
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
