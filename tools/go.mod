@@ -14,8 +14,6 @@ require (
 	golang.org/x/tools v0.48.0
 )
 
-require (
-	golang.org/x/net v0.57.0 // indirect
-)
+require golang.org/x/net v0.57.0 // indirect
 
 replace ampoule/boot => ../boot

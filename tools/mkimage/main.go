@@ -2,18 +2,20 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"ampoule/boot/image"
 	"ampoule/boot/layout"
 	"ampoule/libos/rt"
+	configimage "ampoule/tools/configc/image"
+	"ampoule/tools/configc/report"
 	"ampoule/tools/mkoverlay"
 )
 
@@ -30,17 +32,23 @@ func main() {
 	flag.StringVar(&o.app, "app", "", "appliance: echo, dns")
 	flag.StringVar(&o.target, "target", "virtio", "target: virtio")
 	flag.StringVar(&o.config, "config", "", "configuration (default configs/APP.toml)")
-	flag.StringVar(&o.out, "o", "", "image to write (default dist/APP-TARGET/APP.elf)")
+	flag.StringVar(&o.out, "o", "", "image to write, or with a / at the end its folder (default dist/APP-TARGET/)")
 	flag.StringVar(&o.goroot, "goroot", "", "GOROOT to build with (default: the running Go's)")
 	flag.StringVar(&o.goamd64, "goamd64", "v1", "lowest x86-64 level of the CPU: v1, v2 or v3")
 	flag.StringVar(&o.work, "work", "build", "folder for intermediate files")
 	flag.BoolVar(&o.strip, "strip", true, "leave out symbol table and DWARF")
 	flag.Parse()
-	if err := o.run(); err != nil {
+	err := o.run()
+	if err != nil && !errors.Is(err, errConfig) {
 		fmt.Fprintln(os.Stderr, "mkimage:", err)
+	}
+	if err != nil {
 		os.Exit(1)
 	}
 }
+
+// errConfig says that the configuration was refused and the reasons printed.
+var errConfig = errors.New("configuration refused")
 
 func (o *options) run() error {
 	if err := o.complete(); err != nil {
@@ -50,7 +58,12 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
-	dir, err := filepath.Abs(filepath.Join(o.work, "overlay-"+filepath.Base(o.goroot)))
+	if o.app != "" {
+		if err := o.configure(ov); err != nil {
+			return err
+		}
+	}
+	dir, err := filepath.Abs(filepath.Join(o.work, "overlay-"+o.name()))
 	if err != nil {
 		return err
 	}
@@ -86,9 +99,15 @@ func (o *options) complete() error {
 	}
 	if o.app != "" {
 		o.pkg = "ampoule/appliances/" + o.app
+		if o.config == "" {
+			o.config = filepath.Join("configs", o.app+".toml")
+		}
 	}
 	if o.out == "" {
 		o.out = filepath.Join("dist", o.app+"-"+o.target, o.app+".elf")
+	}
+	if strings.HasSuffix(o.out, "/") {
+		o.out = filepath.Join(o.out, o.app+".elf")
 	}
 	if o.goroot == "" {
 		b, err := exec.Command("go", "env", "GOROOT").Output()
@@ -98,6 +117,34 @@ func (o *options) complete() error {
 		o.goroot = strings.TrimSpace(string(b))
 	}
 	return os.MkdirAll(filepath.Dir(o.out), 0o755)
+}
+
+// name tells apart the builds that may run at the same time.
+func (o *options) name() string {
+	return strings.ReplaceAll(o.pkg, "/", "-") + "-" + o.goamd64 + "-" + filepath.Base(o.goroot)
+}
+
+// configure compiles the configuration file into the appliance's package
+// config. Every problem is printed.
+func (o *options) configure(ov *mkoverlay.Overlay) error {
+	var list report.List
+	img := configimage.Load(o.config, o.app, &list)
+	for _, p := range list.Problems() {
+		fmt.Fprintln(os.Stderr, p)
+	}
+	if list.Failed() {
+		return errConfig
+	}
+	var source bytes.Buffer
+	if err := img.Source(&source); err != nil {
+		return err
+	}
+	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", o.pkg+"/config").Output()
+	if err != nil {
+		return fmt.Errorf("no package %s/config: %w", o.pkg, err)
+	}
+	ov.Add(filepath.Join(strings.TrimSpace(string(dir)), "config.go"), source.Bytes())
+	return nil
 }
 
 // compile links the program at layout.Image.
@@ -112,7 +159,7 @@ func (o *options) compile(overlay, out string) error {
 		"GOEXPERIMENT="+rt.Experiment, "GOTOOLCHAIN=local", "GOROOT="+o.goroot, "GOFLAGS=")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go build %s with %s: %w", o.pkg, runtime.Version(), err)
+		return fmt.Errorf("go build %s: %w", o.pkg, err)
 	}
 	return nil
 }
