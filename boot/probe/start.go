@@ -163,7 +163,7 @@ func (f *Found) negotiate(bus *Bus, req *Request) (uint64, Code) {
 	f.setStatus(bus, statusAcknowledge|statusDriver)
 	want, _ := req.features(f.Kind)
 	want &^= transportFeatures &^ allowedTransport
-	features := f.offered(bus) & (want | featureVersion1)
+	features := consistent(f.Kind, f.offered(bus)&(want|featureVersion1))
 	if features&featureVersion1 == 0 {
 		return 0, NoVersion1
 	}
@@ -261,4 +261,30 @@ func queueSize(limit uint32) uint32 {
 		}
 	}
 	return 0
+}
+
+// Features of a network device that need others (virtio 1.2, section
+// 5.1.3.1).
+const (
+	netChecksum      = 1 << 0
+	netGuestChecksum = 1 << 1
+	netGuestTSO      = 1<<7 | 1<<8
+	netHostTSO       = 1<<11 | 1<<12
+	netMergeable     = 1 << 15
+)
+
+// consistent leaves out what makes no sense without a feature that is missing.
+// Large receive without mergeable buffers is left out too: it would take
+// buffers of 64 KiB for every frame.
+func consistent(kind uint32, features uint64) uint64 {
+	if kind != 1 {
+		return features
+	}
+	if features&netChecksum == 0 {
+		features &^= netHostTSO
+	}
+	if features&netGuestChecksum == 0 || features&netMergeable == 0 {
+		features &^= netGuestTSO
+	}
+	return features
 }
