@@ -22,6 +22,7 @@ func Open() (*pvboot.Machine, error) {
 	m := &pvboot.Machine{
 		Name:    "virtio",
 		Memory:  info.RAM,
+		Command: string(info.Command[:info.CommandLen]),
 		Clock:   clock{},
 		Entropy: entropy{},
 		Console: console.New(ampConsole),

@@ -57,6 +57,9 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 	}
 	log.Info("serving", "appliance", name, "platform", m.Name, "net", dev.Name(),
 		"ipv4", sys.Net.IPv4, "ipv6", sys.Net.IPv6, "boot", sinceBoot(m, start))
+	if every := statsInterval(m.Command); every > 0 {
+		go logStats(log, m, every)
+	}
 	return serve(ctx, a, stack)
 }
 

@@ -21,6 +21,7 @@ type Clock interface {
 type Machine struct {
 	Name    string          // of the platform: "virtio", "xen"
 	Memory  uint64          // bytes of RAM
+	Command string          // the kernel command line, as the hypervisor gave it
 	Clock   Clock           // nil: package time is all there is
 	Entropy io.Reader       // cryptographically secure; any goroutine may read
 	Console io.Writer       // any goroutine may write; one Write is one piece
