@@ -15,7 +15,7 @@ const (
 	gvisor   = "gvisor.dev/gvisor"
 	xcrypto  = "golang.org/x/crypto"
 	miekg    = "github.com/miekg/dns"
-	gopacket = "github.com/gopacket/gopacket"
+	gopacket = "github.com/google/gopacket"
 	xsys     = "golang.org/x/sys"
 	xtools   = "golang.org/x/tools"
 	toml     = "github.com/pelletier/go-toml/v2"

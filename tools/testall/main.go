@@ -40,7 +40,7 @@ func run(ctx context.Context, w io.Writer, filter string) int {
 	r := newReport(w)
 	groups := [][]string{append([]string{"-timeout=15m"}, host...)}
 	if len(guest) > 0 {
-		groups = append(groups, append([]string{"-timeout=60m", "-p=1"}, guest...))
+		groups = append(groups, append([]string{"-timeout=60m", "-p=1", "-count=1"}, guest...))
 	}
 	for _, g := range groups {
 		args := []string{"test", "-json"}
