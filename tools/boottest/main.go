@@ -86,8 +86,7 @@ func boot(c vm.Config, limit time.Duration, verbose bool) int {
 	}
 	v, err := vm.Start(ctx, c)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return exitNoCode
+		return ended(ctx, err, limit)
 	}
 	defer v.Close()
 	if verbose {
@@ -97,16 +96,22 @@ func boot(c vm.Config, limit time.Duration, verbose bool) int {
 		}
 	}
 	code, err := v.Wait(context.Background())
+	if err != nil || ctx.Err() != nil {
+		return ended(ctx, err, limit)
+	}
+	return code
+}
+
+// ended says why there is no exit code of the guest.
+func ended(ctx context.Context, err error, limit time.Duration) int {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		fmt.Fprintf(os.Stderr, "boottest: killed after %v\n", limit)
 		return exitTimeout
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "boottest: interrupted")
-		return exitNoCode
-	case err != nil:
+	default:
 		fmt.Fprintln(os.Stderr, err)
-		return exitNoCode
 	}
-	return code
+	return exitNoCode
 }

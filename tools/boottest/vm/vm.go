@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -310,4 +311,30 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	defer v.Close()
 	code, err := v.Wait(ctx)
 	return Result{Code: code, Lines: v.Lines(), Command: v.Command()}, err
+}
+
+// CPUTime is what QEMU has used of the host's processors so far, its helper
+// threads included. It fails when QEMU has ended.
+func (v *VM) CPUTime() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", v.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("vm: %w", err)
+	}
+	// The command in parentheses may hold anything; user and system time are
+	// the 12th and 13th field after it (proc_pid_stat(5)).
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, fmt.Errorf("vm: short %q", b)
+	}
+	var ticks int64
+	for _, s := range f[11:13] {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("vm: process times: %w", err)
+		}
+		ticks += n
+	}
+	const hz = 100 // USER_HZ, fixed on Linux on x86
+	return time.Duration(ticks) * time.Second / hz, nil
 }

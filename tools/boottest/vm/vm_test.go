@@ -237,3 +237,28 @@ func TestStartErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestCPUTime(t *testing.T) {
+	needQEMU(t)
+	used := func(g *tinyguest.Guest) time.Duration {
+		v := boot(t, g)
+		if _, err := v.WaitLine(t.Context(), regexp.MustCompile(`^up$`)); err != nil {
+			t.Fatal(err)
+		}
+		before, err := v.CPUTime()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+		after, err := v.CPUTime()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after - before
+	}
+	idle := used(guest().Print("up\n").Hang())
+	busy := used(guest().Print("up\n").Loop(1 << 31).Loop(1 << 31).Hang())
+	if idle > 50*time.Millisecond || busy < 100*time.Millisecond {
+		t.Errorf("in half a second: halted %v, busy %v", idle, busy)
+	}
+}

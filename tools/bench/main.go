@@ -1,0 +1,114 @@
+// Command bench measures the echo and DNS appliances by what does not depend
+// on the machine it runs on: guest instructions from start to the first
+// answer and for one request, lone and saturated, the smallest RAM that
+// serves, and the image's bytes. It prints a table and writes JSON; with -prof
+// it tells which functions the instructions of one point are spent in.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"ampoule/tools/bench/counter"
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/load"
+)
+
+// services tells how each appliance is asked.
+func services(name string) (load.Service, error) {
+	switch name {
+	case "echo":
+		return load.Echo(64), nil
+	case "dns":
+		return load.DNS("www.example.org"), nil
+	}
+	return load.Service{}, fmt.Errorf("appliance %q: bench knows echo and dns", name)
+}
+
+func main() {
+	var b bench
+	apps := flag.String("app", "echo,dns", "appliances to measure")
+	flag.StringVar(&b.dist, "dist", "dist", "folder of the built images")
+	image := flag.String("image", "", "measure this image instead of the built one (with one -app)")
+	flag.StringVar((*string)(&b.machine), "machine", string(vm.MicroVM), "microvm or q35")
+	flag.StringVar(&b.cpu, "cpu", "max", "QEMU CPU model")
+	flag.IntVar(&b.ram, "m", 64, "RAM in MiB, of all but the smallest-RAM search")
+	flag.IntVar(&b.requests, "n", 2000, "requests of one run")
+	flag.IntVar(&b.runs, "runs", 3, "runs of each figure; the median counts")
+	out := flag.String("json", "dist/bench.json", "where to write the figures")
+	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated")
+	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
+	top := flag.Int("top", 40, "functions that -prof shows")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	b.images = map[string]string{}
+	names := strings.Split(*apps, ",")
+	for _, a := range names {
+		b.images[a] = filepath.Join(b.dist, a+"-virtio", a+".elf")
+		if *image != "" {
+			b.images[a] = *image
+		}
+	}
+	var err error
+	switch {
+	case *image != "" && len(names) != 1:
+		err = errors.New("-image goes with one -app")
+	case *prof != "":
+		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, *top) })
+	default:
+		err = b.with(func() error { return b.all(ctx, names, *out) })
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is one set of measurements.
+type bench struct {
+	dist, cpu           string
+	machine             vm.Machine
+	images              map[string]string
+	ram, requests, runs int
+	plugin              *counter.Plugin
+	user                bool // no namespace here: measured over QEMU's user-mode network
+}
+
+// with runs f with the plugin built.
+func (b *bench) with(f func() error) error {
+	var err error
+	if b.plugin, err = counter.Build(); err != nil {
+		return err
+	}
+	return errors.Join(f(), b.plugin.Close())
+}
+
+// all measures names, prints the table and writes the JSON.
+func (b *bench) all(ctx context.Context, names []string, out string) error {
+	var figures []*Figures
+	for _, n := range names {
+		f, err := b.measure(ctx, n)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+		figures = append(figures, f)
+	}
+	table(os.Stdout, figures)
+	j, err := json.MarshalIndent(figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(out, append(j, '\n'), 0o644)
+}
