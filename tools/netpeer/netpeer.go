@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 
 	"ampoule/tools/boottest/vm"
 )
@@ -74,6 +75,8 @@ type Segment struct {
 	guest *os.File
 	tap   *tap
 	net   vm.NetKind
+	once  sync.Once
+	err   error // of Close
 }
 
 // Open makes a segment; the caller must Close it, after the VM.
@@ -107,14 +110,18 @@ func (s *Segment) Inject(frame []byte) error {
 	return s.tap.inject(frame)
 }
 
-// Close ends cable and host.
+// Close ends cable and host, and whatever blocks on them. It may be called more
+// than once.
 func (s *Segment) Close() error {
-	var errs []error
-	if s.Wire != nil {
-		errs = append(errs, s.Wire.Close())
-	}
-	errs = append(errs, s.guest.Close(), s.Peer.Close())
-	return errors.Join(errs...)
+	s.once.Do(func() {
+		var errs []error
+		if s.Wire != nil {
+			errs = append(errs, s.Wire.Close())
+		}
+		errs = append(errs, s.guest.Close(), s.Peer.Close())
+		s.err = errors.Join(errs...)
+	})
+	return s.err
 }
 
 func openGVisor() (*Segment, error) {

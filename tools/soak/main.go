@@ -1,0 +1,113 @@
+// Command soak holds an appliance under mixed load and attacks for a while and
+// checks that it stays what it was: it answers all the time, makes no error
+// beyond refusing what is too much, and gives back the memory it took.
+//
+// The load goes through a tap device in a network namespace (gVisor as the
+// peer where there can be none): UDP and TCP clients throughout, and in turns
+// a SYN flood, a flood of fragments that never become whole, and idle
+// connections. Before and after it the guest rests, and its own memory lines
+// (kernel command line stats=SECONDS) are compared.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/load"
+	"ampoule/tools/netpeer"
+)
+
+// options of a soak.
+type options struct {
+	total   time.Duration
+	machine vm.Machine
+	ram     int
+	idle    int // connections
+	flood   int // frames a second
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.total, "for", 10*time.Minute, "how long, boot to verdict; all appliances at once")
+	flag.StringVar((*string)(&o.machine), "machine", string(vm.MicroVM), "microvm or q35")
+	flag.IntVar(&o.ram, "m", 32, "RAM in MiB")
+	flag.IntVar(&o.idle, "idle", 2000, "idle connections")
+	flag.IntVar(&o.flood, "flood", 500, "frames of a flood a second")
+	apps := flag.String("app", "echo,dns", "appliances")
+	dist := flag.String("dist", "dist", "folder of the built images")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if o.total < time.Minute {
+		fmt.Fprintln(os.Stderr, "soak: -for must be a minute at least")
+		os.Exit(2)
+	}
+	var wg sync.WaitGroup
+	names := strings.Split(*apps, ",")
+	errs := make([]error, len(names))
+	for i, n := range names {
+		wg.Go(func() { errs[i] = boot(ctx, o, n, filepath.Join(*dist, n+"-virtio", n+".elf")) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// service tells how each appliance is asked.
+func service(name string) (load.Service, error) {
+	switch name {
+	case "echo":
+		return load.Echo(512), nil
+	case "dns":
+		return load.DNS("www.example.org"), nil
+	}
+	return load.Service{}, fmt.Errorf("appliance %q: soak knows echo and dns", name)
+}
+
+// boot starts one appliance and soaks it.
+func boot(ctx context.Context, o options, name, image string) error {
+	s, err := service(name)
+	if err != nil {
+		return err
+	}
+	seg, err := netpeer.Open(netpeer.Options{Direct: true})
+	if err != nil {
+		if seg, err = netpeer.Open(netpeer.Options{}); err != nil {
+			return err
+		}
+	}
+	defer seg.Close()
+	p := plan(o)
+	memory := newMemory()
+	v, err := vm.Start(ctx, vm.Config{Image: image, Machine: o.machine, RAM: o.ram, RNG: true, Net: seg.Net(),
+		Append: fmt.Sprintf("stats=%d", int(p.stats/time.Second)), Tee: memory.line})
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	go func() { // so that nothing waits for a guest that has gone
+		<-v.Done()
+		seg.Close()
+	}()
+	t := &target{name: name, service: s, dial: seg.DialContext, inject: seg.Inject, memory: memory,
+		addr: fmt.Sprintf("%s:%d", netpeer.GuestIPv4, s.Port), addr6: fmt.Sprintf("[%s]:%d", netpeer.GuestIPv6, s.Port), ended: v.Done()}
+	fmt.Printf("%s: %v in %d MiB on %s, the peer is %s\n", name, o.total, o.ram, o.machine, seg.Kind())
+	if err := t.soak(ctx, o, p); err != nil {
+		return &vm.Error{Err: fmt.Errorf("%s: %w", name, err), Command: v.Command(), Console: strings.Join(tail(v.Lines(), 40), "\n")}
+	}
+	return nil
+}
+
+func tail(l []string, n int) []string { return l[max(0, len(l)-n):] }
