@@ -78,7 +78,7 @@ clean: ## remove what was built
 .PHONY: $(images)
 $(images): need-build
 	@$(go) ampoule/tools/mkimage -app $(firstword $(subst -, ,$@)) -target $(lastword $(subst -, ,$@)) \
-		$(if $(CONFIG),-config $(CONFIG)) -goamd64 $(GOAMD64) -o dist/$@/
+		$(if $(CONFIG),-config $(CONFIG)) -goamd64 $(GOAMD64)
 
 .DEFAULT:
 	$(error unknown target "$@": make without a target lists them)
