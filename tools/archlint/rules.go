@@ -17,13 +17,9 @@ const (
 	miekg    = "github.com/miekg/dns"
 	gopacket = "github.com/google/gopacket"
 	xsys     = "golang.org/x/sys"
-<<<<<<< HEAD
 	xtools   = "golang.org/x/tools"
 	toml     = "github.com/pelletier/go-toml/v2"
-=======
 	xtime    = "golang.org/x/time"
-	gotoml   = "github.com/pelletier/go-toml/v2"
->>>>>>> f554e05 (tools/testgo: build and boot the echo image with another Go release)
 )
 
 // rtabi is the contract between ring 0, the runtime overlay and the library
@@ -54,7 +50,7 @@ var rules = []rule{
 
 	{"tools/configc", []string{"tools", "libos/config", miekg, toml, xtools}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
-	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", miekg, gotoml, gopacket, xsys, xcrypto}},
+	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", miekg, toml, gopacket, xsys, xcrypto}},
 }
 
 // requires says which of our modules each may require in its go.mod.
