@@ -178,7 +178,7 @@ func (d *Device) Inject(frame []byte) { d.deliver(frame, device.Meta{}) }
 func (d *Device) InjectMeta(frame []byte, m device.Meta) { d.deliver(frame, m) }
 
 // Tap has f see each frame that d sends, before the wire's chances. It is
-// called by the sender and must not send.
+// called by the sender, must not block, and may Inject.
 func (d *Device) Tap(f func(frame []byte, m device.Meta)) {
 	d.mu.Lock()
 	d.wire.tap = f
