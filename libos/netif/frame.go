@@ -27,6 +27,7 @@ const (
 	protoTCP      = 6
 	protoUDP      = 17
 	protoFragment = 44
+	protoICMPv6   = 58
 )
 
 // packet is what netif has to know of a frame's headers.
@@ -104,6 +105,7 @@ func (l *link) offload(f *device.Frame, pkt *stack.PacketBuffer) bool {
 	if !ok {
 		return true // multicast listener reports and the like: nothing to add
 	}
+	l.asking.sent(b, p)
 	if p.fragment {
 		return l.frags
 	}

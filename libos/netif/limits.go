@@ -32,10 +32,9 @@ type Limits struct {
 	// ICMPRate is the most ICMP messages a second that are sent in answer to
 	// others, and ICMPBurst how many may go out at once.
 	ICMPRate, ICMPBurst int
-	// NeighbourRate is the most frames a second let in from neighbours whose
-	// link address is not known yet, and NeighbourBurst how many may come at
-	// once: each may queue an answer until the neighbour is found.
-	NeighbourRate, NeighbourBurst int
+	// NeighbourQueue is the most frames let in from a neighbour while its link
+	// address is being asked for: each may leave an answer that has to wait.
+	NeighbourQueue int
 }
 
 // BufferRange is a range of buffer sizes, and the size at the start.
@@ -61,8 +60,7 @@ func DefaultLimits(ram uint64) Limits {
 		ICMPRate:   200,
 		ICMPBurst:  50,
 
-		NeighbourRate:  500,
-		NeighbourBurst: 100,
+		NeighbourQueue: 8,
 	}
 	if ram < 48<<20 {
 		l.TCPReceive.Default, l.TCPReceive.Max = 8<<10, 8<<10
@@ -86,7 +84,7 @@ func (l *Limits) check() error {
 		{"MaxConns", l.MaxConns}, {"Backlog", l.Backlog}, {"MaxRetries", l.MaxRetries},
 		{"UDPPackets", l.UDPPackets}, {"UDPReceive", l.UDPReceive},
 		{"ICMPRate", l.ICMPRate}, {"ICMPBurst", l.ICMPBurst},
-		{"NeighbourRate", l.NeighbourRate}, {"NeighbourBurst", l.NeighbourBurst},
+		{"NeighbourQueue", l.NeighbourQueue},
 		{"TimeWait", int(l.TimeWait)}, {"FinWait", int(l.FinWait)},
 	} {
 		if f.n <= 0 {

@@ -35,7 +35,8 @@ type link struct {
 	// that is being delivered. Written by the receive goroutine alone.
 	verified atomic.Bool
 
-	tx transmitter
+	asking asking
+	tx     transmitter
 }
 
 var (
@@ -43,8 +44,9 @@ var (
 	_ stack.GSOEndpoint  = (*link)(nil)
 )
 
-func newLink(dev device.Net, frags bool) *link {
+func newLink(dev device.Net, frags bool, limits *Limits) *link {
 	l := &link{dev: dev, info: dev.Info(), frags: frags, done: make(chan struct{})}
+	l.asking.limit = limits.NeighbourQueue
 	l.mac = tcpip.LinkAddress(l.info.MAC[:])
 	l.tx.init(l)
 	return l

@@ -89,15 +89,22 @@ func (l *link) burst(frames []device.Frame) (passed bool) {
 func (l *link) reply(frames []device.Frame) {
 	t := &l.tx
 	t.mu.Lock()
-	n, _ := l.dev.Send(frames)
-	if n > 0 {
-		t.stalled = false
-	}
-	t.mu.Unlock()
-	l.count.fastReplied.Add(uint64(n))
-	l.count.txDropped.Add(uint64(len(frames) - n))
-	for i := range frames[n:] {
-		frames[n+i].Buf.Release()
+	defer t.mu.Unlock()
+	for len(frames) > 0 {
+		n, err := l.dev.Send(frames)
+		l.count.fastReplied.Add(uint64(n))
+		if frames = frames[n:]; len(frames) == 0 {
+			return
+		}
+		lost := 1 // a malformed one; the others may still go
+		if err == nil || errors.Is(err, device.ErrAgain) || errors.Is(err, device.ErrGone) {
+			lost = len(frames)
+		}
+		for i := range frames[:lost] {
+			frames[i].Buf.Release()
+		}
+		l.count.txDropped.Add(uint64(lost))
+		frames = frames[lost:]
 	}
 }
 
@@ -133,6 +140,10 @@ func (l *link) accept(head []byte, f *device.Frame, pkt *stack.PacketBuffer) boo
 	}
 	if p.fragment && !l.frags {
 		l.count.rxFragments.Add(1)
+		return false
+	}
+	if !l.asking.received(head, p) {
+		l.count.rxUnresolved.Add(1)
 		return false
 	}
 	switch dst := head[:6]; {

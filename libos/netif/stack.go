@@ -45,6 +45,17 @@ type Stack struct {
 // the network and starts to receive. The Stack is the only user of dev until
 // Close.
 func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
+	s, err := setUp(dev, cfg, opts)
+	if err != nil {
+		return nil, err
+	}
+	go s.link.receive()
+	s.announce(&cfg)
+	return s, nil
+}
+
+// setUp makes a stack that does not receive yet.
+func setUp(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
@@ -55,7 +66,7 @@ func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{gv: gv, link: newLink(dev, cfg.Fragments), limits: opts.Limits}
+	s := &Stack{gv: gv, link: newLink(dev, cfg.Fragments, &opts.Limits), limits: opts.Limits}
 	if err := s.limit(); err != nil {
 		return nil, err
 	}
@@ -65,8 +76,6 @@ func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 	if err := s.configure(&cfg); err != nil {
 		return nil, err
 	}
-	go s.link.receive()
-	s.announce(&cfg)
 	return s, nil
 }
 
