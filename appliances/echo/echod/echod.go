@@ -3,16 +3,16 @@ package echod
 
 import (
 	"context"
+	"io"
 	"net"
 	"strconv"
 
 	"ampoule/libos/appliance"
 )
 
-// Config is the appliance's own part of the configuration.
-type Config struct {
-	Port uint16 // of both protocols; RFC 862 says 7
-}
+// Config is the appliance's own part of the configuration: the port of both
+// protocols, 7 by RFC 862.
+type Config struct{ Port uint16 }
 
 // maxDatagram is the longest UDP payload that is sent back whole.
 const maxDatagram = 2048
@@ -34,14 +34,17 @@ func New(cfg Config) appliance.New {
 			return nil, err
 		}
 		tcp, err := env.Net.Listen("tcp", addr)
-		return &echo{udp, tcp}, err
+		if err != nil {
+			udp.Close()
+			return nil, err
+		}
+		return &echo{udp, tcp}, nil
 	}
 }
 
 // Serve implements appliance.Appliance.
 func (e *echo) Serve(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { e.udp.Close(); e.tcp.Close() })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { e.udp.Close(); e.tcp.Close() })()
 	failed := make(chan error, 2)
 	go func() { failed <- e.datagrams() }()
 	go func() { failed <- e.connections() }()
@@ -52,8 +55,7 @@ func (e *echo) Serve(ctx context.Context) error {
 }
 
 func (e *echo) datagrams() error {
-	b := make([]byte, maxDatagram)
-	for {
+	for b := make([]byte, maxDatagram); ; {
 		n, from, err := e.udp.ReadFrom(b)
 		if err != nil {
 			return err
@@ -68,20 +70,9 @@ func (e *echo) connections() error {
 		if err != nil {
 			return err
 		}
-		go serve(c)
-	}
-}
-
-func serve(c net.Conn) {
-	defer c.Close()
-	b := make([]byte, connBuffer)
-	for {
-		n, err := c.Read(b)
-		if err != nil {
-			return
-		}
-		if _, err := c.Write(b[:n]); err != nil {
-			return
-		}
+		go func() {
+			defer c.Close()
+			io.CopyBuffer(c, c, make([]byte, connBuffer))
+		}()
 	}
 }
