@@ -14,12 +14,6 @@ import (
 // protocols, 7 by RFC 862.
 type Config struct{ Port uint16 }
 
-// maxDatagram is the longest UDP payload that is sent back whole.
-const maxDatagram = 2048
-
-// connBuffer is what an idle connection keeps for data to come.
-const connBuffer = 1024
-
 type echo struct {
 	udp net.PacketConn
 	tcp net.Listener
@@ -55,7 +49,7 @@ func (e *echo) Serve(ctx context.Context) error {
 }
 
 func (e *echo) datagrams() error {
-	for b := make([]byte, maxDatagram); ; {
+	for b := make([]byte, 2048); ; { // what is longer comes back cut off
 		n, from, err := e.udp.ReadFrom(b)
 		if err != nil {
 			return err
@@ -72,7 +66,7 @@ func (e *echo) connections() error {
 		}
 		go func() {
 			defer c.Close()
-			io.CopyBuffer(c, c, make([]byte, connBuffer))
+			io.CopyBuffer(c, c, make([]byte, 1024)) // small: an idle connection keeps it
 		}()
 	}
 }
