@@ -21,8 +21,8 @@ type Config struct {
 	// Gateway6 is the next hop for everything outside the networks of IPv6;
 	// it may be link-local.
 	Gateway6 netip.Addr
-	// Fragments lets IP fragments in and out. It costs up to
-	// FragmentMemory more, which gVisor reserves no bound for below that.
+	// Fragments lets IP fragments in and out. Held fragments may take up to
+	// FragmentMemory, which can't be set lower.
 	Fragments bool
 }
 

@@ -97,7 +97,7 @@ func newStack(opts *Options) (*stack.Stack, error) {
 	})
 	// Reno, since this release's CUBIC lets the congestion window fall to 0,
 	// where the connection stays for ever (google/gvisor#13958;
-	// TestTCPLossy hangs with it within a megabyte).
+	// TestTCPLossy hangs with it after a few megabytes).
 	return stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, v6, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},

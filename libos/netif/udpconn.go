@@ -63,7 +63,7 @@ func (c *UDPConn) wake() {
 }
 
 // ReadMsg waits for a datagram and copies it to b, cutting off what does not
-// fit. It does not allocate.
+// fit.
 func (c *UDPConn) ReadMsg(b []byte) (int, Peer, error) {
 	for {
 		c.mu.Lock()
