@@ -3,6 +3,7 @@ module ampoule/libos
 go 1.26.0
 
 require (
+	github.com/google/gopacket v1.1.19
 	golang.org/x/time v0.12.0
 	gvisor.dev/gvisor v0.0.0-20260224225140-573d5e7127a8
 )
