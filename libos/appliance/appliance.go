@@ -6,8 +6,10 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
+	"ampoule/libos/device"
 	"ampoule/libos/netif"
 	"ampoule/libos/telemetry"
 )
@@ -31,6 +33,8 @@ type Network interface {
 // Env is what an appliance is given. It lives as long as the appliance.
 type Env struct {
 	Net  Network
+	Link device.NetInfo // of the device behind Net; zero where there is none
+	Addr []netip.Prefix // our addresses on it
 	Log  *telemetry.Logger
 	Rand io.Reader        // cryptographically secure; any goroutine may read
 	Now  func() time.Time // wall clock

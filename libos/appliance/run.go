@@ -51,7 +51,7 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 		return err
 	}
 	defer stack.Close()
-	a, err := n(&Env{Net: stack, Log: log, Rand: m.Entropy, Now: time.Now})
+	a, err := n(&Env{Net: stack, Link: dev.Info(), Addr: sys.Net.Addresses(), Log: log, Rand: m.Entropy, Now: time.Now})
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,15 @@ type Config struct {
 	Fragments bool
 }
 
+// Addresses lists all configured addresses with their networks.
+func (c *Config) Addresses() []netip.Prefix {
+	var all []netip.Prefix
+	if c.IPv4.IsValid() {
+		all = append(all, c.IPv4)
+	}
+	return append(all, c.IPv6...)
+}
+
 // FragmentMemory is the most that held fragments occupy when Config.Fragments
 // is set: 4 MiB for each IP version, a constant of gVisor.
 const FragmentMemory = 8 << 20

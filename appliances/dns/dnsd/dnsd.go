@@ -16,6 +16,7 @@ import (
 	"ampoule/appliances/dns/answer"
 	"ampoule/libos/appliance"
 	"ampoule/libos/config/zone"
+	"ampoule/libos/netif/fastudp"
 	"ampoule/libos/telemetry"
 )
 
@@ -77,9 +78,16 @@ func New(cfg Config) appliance.New {
 			tcp.Close()
 			return nil, err
 		}
+		// The socket stays: it keeps the port ours and takes what the fast path
+		// passes, such as answers that are too large for one page.
+		env.Net.SetFastPath(fastudp.New(env.Link, env.Addr, cfg.Port, s))
 		return s, nil
 	}
 }
+
+// Reply implements fastudp.Handler: most queries are answered in the driver's
+// receive buffer.
+func (s *server) Reply(request, response []byte) int { return s.reply(response, request, answer.UDP) }
 
 // newServer serves cfg's zones on udp and tcp, which it owns when
 // there is no error.

@@ -25,14 +25,17 @@ import (
 type Handler interface {
 	// Reply writes the answer to request into response, and returns its
 	// length. 0 means no answer: the datagram is dropped. A negative number
-	// hands it on to the stack. request is the device's memory; response is
-	// not, and starts empty with the size of the largest answer.
+	// hands it on to the stack, as does one above MaxAnswer. request is the
+	// device's memory; response is not, and has Scratch bytes of any content.
 	Reply(request, response []byte) int
 }
 
-// MaxAnswer is the largest answer in bytes: what fits one page with all
-// headers.
+// MaxAnswer is the largest answer in bytes that is sent from here; larger ones
+// are the stack's to cut into fragments or not.
 const MaxAnswer = 1400
+
+// Scratch is the room in bytes that a handler is given.
+const Scratch = 4096
 
 // Path is a netif.FastPath for one UDP port.
 type Path struct {
@@ -40,8 +43,9 @@ type Path struct {
 	port    uint16
 	info    device.NetInfo
 	v4      [][4]byte
+	cast    [][4]byte // directed broadcast addresses of our networks
 	v6      [][16]byte
-	answer  [MaxAnswer]byte
+	answer  [Scratch]byte
 	ident   uint16
 
 	// Answered, Dropped and Passed count datagrams for the port; any
@@ -56,6 +60,7 @@ func New(info device.NetInfo, addresses []netip.Prefix, port uint16, h Handler) 
 	for _, a := range addresses {
 		if a.Addr().Is4() {
 			p.v4 = append(p.v4, a.Addr().As4())
+			p.cast = append(p.cast, broadcast(a))
 		} else if a.Addr().Is6() {
 			p.v6 = append(p.v6, a.Addr().As16())
 		}
@@ -104,7 +109,7 @@ func (p *Path) ip4(f *device.Frame, b *iopage.Buf, frame []byte) netif.Verdict {
 		total < ip4Size+udpSize || total > len(frame)-ethSize {
 		return netif.Pass
 	}
-	if !p.ours4([4]byte(h[16:])) || !unicast4([4]byte(h[12:])) || fold(sum(0, h[:])) != 0xffff {
+	if !p.ours4([4]byte(h[16:])) || !p.unicast4([4]byte(h[12:])) || fold(sum(0, h[:])) != 0xffff {
 		return netif.Pass
 	}
 	pseudo := sum(uint32(protoUDP), h[12:20])
@@ -175,7 +180,7 @@ func (p *Path) udp(f *device.Frame, d []byte, pseudo uint32, optional bool) int 
 		return -1
 	}
 	n := p.handler.Reply(d[udpSize:], p.answer[:])
-	if n > len(p.answer) || n > p.info.MTU-ip6Size-udpSize {
+	if n > MaxAnswer || n > p.info.MTU-ip6Size-udpSize {
 		return -1
 	}
 	return n
@@ -248,7 +253,22 @@ func (p *Path) ours6(a [16]byte) bool {
 
 // unicast4 refuses sources that must not be answered: multicast, broadcast,
 // loopback and "this network" (RFC 1122, section 3.2.1.3).
-func unicast4(a [4]byte) bool { return a[0] != 0 && a[0] != 127 && a[0] < 224 }
+func (p *Path) unicast4(a [4]byte) bool {
+	for i := range p.cast {
+		if p.cast[i] == a {
+			return false
+		}
+	}
+	return a[0] != 0 && a[0] != 127 && a[0] < 224
+}
+
+// broadcast is the directed broadcast address of a network.
+func broadcast(n netip.Prefix) [4]byte {
+	a := n.Addr().As4()
+	host := uint32(1)<<(32-n.Bits()) - 1
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|host)
+	return a
+}
 
 // sum adds the 16-bit words of b, an odd last byte padded, to s (RFC 1071).
 // b is at most 64 KiB, so s cannot overflow.

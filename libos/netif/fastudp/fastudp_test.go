@@ -196,6 +196,7 @@ func TestPass(t *testing.T) {
 		"multicast source":      datagram(t, netip.MustParseAddr("224.0.0.1"), our4.Addr(), 1234, 7777, []byte("hello")),
 		"loopback source":       datagram(t, netip.MustParseAddr("127.0.0.1"), our4.Addr(), 1234, 7777, []byte("hello")),
 		"broadcast source":      datagram(t, netip.MustParseAddr("255.255.255.255"), our4.Addr(), 1234, 7777, []byte("hello")),
+		"directed broadcast":    datagram(t, netip.MustParseAddr("192.0.2.255"), our4.Addr(), 1234, 7777, []byte("hello")),
 		"the handler says so":   datagram(t, peer4, our4.Addr(), 1234, 7777, []byte("up")),
 		"larger than an answer": datagram(t, peer4, our4.Addr(), 1234, 7777, make([]byte, MaxAnswer+1)),
 	} {
