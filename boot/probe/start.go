@@ -109,9 +109,8 @@ func (f *Found) start(bus *Bus, req *Request, out *Result) Code {
 		}
 		d.Queues[q].ID = out.NDevices*rtabi.MaxQueues + q
 	}
-	f.setStatus(bus, statusAcknowledge|statusDriver|statusFeaturesOK|statusDriverOK)
-	if s := f.status(bus); s&statusDriverOK == 0 || s&(statusNeedsReset|statusFailed) != 0 {
-		return NotLive
+	if c := f.goLive(bus); c != OK {
+		return c
 	}
 	d.Kind, d.Transport, d.Bus = f.Kind, f.Transport, f.Bus
 	d.Features, d.NQueues = features, n
@@ -119,6 +118,15 @@ func (f *Found) start(bus *Bus, req *Request, out *Result) Code {
 		out.addPage(p.Notify[q])
 	}
 	out.NDevices++
+	return OK
+}
+
+// goLive is step 8 of section 3.1.1.
+func (f *Found) goLive(bus *Bus) Code {
+	f.setStatus(bus, statusAcknowledge|statusDriver|statusFeaturesOK|statusDriverOK)
+	if s := f.status(bus); s&statusDriverOK == 0 || s&(statusNeedsReset|statusFailed) != 0 {
+		return NotLive
+	}
 	return OK
 }
 
@@ -232,23 +240,31 @@ func (f *Found) setUp(bus *Bus, q uint32, req *Request, d *rtabi.Device, p *Port
 	if !ok1 || !ok2 {
 		return NoPages
 	}
-	f.setQueue(bus, size, desc, ring)
-	if f.pci() && !f.setVector(bus, q) {
-		return VectorRefused
-	}
 	addr, c := f.notifyAddr(bus)
 	if c != OK {
 		return c
 	}
-	f.enableQueue(bus)
-	if !f.queueReady(bus) {
-		return QueueRefused
+	if c := f.attach(bus, q, size, desc, ring); c != OK {
+		return c
 	}
 	d.Queues[q].Size, d.Queues[q].Ring = size, uintptr(ring)
 	p.Desc[q], p.Notify[q], p.NotifyValue[q] = desc, addr, q
 	p.NotifyWidth = 4
 	if f.pci() {
 		p.NotifyWidth = 2
+	}
+	return OK
+}
+
+// attach gives the selected queue q its pages, which are clear, and enables it.
+func (f *Found) attach(bus *Bus, q, size uint32, desc, ring uint64) Code {
+	f.setQueue(bus, size, desc, ring)
+	if f.pci() && !f.setVector(bus, q) {
+		return VectorRefused
+	}
+	f.enableQueue(bus)
+	if !f.queueReady(bus) {
+		return QueueRefused
 	}
 	return OK
 }
