@@ -93,7 +93,7 @@ func (m *machine) take(n uint64) uint64 {
 // tables end there.
 func (m *machine) reach(addr, n uint64) bool {
 	const limit = 1 << 46
-	if n == 0 || addr+n <= 1<<32 {
+	if n == 0 || n <= reachable && addr <= reachable-n {
 		return true
 	}
 	if addr >= limit || n > limit-addr {

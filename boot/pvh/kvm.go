@@ -37,7 +37,7 @@ func (m *machine) startKVM() bool {
 	c := clockAt(m.tables.mem, m.clockPhys)
 	if m.tscKHz = clockKHz(c); m.tscKHz == 0 {
 		cpu.WriteMSR(kvmClockMSR, 0)
-		m.tables.mem.clear(m.clockPhys, rtabi.PageSize)
+		m.tables.mem.clear(m.clockPhys)
 		return false
 	}
 	m.apicKHz = kvmAPIC(cpu.ID)

@@ -12,7 +12,7 @@ func (a *pageAlloc) page(mem memory) uint64 {
 	}
 	p := a.next
 	a.next += layout.Page
-	mem.clear(p, layout.Page)
+	mem.clear(p)
 	return p
 }
 

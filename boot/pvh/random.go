@@ -104,7 +104,7 @@ func (m *machine) stirDevice(i int) bool {
 		m.info.Devices[i] = rtabi.Device{}
 		m.reportFaults(int(faults))
 	}
-	m.tables.mem.clear(page, rtabi.PageSize)
+	m.tables.mem.clear(page)
 	return good && m.mix(&v)
 }
 

@@ -224,7 +224,7 @@ func (m *machine) mapGate() failure {
 		return failTables
 	}
 	m.tables.add(&m.pages, layout.GateCode, code, layout.GateCodeSize, kernelCode)
-	if !gate.Copy(m.tables.mem.bytes(code, layout.GateCodeSize), m.smap) {
+	if !gate.Copy(m.tables.mem.code(code)[:], m.smap) {
 		return failGate
 	}
 	m.dataPhys = m.fixed(layout.GateData, 1, kernelRW)
@@ -333,4 +333,4 @@ func puts(s string) {
 	}
 }
 
-func putc(c byte) { cpu.Out8(uart, c) }
+func putc(c byte) { bus.Out8(uart, c) }
