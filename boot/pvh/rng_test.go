@@ -124,7 +124,15 @@ func withRNG(t *testing.T, answer func(p []byte) (uint32, uint32, uint16)) (*mac
 	return m, hw.rng
 }
 
-func TestStirDevice(t *testing.T) {
+// answers are the ways of a device to answer.
+type answers struct {
+	name   string
+	answer func([]byte) (uint32, uint32, uint16)
+	asked  int // requests
+	good   bool
+}
+
+func allAnswers() []answers {
 	fixed := func(id, n uint32, step uint16, fill byte) func([]byte) (uint32, uint32, uint16) {
 		return func(p []byte) (uint32, uint32, uint16) {
 			for i := range p {
@@ -140,22 +148,15 @@ func TestStirDevice(t *testing.T) {
 			return id, n, step
 		}
 	}
-	for _, tc := range []struct {
-		name   string
-		answer func([]byte) (uint32, uint32, uint16)
-		asked  int // requests
-		good   bool
-	}{
+	part := honest(64)
+	return []answers{
 		{"all at once", honest(64), 1, true},
 		{"in pieces", honest(24), 3, true},
 		{"byte by byte", honest(1), 64, true},
 		{"length 0", random(0, 0, 1), 1, false},
 		{"too long", random(0, 65, 1), 1, false},
 		{"far too long", random(0, 1<<31, 1), 1, false},
-		{"too long later", func() func([]byte) (uint32, uint32, uint16) {
-			fill := honest(64)
-			return func(p []byte) (uint32, uint32, uint16) { fill(p); return 0, 40, 1 }
-		}(), 2, false},
+		{"too long later", func(p []byte) (uint32, uint32, uint16) { part(p); return 0, 40, 1 }, 2, false},
 		{"writes nothing", func([]byte) (uint32, uint32, uint16) { return 0, 64, 1 }, 1, false},
 		{"all zero", fixed(0, 64, 1, 0), 1, false},
 		{"all ones", fixed(0, 64, 1, 0xff), 1, false},
@@ -165,7 +166,11 @@ func TestStirDevice(t *testing.T) {
 		{"index goes back", random(0, 64, 0xffff), 1, false},
 		{"index stays", random(0, 64, 0), 1, false},
 		{"no answer", nil, 1, false},
-	} {
+	}
+}
+
+func TestStirDevice(t *testing.T) {
+	for _, tc := range allAnswers() {
 		t.Run(tc.name, func(t *testing.T) {
 			m, d := withRNG(t, tc.answer)
 			before := m.pages.next

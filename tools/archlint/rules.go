@@ -17,6 +17,7 @@ const (
 	miekg    = "github.com/miekg/dns"
 	gopacket = "github.com/gopacket/gopacket"
 	xsys     = "golang.org/x/sys"
+	xarch    = "golang.org/x/arch" // disassembler, in tests
 	xtools   = "golang.org/x/tools"
 	toml     = "github.com/pelletier/go-toml/v2"
 )
@@ -29,7 +30,7 @@ const rtabi = "libos/rt/rtabi"
 var rules = []rule{
 	{"boot/cpu", nil},
 	{"boot/layout", []string{rtabi}},
-	{"boot/gate", []string{rtabi, "boot/layout"}},
+	{"boot/gate", []string{rtabi, "boot/layout", xarch}},
 	{"boot/probe", []string{rtabi, "boot/layout", "boot/cpu"}},
 	{"boot/pvh", []string{rtabi, "boot/layout", "boot/cpu", "boot/gate", "boot/probe"}},
 	{"boot/image", nil},
