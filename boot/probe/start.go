@@ -171,7 +171,7 @@ func (f *Found) negotiate(bus *Bus, req *Request) (uint64, Code) {
 	f.setStatus(bus, statusAcknowledge|statusDriver)
 	want, _ := req.features(f.Kind)
 	want &^= transportFeatures &^ allowedTransport
-	features := f.offered(bus) & (want | featureVersion1)
+	features := Consistent(f.Kind, f.offered(bus)&(want|featureVersion1))
 	if features&featureVersion1 == 0 {
 		return 0, NoVersion1
 	}
@@ -181,6 +181,32 @@ func (f *Found) negotiate(bus *Bus, req *Request) (uint64, Code) {
 		return 0, FeaturesRefused
 	}
 	return features, OK
+}
+
+// Features of a network device that others need (virtio 1.2, section 5.1.3).
+const (
+	netChecksum      = 1 << 0
+	netGuestChecksum = 1 << 1
+	netGuestTSO      = 1<<7 | 1<<8
+	netHostTSO       = 1<<11 | 1<<12
+	netMergeable     = 1 << 15
+)
+
+// Consistent takes out of a set of features what makes no sense without one
+// that is missing (virtio 1.2, section 5.1.3.1); what the device offers need
+// not be a legal choice. Large receive without mergeable buffers goes too: it
+// would take buffers of 64 KiB for every frame.
+func Consistent(kind uint32, features uint64) uint64 {
+	if kind != kindNet {
+		return features
+	}
+	if features&netChecksum == 0 {
+		features &^= netHostTSO
+	}
+	if features&netGuestChecksum == 0 || features&netMergeable == 0 {
+		features &^= netGuestTSO
+	}
+	return features
 }
 
 // snapshot copies the configuration space, consistently. A field whose feature
