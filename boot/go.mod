@@ -8,4 +8,6 @@ replace ampoule/libos => ../libos
 
 require ampoule/drivers v0.0.0
 
+require golang.org/x/arch v0.32.0
+
 replace ampoule/drivers => ../drivers

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"ampoule/boot/layout"
+
+	"golang.org/x/arch/x86/x86asm"
 )
 
 // The copy must be the blob but for the SMAP sites, of which there is an exact
@@ -57,28 +59,34 @@ func TestStubs(t *testing.T) {
 	}
 }
 
-// The gate may not contain an instruction that changes the address space after
-// sealing, nor one that reads or writes other machine state than it must. The
-// test looks for the byte patterns at any offset, so it errs on the safe side.
-func TestForbidden(t *testing.T) {
-	b := Blob()
-	for _, f := range []struct {
-		name    string
-		pattern []byte
-		count   int
-	}{
-		{"mov to cr3", []byte{0x0f, 0x22, 0xd8}, 0},
-		{"mov to cr0", []byte{0x0f, 0x22, 0xc0}, 0},
-		{"mov to cr4 (on the way to ring 3 only)", []byte{0x0f, 0x22, 0xe0}, 1},
-		{"wrmsr", []byte{0x0f, 0x30}, 0},
-		{"rdmsr", []byte{0x0f, 0x32}, 0},
-		{"lgdt", []byte{0x0f, 0x01, 0x14}, 0},
-		{"invlpg", []byte{0x0f, 0x01, 0x38}, 0},
-		{"rep string", []byte{0xf3, 0xa4}, 0},
-		{"rep string", []byte{0xf3, 0x48, 0xa5}, 0},
-	} {
-		if n := bytes.Count(b, f.pattern); n != f.count {
-			t.Errorf("%s occurs %d times, want %d", f.name, n, f.count)
+// Offsets of the registers that the assembly stores into the runtime's
+// ucontext: struct sigcontext of Linux on x86-64 behind 40 bytes of ucontext
+// (arch/x86/include/uapi/asm/sigcontext.h).
+func TestContextOffsets(t *testing.T) {
+	order := []string{"R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "RDI", "RSI", "RBP", "RBX", "RDX"}
+	stores := map[int64]string{}
+	for _, i := range walk(t, Blob()) {
+		if i.Op != x86asm.MOV || i.name != "MOV" {
+			continue
 		}
+		to, ok1 := i.Args[0].(x86asm.Mem)
+		from, ok2 := i.Args[1].(x86asm.Reg)
+		if ok1 && ok2 && to.Base == x86asm.RAX && to.Disp >= 40 && to.Disp <= 216 {
+			stores[to.Disp] = from.String()
+		}
+	}
+	for n, r := range order {
+		if got := stores[40+8*int64(n)]; got != r {
+			t.Errorf("offset %d has %q, want %s", 40+8*n, got, r)
+		}
+	}
+	// rax, rcx, rsp, rip, eflags, cs, err, trapno, cr2; all but rcx by way of RBX.
+	for _, off := range []int64{144, 160, 168, 176, 184, 192, 200, 216} {
+		if stores[off] != "RBX" {
+			t.Errorf("offset %d has %q, want RBX", off, stores[off])
+		}
+	}
+	if stores[152] != "RCX" || len(stores) != len(order)+9 {
+		t.Errorf("rcx is %q of %d stores", stores[152], len(stores))
 	}
 }

@@ -19,6 +19,10 @@ const (
 	entryOff   = 16 // of the entry address in the note
 	phdrSize   = 56
 	phdrOffset = 8
+	phoff      = 32 // in the ELF header: offset of the program headers
+
+	phentsizeOff = 54      // in the ELF header: size of one
+	limit        = 1 << 32 // of the addresses that a loader can reach
 )
 
 // Info says what is in an image.
@@ -36,8 +40,11 @@ func Seal(file []byte) ([]byte, *Info, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC {
-		return nil, nil, fmt.Errorf("image is %v %v, want EM_X86_64 ET_EXEC", f.Machine, f.Type)
+	if f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC || f.Class != elf.ELFCLASS64 || f.Data != elf.ELFDATA2LSB {
+		return nil, nil, fmt.Errorf("image is %v %v %v %v, want EM_X86_64 ET_EXEC ELFCLASS64 ELFDATA2LSB", f.Machine, f.Type, f.Class, f.Data)
+	}
+	if n := binary.LittleEndian.Uint16(file[phentsizeOff:]); n != phdrSize {
+		return nil, nil, fmt.Errorf("program headers of %d bytes, want %d", n, phdrSize)
 	}
 	at := bytes.Index(file, note)
 	if at < 0 {
@@ -46,7 +53,7 @@ func Seal(file []byte) ([]byte, *Info, error) {
 	if bytes.Contains(file[at+1:], note) {
 		return nil, nil, errors.New("more than one PVH note")
 	}
-	info, err := check(f)
+	info, err := check(f, uint64(len(file)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,16 +61,19 @@ func Seal(file []byte) ([]byte, *Info, error) {
 	if !ok {
 		return nil, nil, errors.New("the PVH note is in no loaded segment")
 	}
+	info.Entry = binary.LittleEndian.Uint64(file[at+entryOff:])
+	if !executable(f, info.Entry) {
+		return nil, nil, fmt.Errorf("the PVH entry point %#x is no code below 4 GiB", info.Entry)
+	}
 	out := bytes.Clone(file)
 	if err := pointNote(out, f, uint64(at), addr); err != nil {
 		return nil, nil, err
 	}
-	info.Entry = binary.LittleEndian.Uint64(out[at+entryOff:])
 	return out, info, nil
 }
 
 // check refuses segments that the seal cannot honour.
-func check(f *elf.File) (*Info, error) {
+func check(f *elf.File, size uint64) (*Info, error) {
 	info := &Info{}
 	var last *elf.Prog
 	for _, p := range f.Progs {
@@ -76,6 +86,15 @@ func check(f *elf.File) (*Info, error) {
 		if p.Paddr != p.Vaddr {
 			return nil, fmt.Errorf("segment at %#x has physical address %#x", p.Vaddr, p.Paddr)
 		}
+		if p.Memsz < p.Filesz || p.Memsz > limit || p.Vaddr > limit-p.Memsz {
+			return nil, fmt.Errorf("segment at %#x: %#x bytes in memory, %#x in the file, make no sense", p.Vaddr, p.Memsz, p.Filesz)
+		}
+		if p.Filesz > size || p.Off > size-p.Filesz {
+			return nil, fmt.Errorf("segment at %#x ends behind the file: it is truncated", p.Vaddr)
+		}
+		if last != nil && p.Vaddr < last.Vaddr {
+			return nil, fmt.Errorf("segment at %#x comes after the one at %#x", p.Vaddr, last.Vaddr)
+		}
 		if last != nil && last.Vaddr+last.Memsz > p.Vaddr&^4095 {
 			return nil, fmt.Errorf("segments at %#x and %#x share a page", last.Vaddr, p.Vaddr)
 		}
@@ -86,6 +105,16 @@ func check(f *elf.File) (*Info, error) {
 		return nil, errors.New("no segment to load")
 	}
 	return info, nil
+}
+
+// executable says whether a loader that jumps to addr in 32-bit mode finds code.
+func executable(f *elf.File, addr uint64) bool {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 && addr >= p.Vaddr && addr-p.Vaddr < p.Filesz {
+			return true
+		}
+	}
+	return false
 }
 
 // address converts a file offset to an address.
@@ -104,7 +133,7 @@ func pointNote(out []byte, f *elf.File, off, addr uint64) error {
 		if p.Type != elf.PT_NOTE {
 			continue
 		}
-		ph := out[binary.LittleEndian.Uint64(out[32:])+uint64(i)*phdrSize:]
+		ph := out[binary.LittleEndian.Uint64(out[phoff:])+uint64(i)*phdrSize:]
 		for k, v := range []uint64{off, addr, addr, noteSize, noteSize, 4} {
 			binary.LittleEndian.PutUint64(ph[phdrOffset+8*k:], v)
 		}

@@ -30,11 +30,15 @@ func (a *PageAlloc) page(bus *Bus) (uint64, bool) {
 	if p%rtabi.PageSize != 0 || p > a.End || a.End-p < rtabi.PageSize {
 		return 0, false
 	}
+	clearPage(bus, p)
+	a.Next = p + rtabi.PageSize
+	return p, true
+}
+
+func clearPage(bus *Bus, p uint64) {
 	for i := uint64(0); i < rtabi.PageSize; i += 8 {
 		bus.Write64(p+i, 0)
 	}
-	a.Next = p + rtabi.PageSize
-	return p, true
 }
 
 // Request is what the caller wants and gives. It holds no pointers, so it may
@@ -133,7 +137,8 @@ type Result struct {
 	Found    [rtabi.MaxDevices]Found
 	Platform Platform
 
-	vectors uint32 // MSI-X vectors in use
+	from    [rtabi.MaxDevices]uint32 // index in Found of a started device
+	vectors uint32                   // MSI-X vectors in use
 	windows [maxWindows]window
 	nwindow uint32
 }
@@ -207,20 +212,28 @@ func Start(bus *Bus, req *Request, out *Result) Code {
 		if uint32(i) >= out.NFound {
 			break
 		}
-		f := &out.Found[i]
-		if c := f.start(bus, req, out); c != OK {
-			f.stop(bus)
-			if n := out.NDevices; n < rtabi.MaxDevices {
-				out.Devices[n], out.Ports[n] = rtabi.Device{}, Port{}
-			}
-			p := InMMIO
-			if f.Transport == rtabi.TransportPCI {
-				p = InPCI
-			}
-			out.fault(c, p, f.Bus)
+		f, n := &out.Found[i], out.NDevices
+		c := f.start(bus, req, out)
+		if c != OK {
+			out.drop(bus, f, n, c)
+		} else if n < rtabi.MaxDevices {
+			out.from[n] = uint32(i)
 		}
 	}
 	return out.first()
+}
+
+// drop gives up device n, which is f, because of c.
+func (r *Result) drop(bus *Bus, f *Found, n uint32, c Code) {
+	f.stop(bus)
+	if n < rtabi.MaxDevices {
+		r.Devices[n], r.Ports[n] = rtabi.Device{}, Port{}
+	}
+	p := InMMIO
+	if f.pci() {
+		p = InPCI
+	}
+	r.fault(c, p, f.Bus)
 }
 
 func (r *Result) first() Code {

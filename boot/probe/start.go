@@ -109,9 +109,8 @@ func (f *Found) start(bus *Bus, req *Request, out *Result) Code {
 		}
 		d.Queues[q].ID = out.NDevices*rtabi.MaxQueues + q
 	}
-	f.setStatus(bus, statusAcknowledge|statusDriver|statusFeaturesOK|statusDriverOK)
-	if s := f.status(bus); s&statusDriverOK == 0 || s&(statusNeedsReset|statusFailed) != 0 {
-		return NotLive
+	if c := f.goLive(bus); c != OK {
+		return c
 	}
 	d.Kind, d.Transport, d.Bus = f.Kind, f.Transport, f.Bus
 	d.Features, d.NQueues = features, n
@@ -119,6 +118,15 @@ func (f *Found) start(bus *Bus, req *Request, out *Result) Code {
 		out.addPage(p.Notify[q])
 	}
 	out.NDevices++
+	return OK
+}
+
+// goLive is step 8 of section 3.1.1.
+func (f *Found) goLive(bus *Bus) Code {
+	f.setStatus(bus, statusAcknowledge|statusDriver|statusFeaturesOK|statusDriverOK)
+	if s := f.status(bus); s&statusDriverOK == 0 || s&(statusNeedsReset|statusFailed) != 0 {
+		return NotLive
+	}
 	return OK
 }
 
@@ -163,7 +171,7 @@ func (f *Found) negotiate(bus *Bus, req *Request) (uint64, Code) {
 	f.setStatus(bus, statusAcknowledge|statusDriver)
 	want, _ := req.features(f.Kind)
 	want &^= transportFeatures &^ allowedTransport
-	features := consistent(f.Kind, f.offered(bus)&(want|featureVersion1))
+	features := Consistent(f.Kind, f.offered(bus)&(want|featureVersion1))
 	if features&featureVersion1 == 0 {
 		return 0, NoVersion1
 	}
@@ -173,6 +181,32 @@ func (f *Found) negotiate(bus *Bus, req *Request) (uint64, Code) {
 		return 0, FeaturesRefused
 	}
 	return features, OK
+}
+
+// Features of a network device that others need (virtio 1.2, section 5.1.3).
+const (
+	netChecksum      = 1 << 0
+	netGuestChecksum = 1 << 1
+	netGuestTSO      = 1<<7 | 1<<8
+	netHostTSO       = 1<<11 | 1<<12
+	netMergeable     = 1 << 15
+)
+
+// Consistent takes out of a set of features what makes no sense without one
+// that is missing (virtio 1.2, section 5.1.3.1); what the device offers need
+// not be a legal choice. Large receive without mergeable buffers goes too: it
+// would take buffers of 64 KiB for every frame.
+func Consistent(kind uint32, features uint64) uint64 {
+	if kind != kindNet {
+		return features
+	}
+	if features&netChecksum == 0 {
+		features &^= netHostTSO
+	}
+	if features&netGuestChecksum == 0 || features&netMergeable == 0 {
+		features &^= netGuestTSO
+	}
+	return features
 }
 
 // snapshot copies the configuration space, consistently. A field whose feature
@@ -232,23 +266,31 @@ func (f *Found) setUp(bus *Bus, q uint32, req *Request, d *rtabi.Device, p *Port
 	if !ok1 || !ok2 {
 		return NoPages
 	}
-	f.setQueue(bus, size, desc, ring)
-	if f.pci() && !f.setVector(bus, q) {
-		return VectorRefused
-	}
 	addr, c := f.notifyAddr(bus)
 	if c != OK {
 		return c
 	}
-	f.enableQueue(bus)
-	if !f.queueReady(bus) {
-		return QueueRefused
+	if c := f.attach(bus, q, size, desc, ring); c != OK {
+		return c
 	}
 	d.Queues[q].Size, d.Queues[q].Ring = size, uintptr(ring)
 	p.Desc[q], p.Notify[q], p.NotifyValue[q] = desc, addr, q
 	p.NotifyWidth = 4
 	if f.pci() {
 		p.NotifyWidth = 2
+	}
+	return OK
+}
+
+// attach gives the selected queue q its pages, which are clear, and enables it.
+func (f *Found) attach(bus *Bus, q, size uint32, desc, ring uint64) Code {
+	f.setQueue(bus, size, desc, ring)
+	if f.pci() && !f.setVector(bus, q) {
+		return VectorRefused
+	}
+	f.enableQueue(bus)
+	if !f.queueReady(bus) {
+		return QueueRefused
 	}
 	return OK
 }
@@ -261,30 +303,4 @@ func queueSize(limit uint32) uint32 {
 		}
 	}
 	return 0
-}
-
-// Features of a network device that need others (virtio 1.2, section
-// 5.1.3.1).
-const (
-	netChecksum      = 1 << 0
-	netGuestChecksum = 1 << 1
-	netGuestTSO      = 1<<7 | 1<<8
-	netHostTSO       = 1<<11 | 1<<12
-	netMergeable     = 1 << 15
-)
-
-// consistent leaves out what makes no sense without a feature that is missing.
-// Large receive without mergeable buffers is left out too: it would take
-// buffers of 64 KiB for every frame.
-func consistent(kind uint32, features uint64) uint64 {
-	if kind != 1 {
-		return features
-	}
-	if features&netChecksum == 0 {
-		features &^= netHostTSO
-	}
-	if features&netGuestChecksum == 0 || features&netMergeable == 0 {
-		features &^= netGuestTSO
-	}
-	return features
 }

@@ -10,7 +10,7 @@ import (
 // numbers are those of the drivers; a test in boot/platform compares them.
 var wanted = [probe.MaxWanted]probe.Wanted{
 	{ID: 1, Features: WantNet},
-	{ID: 4, Features: WantRNG},
+	{ID: kindEntropy, Features: WantRNG},
 }
 
 // Feature sets of wanted, checked against the drivers by boot/platform.
@@ -48,7 +48,7 @@ func (m *machine) findDevices() failure {
 		return failTables
 	}
 	probe.Start(&bus, &request, &found)
-	m.reportFaults()
+	m.reportFaults(0)
 	m.tables.add(&m.pages, layout.Descriptors, desc, request.Desc.Next-desc, kernelRW)
 	m.tables.add(&m.pages, layout.Shared, ring, request.Ring.Next-ring, userRW)
 	for i := 0; i < int(found.NPages) && i < len(found.Pages); i++ {
@@ -93,7 +93,7 @@ func (m *machine) take(n uint64) uint64 {
 // tables end there.
 func (m *machine) reach(addr, n uint64) bool {
 	const limit = 1 << 46
-	if n == 0 || addr+n <= 1<<32 {
+	if n == 0 || n <= reachable && addr <= reachable-n {
 		return true
 	}
 	if addr >= limit || n > limit-addr {
@@ -165,8 +165,6 @@ func (m *machine) route(gsi, vector uint32) {
 	mem.store32(io.Addr+0x10, vector)
 }
 
-const lapicID = 0x20
-
 // register is ring 0's address of a device register.
 func register(phys uint64) uint64 {
 	for i := 0; i < int(found.NPages) && i < len(found.Pages); i++ {
@@ -177,10 +175,11 @@ func register(phys uint64) uint64 {
 	return 0
 }
 
-// reportFaults writes a line for each thing that was wrong.
-func (m *machine) reportFaults() {
+// reportFaults writes a line for each thing that was wrong, from fault number
+// first on.
+func (m *machine) reportFaults(first int) {
 	var line [160]byte
-	for i := 0; i < int(found.NFaults) && i < len(found.Faults); i++ {
+	for i := first; i < int(found.NFaults) && i < len(found.Faults); i++ {
 		puts("ampoule: warning: ")
 		n := found.Faults[i].Put(line[:])
 		for _, c := range line[:n] {

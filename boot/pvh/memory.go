@@ -12,7 +12,7 @@ func (a *pageAlloc) page(mem memory) uint64 {
 	}
 	p := a.next
 	a.next += layout.Page
-	mem.clear(p, layout.Page)
+	mem.clear(p)
 	return p
 }
 
@@ -125,6 +125,14 @@ func (m *machine) sortRAM() {
 	m.nram = n
 }
 
+// total is the RAM that is left, in bytes.
+func (m *machine) total() (n uint64) {
+	for _, s := range m.ram[:m.nram] {
+		n += s.end - s.start
+	}
+	return n
+}
+
 // inRAM says whether [start, end) is RAM altogether.
 func (m *machine) inRAM(start, end uint64) bool {
 	for i := 0; i < m.nram; i++ {
@@ -166,6 +174,32 @@ func (m *machine) takeIO(total uint64) {
 
 const maxIO = 32 << 20
 
+// windowTables is the number of page tables that the I/O region and the window
+// may take: a level-2 table for each GiB, and a level-1 table for each 2 MiB of
+// what is mapped in small pages, which are the ragged ends of spans and the
+// part of low memory that the I/O region may become.
+func (m *machine) windowTables() uint64 {
+	bytes, ragged := m.total(), uint64(0)
+	if bytes > layout.Limit-layout.Window {
+		bytes = layout.Limit - layout.Window
+	}
+	for _, s := range m.ram[:m.nram] {
+		lo, hi := whole(s)
+		ragged += s.end - s.start
+		if lo < hi {
+			ragged -= hi - lo
+		}
+	}
+	const io, upper = 2, 1 // tables of the I/O region, and the level-3 table
+	return io + upper + bytes>>30 + 1 + ragged/layout.Large + 1
+}
+
+// whole is the part of a span that consists of whole large pages; it is empty
+// when lo is not below hi.
+func whole(s span) (lo, hi uint64) {
+	return (s.start + layout.Large - 1) &^ (layout.Large - 1), s.end &^ (layout.Large - 1)
+}
+
 // mapWindow maps all RAM from behind the image into the window: whole large
 // pages first, where the heap grows, then the odd ends in small pages, where
 // the runtime's metadata starts.
@@ -173,8 +207,7 @@ func (m *machine) mapWindow() {
 	for _, large := range [2]bool{true, false} {
 		for i := 0; i < m.nram; i++ {
 			s := m.ram[i]
-			lo := (s.start + layout.Large - 1) &^ (layout.Large - 1)
-			hi := s.end &^ (layout.Large - 1)
+			lo, hi := whole(s)
 			switch {
 			case lo >= hi:
 				if !large {

@@ -1,6 +1,10 @@
 package pvh
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"ampoule/boot/layout"
+)
 
 // memory is physical memory as the boot code sees it: mapped one to one on the
 // machine (base 0), a buffer in tests.
@@ -19,7 +23,10 @@ func (m memory) load32(addr uint64) uint32     { return *(*uint32)(m.at(addr)) }
 func (m memory) store32(addr uint64, v uint32) { *(*uint32)(m.at(addr)) = v }
 func (m memory) load8(addr uint64) uint8       { return *(*uint8)(m.at(addr)) }
 
-// bytes is n bytes of physical memory at addr.
-func (m memory) bytes(addr uint64, n int) []byte { return unsafe.Slice((*byte)(m.at(addr)), n) }
+// clear zeroes the page at addr.
+func (m memory) clear(addr uint64) { *(*[layout.Page]byte)(m.at(addr)) = [layout.Page]byte{} }
 
-func (m memory) clear(addr, n uint64) { clear(m.bytes(addr, int(n))) }
+// code is the place of the gate's code at addr.
+func (m memory) code(addr uint64) *[layout.GateCodeSize]byte {
+	return (*[layout.GateCodeSize]byte)(m.at(addr))
+}

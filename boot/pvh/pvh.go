@@ -22,6 +22,8 @@ const (
 	infoMapCount = 48
 	mapEntrySize = 24
 	mapRAM       = 1
+	infoSize     = 56
+	maxEntries   = 1024
 )
 
 // span is a range of physical addresses.
@@ -41,9 +43,11 @@ const (
 	failCPU
 	failEntropy
 	failClock
+	failTimer
 	failGate
 	failTables
 	failRuntime
+	failures
 )
 
 // String is the console's line. It does not allocate.
@@ -63,6 +67,8 @@ func (f failure) String() string {
 		return "no source of randomness: the VM needs RDRAND, RDSEED or a virtio-rng device"
 	case failClock:
 		return "no clock to calibrate the TSC by: neither a paravirtual clock nor a PIT"
+	case failTimer:
+		return "the local APIC timer does not run"
 	case failGate:
 		return "the gate's code is damaged"
 	case failTables:
@@ -95,5 +101,6 @@ type machine struct {
 	tickCount                  uint64
 	gdtBoot                    [16]byte
 	descPhys, ringPhys         uint64 // descriptor tables, ring pages
+	clockPhys                  uint64 // the clock page
 	powerReg                   uint64 // ring 0's address of the power-off register
 }

@@ -47,7 +47,7 @@ func start(startInfo, entry uintptr) {
 	m.pages = pageAlloc{next: bootEnd, end: layout.LowEnd}
 	for _, step := range [...]func(*machine) failure{
 		(*machine).readStart, (*machine).checkCPU, (*machine).mapImage, (*machine).mapGate,
-		(*machine).findDevices, (*machine).gather, (*machine).mapStacks, (*machine).mapRAM,
+		(*machine).findDevices, (*machine).mapStacks, (*machine).startClock, (*machine).gather, (*machine).mapRAM,
 	} {
 		if f := step(m); f != failNone {
 			die(f)
@@ -59,43 +59,59 @@ func start(startInfo, entry uintptr) {
 // bootEnd is the end of what entry_amd64.s uses of low memory.
 const bootEnd = layout.Low + 0x10000
 
+// reachable is the end of what the boot code's page tables map.
+const reachable = 1 << 32
+
+// maxPhys bounds RAM: what lies above is not used. Real CPUs have from 36 to 52
+// address bits.
+const maxPhys = 1 << 46
+
 // readStart copies what the start info says: memory map and command line. The
 // originals lie in memory that will be given to the heap.
 func (m *machine) readStart() failure {
 	mem := m.tables.mem
-	if m.start == 0 || m.start >= 1<<32 || mem.load32(m.start) != startMagic {
+	if m.start == 0 || m.start > reachable-infoSize || mem.load32(m.start) != startMagic {
 		return failStartInfo
 	}
 	if mem.load32(m.start+infoVersion) < 1 {
 		return failNoMap
 	}
 	m.rsdp = mem.load(m.start + infoRSDP)
-	if cmd := mem.load(m.start + infoCommand); cmd != 0 && cmd < 1<<32 {
-		for i := 0; i < rtabi.MaxCommand-1; i++ {
-			c := mem.load8(cmd + uint64(i))
-			if c == 0 {
-				break
-			}
-			m.info.Command[i] = c
-			m.info.CommandLen++
-		}
-	}
+	m.readCommand(mem.load(m.start + infoCommand))
 	at, n := mem.load(m.start+infoMap), uint64(mem.load32(m.start+infoMapCount))
-	if at == 0 || at >= 1<<32 || n == 0 || n > 1024 {
+	if at == 0 || n == 0 || n > maxEntries || at > reachable-n*mapEntrySize {
 		return failNoMap
 	}
 	for i := uint64(0); i < n && m.nram < maxSpans; i++ {
 		e := at + i*mapEntrySize
 		base, size := mem.load(e), mem.load(e+8)
-		if mem.load32(e+16) != mapRAM || base+size < base {
+		if mem.load32(e+16) != mapRAM || base >= maxPhys || size == 0 {
 			continue
 		}
-		m.info.RAM += size
+		if size > maxPhys-base {
+			size = maxPhys - base
+		}
 		m.ram[m.nram] = span{base, base + size}
 		m.nram++
 	}
 	m.sortRAM()
+	m.info.RAM = m.total()
 	return failNone
+}
+
+// readCommand copies the command line, as far as there is room.
+func (m *machine) readCommand(at uint64) {
+	for i := range m.info.Command[:rtabi.MaxCommand-1] {
+		if at == 0 || at+uint64(i) >= reachable {
+			return
+		}
+		c := m.tables.mem.load8(at + uint64(i))
+		if c == 0 {
+			return
+		}
+		m.info.Command[i] = c
+		m.info.CommandLen++
+	}
 }
 
 // checkCPU refuses a CPU that cannot be sealed and notes what hardens it.
@@ -208,7 +224,7 @@ func (m *machine) mapGate() failure {
 		return failTables
 	}
 	m.tables.add(&m.pages, layout.GateCode, code, layout.GateCodeSize, kernelCode)
-	if !gate.Copy(m.tables.mem.bytes(code, layout.GateCodeSize), m.smap) {
+	if !gate.Copy(m.tables.mem.code(code)[:], m.smap) {
 		return failGate
 	}
 	m.dataPhys = m.fixed(layout.GateData, 1, kernelRW)
@@ -224,8 +240,8 @@ func (m *machine) mapGate() failure {
 	return failNone
 }
 
-// mapStacks maps ring 3's fixed stacks, each above an unmapped page, the clock
-// page, and starts the clock.
+// mapStacks maps ring 3's fixed stacks, each above an unmapped page, and the
+// clock page.
 func (m *machine) mapStacks() failure {
 	va := uint64(layout.Stacks)
 	for _, s := range [...]struct {
@@ -238,12 +254,9 @@ func (m *machine) mapStacks() failure {
 		*s.top = uintptr(va)
 	}
 	m.info.SignalSize = layout.SignalStack
-	clock := m.fixed(va+layout.Page, 1, userRO)
+	m.clockPhys = m.fixed(va+layout.Page, 1, userRO)
 	if m.tables.failed {
 		return failTables
-	}
-	if f := m.startClock(clock); f != failNone {
-		return f
 	}
 	setClock(m.info, uintptr(va+layout.Page))
 	return failNone
@@ -251,16 +264,11 @@ func (m *machine) mapStacks() failure {
 
 // mapRAM maps the I/O region and gives the runtime the rest.
 func (m *machine) mapRAM() failure {
-	total := uint64(0)
-	for i := 0; i < m.nram; i++ {
-		total += m.ram[i].end - m.ram[i].start
-	}
+	total := m.total()
 	if total < minRAM {
 		return failSmall
 	}
-	// Tables for the window and the I/O region: one level-1 table for each of
-	// their ragged ends, level-2 tables by size.
-	reserve := (8 + total>>30) * layout.Page
+	reserve := m.windowTables() * layout.Page
 	if m.pages.next+reserve+minIO > m.pages.end {
 		return failTables
 	}
@@ -325,4 +333,4 @@ func puts(s string) {
 	}
 }
 
-func putc(c byte) { cpu.Out8(uart, c) }
+func putc(c byte) { bus.Out8(uart, c) }

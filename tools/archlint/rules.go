@@ -17,6 +17,7 @@ const (
 	miekg    = "github.com/miekg/dns"
 	gopacket = "github.com/google/gopacket"
 	xsys     = "golang.org/x/sys"
+	xarch    = "golang.org/x/arch" // disassembler, in tests
 	xtools   = "golang.org/x/tools"
 	toml     = "github.com/pelletier/go-toml/v2"
 	xtime    = "golang.org/x/time"
@@ -30,7 +31,7 @@ const rtabi = "libos/rt/rtabi"
 var rules = []rule{
 	{"boot/cpu", nil},
 	{"boot/layout", []string{rtabi}},
-	{"boot/gate", []string{rtabi, "boot/layout"}},
+	{"boot/gate", []string{rtabi, "boot/layout", xarch}},
 	{"boot/probe", []string{rtabi, "boot/layout", "boot/cpu"}},
 	{"boot/pvh", []string{rtabi, "boot/layout", "boot/cpu", "boot/gate", "boot/probe"}},
 	{"boot/image", nil},

@@ -69,7 +69,7 @@ func (o *Overlay) applyEdits() error {
 			b, err = o.read(file)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w (for pattern %q): this Go release is not supported", e.File, err, e.Old)
 		}
 		n := bytes.Count(b, []byte(e.Old))
 		if n == 0 && e.Absent {
@@ -87,13 +87,13 @@ func (o *Overlay) applyCopies() error {
 	for _, c := range rt.Copies {
 		b, err := o.read(c.From)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w (for pattern %q): this Go release is not supported", c.From, err, c.Drop)
 		}
 		if bytes.Count(b, []byte(c.Drop)) != 1 {
 			return fmt.Errorf("%s: pattern %q not found once: this Go release is not supported", c.From, c.Drop)
 		}
 		if _, err := o.read(c.File); err != nil {
-			return err
+			return fmt.Errorf("%s, to be replaced: %w: this Go release is not supported", c.File, err)
 		}
 		o.files[c.File] = bytes.Replace(b, []byte(c.Drop), nil, 1)
 	}
@@ -104,7 +104,7 @@ func (o *Overlay) addFiles() error {
 	replaced := map[string]string{}
 	for file, by := range rt.Replacements {
 		if _, err := o.read(file); err != nil {
-			return err
+			return fmt.Errorf("%s, to be replaced: %w: this Go release is not supported", file, err)
 		}
 		replaced[by] = file
 	}
