@@ -36,6 +36,8 @@ var boot machine
 
 // start is called by entry with the start info's address and the runtime's
 // entry point. It does not return.
+//
+//lint:ignore U1000 entry_ampoule_amd64.s calls it
 func start(startInfo, entry uintptr) {
 	began := cpu.TSC()
 	cpu.Out8(uart+1, 0) // no interrupts

@@ -42,7 +42,7 @@ var rules = []rule{
 	{"drivers", []string{"drivers", "libos"}},
 
 	{"libos/rt", []string{"libos/rt"}},
-	{"libos/netif", []string{"libos", gvisor, xtime}},
+	{"libos/netif", []string{"libos", gvisor, xtime, gopacket}},
 	{"libos/mgmt", []string{"libos", xcrypto}},
 	{"libos/telemetry", []string{"libos", xcrypto}},
 	{"libos", []string{"libos"}},

@@ -34,8 +34,6 @@ func server(t *testing.T, f func(n int, request []byte) []byte) string {
 	return c.LocalAddr().String()
 }
 
-func same(_ int, request []byte) []byte { return request }
-
 func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, network, addr)
