@@ -23,6 +23,9 @@ func decode(b []byte) (inst, error) {
 	if len(b) >= 3 && b[0] == 0x0f && b[1] == 0x01 && b[2]|1 == 0xcb {
 		return inst{name: [2]string{"CLAC", "STAC"}[b[2]&1], len: 3}, nil
 	}
+	if len(b) >= 3 && b[0] == 0x0f && b[1] == 0x01 && b[2] == 0xd9 {
+		return inst{name: "VMMCALL", len: 3}, nil
+	}
 	i, err := x86asm.Decode(b, 64)
 	if err != nil || i.Op == 0 {
 		return inst{}, fmt.Errorf("% x: no instruction: %v", b[:min(8, len(b))], err)
@@ -45,6 +48,9 @@ func name(i x86asm.Inst) string {
 func walk(t *testing.T, b []byte) map[int]inst {
 	t.Helper()
 	todo := []int{EntryOffset, EnterOffset}
+	if isXen(b) {
+		todo = append(todo, SetupOffset)
+	}
 	for v := range layout.Vectors {
 		todo = append(todo, v*16)
 	}
@@ -64,13 +70,13 @@ func walk(t *testing.T, b []byte) map[int]inst {
 		}
 		seen[at] = i
 		next := true
-		if i.name != "STAC" && i.name != "CLAC" {
+		if i.name != "STAC" && i.name != "CLAC" && i.name != "VMMCALL" {
 			if rel, ok := i.Args[0].(x86asm.Rel); ok {
 				todo = append(todo, at+i.len+int(rel))
 			} else if i.Op == x86asm.JMP || i.Op == x86asm.CALL {
 				t.Errorf("offset %#x: %v goes where its operand says", at, i.Inst)
 			}
-			next = i.Op != x86asm.JMP && i.Op != x86asm.IRETQ && i.Op != x86asm.SYSRET
+			next = i.Op != x86asm.JMP && i.Op != x86asm.IRETQ && i.Op != x86asm.SYSRET && i.Op != x86asm.RET
 		}
 		if next {
 			todo = append(todo, at+i.len)
@@ -85,15 +91,29 @@ func walk(t *testing.T, b []byte) map[int]inst {
 // with the gate's data, and runs before ring 3 does.
 var privileged = map[string]int{
 	"CLAC":         6, // one for each way out of a STAC
-	"STAC":         4, // flags before a fault and a tick, the context, the submission area
+	"STAC":         5, // flags before a fault and a tick, the context, the submission area, the report
 	"CLI":          1, // woken from sleep
 	"STI":          1, // before sleep
 	"HLT":          2, // sleep; the end
 	"IN":           1, // console status
-	"OUT":          8, // console, fault reports, exit
+	"OUT":          9, // console, fault reports, exit, restart
 	"IRETQ":        3, // from interrupts, to the upcall, first way to ring 3
 	"SYSRET":       1,
 	"LIDT":         1, // of no table: the triple fault that ends the VM
+	"MOV from CR2": 2,
+	"MOV from CR4": 1,
+	"MOV to CR4":   1,
+}
+
+// privilegedXen is the same for the gate on Xen.
+var privilegedXen = map[string]int{
+	"CLAC":         9,
+	"STAC":         8,  // shared info thrice, flags twice, the context, the console ring, the report
+	"VMMCALL":      10, // sleep, notify, alloc, close twice, console, suspend, set-up, report, shutdown
+	"HLT":          1,  // should a shutdown return
+	"OUT":          4,  // the report, to the hypervisor's log
+	"IRETQ":        3,
+	"SYSRET":       1,
 	"MOV from CR2": 2,
 	"MOV from CR4": 1,
 	"MOV to CR4":   1,
@@ -104,11 +124,19 @@ var privileged = map[string]int{
 var ordinary = []string{
 	"ADD", "AND", "CMP", "CMOVA", "DEC", "INC", "INT", "JA", "JAE", "JB", "JBE", "JE", "JL", "JMP", "JNE",
 	"LEA", "MOV", "MOVZX", "MUL", "NOP", "OR", "POP", "PUSH", "RDTSC", "ROL", "SHL", "SHLD", "SHR", "SHRD",
-	"SUB", "TEST", "XOR",
+	"SUB", "TEST", "XOR", "BT", "BTR", "BTS", "JGE", "RET",
 }
 
+// isXen tells the two blobs apart.
+func isXen(b []byte) bool { return &b[0] == &XenBlob()[0] }
+
 func TestInstructions(t *testing.T) {
-	b := Blob()
+	t.Run("PC", func(t *testing.T) { checkInstructions(t, Blob(), privileged) })
+	t.Run("Xen", func(t *testing.T) { checkInstructions(t, XenBlob(), privilegedXen) })
+}
+
+func checkInstructions(t *testing.T, b []byte, privileged map[string]int) {
+	t.Helper()
 	seen := walk(t, b)
 	if len(seen) < 400 {
 		t.Fatalf("only %d instructions can be reached", len(seen))

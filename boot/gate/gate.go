@@ -32,6 +32,10 @@ const (
 	opExit     = rtabi.GateExit
 	opPost     = rtabi.GatePost
 	opNotify   = rtabi.GateNotify
+	opAlloc    = rtabi.GateAlloc
+	opClose    = rtabi.GateClose
+	opSuspend  = rtabi.GateSuspend
+	opPort     = rtabi.GatePort
 	vecTick    = layout.VectorTick
 	vecDevice  = layout.VectorDevice
 	vecEnd     = layout.VectorDevice + rtabi.MaxDevices
@@ -43,6 +47,7 @@ const (
 	descFlags  = 0xffff &^ (rtabi.DescNext | rtabi.DescWrite)
 	entryOff   = layout.Vectors * 16 // SYSCALL target within the blob
 	enterOff   = entryOff + 16       // way to ring 3
+	setupOff   = enterOff + 16       // on Xen: set-up of event channels and grants
 	uart       = 0x3f8
 	debugExit  = 0x501
 	maxCount   = 0xffffffff
@@ -93,6 +98,7 @@ type Data struct {
 	PowerByte  uint64
 	GDTR       [16]byte // operands of LGDT and LIDT
 	IDTR       [16]byte
+	Xen        Xen
 	FaultText  [40]byte
 	OSText     [40]byte
 	ViolText   [40]byte
@@ -122,4 +128,5 @@ func put(to *[40]byte, s string) {
 const (
 	EntryOffset = entryOff
 	EnterOffset = enterOff
+	SetupOffset = setupOff // on Xen; ends with RET
 )

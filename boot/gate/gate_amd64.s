@@ -1,114 +1,17 @@
-// The gate. See gate.go for what it promises, and layout for where it runs.
+// The gate on a machine with a local APIC, virtio devices and a 16550 console.
+// See gate.go for what a gate promises, and layout for where it runs.
 
 #include "go_asm.h"
 #include "textflag.h"
+#include "macros.h"
 
-#define D(f) const_dataAddr+f
-#define STAC BYTE $0x0f; BYTE $0x01; BYTE $0xcb
-#define CLAC BYTE $0x0f; BYTE $0x01; BYTE $0xca
-#define SYSRETQ BYTE $0x48; BYTE $0x0f; BYTE $0x07
-
-// Vector stubs, 16 bytes apart; E is for exceptions that push an error code.
-// The pushes are spelt in bytes, or the assembler would add them all up.
-#define PUSHB(v) BYTE $0x6a; BYTE $v
-#define STUB(v) PUSHB(0); PUSHB(v); JMP common; PCALIGN $16
-#define STUBE(v) PUSHB(v); JMP common; PCALIGN $16
+#define CONSOLE const_uart
+#define PUTC OUTB
 
 // blob is copied to the gate's pages and must not refer to anything outside
 // itself but Data.
 TEXT ·blob(SB),NOSPLIT|NOFRAME,$0
-	STUB(0)
-	STUB(1)
-	STUB(2)
-	STUB(3)
-	STUB(4)
-	STUB(5)
-	STUB(6)
-	STUB(7)
-	STUBE(8)
-	STUB(9)
-	STUBE(10)
-	STUBE(11)
-	STUBE(12)
-	STUBE(13)
-	STUBE(14)
-	STUB(15)
-	STUB(16)
-	STUBE(17)
-	STUB(18)
-	STUB(19)
-	STUB(20)
-	STUBE(21)
-	STUB(22)
-	STUB(23)
-	STUB(24)
-	STUB(25)
-	STUB(26)
-	STUB(27)
-	STUB(28)
-	STUBE(29)
-	STUBE(30)
-	STUB(31)
-	STUB(32)
-	STUB(33)
-	STUB(34)
-	STUB(35)
-	STUB(36)
-	STUB(37)
-	STUB(38)
-	STUB(39)
-	STUB(40)
-	STUB(41)
-	STUB(42)
-	STUB(43)
-	STUB(44)
-	STUB(45)
-	STUB(46)
-	STUB(47)
-	STUB(48)
-	STUB(49)
-	STUB(50)
-	STUB(51)
-	STUB(52)
-	STUB(53)
-	STUB(54)
-	STUB(55)
-	STUB(56)
-	STUB(57)
-	STUB(58)
-	STUB(59)
-	STUB(60)
-	STUB(61)
-	STUB(62)
-	STUB(63)
-	JMP	entry	// const_entryOff
-	PCALIGN	$16
-	JMP	enter	// const_enterOff
-	PCALIGN	$16
-
-	// All vectors: 0(SP) AX, 8 vector, 16 error, 24 RIP, 32 CS, 40 RFLAGS,
-	// 48 RSP, 56 SS.
-common:
-	PUSHQ	AX
-	CMPQ	8(SP), $32
-	JAE	interrupt
-	CMPQ	8(SP), $8	// double fault
-	JEQ	fatal
-	CMPQ	8(SP), $2	// NMI
-	JEQ	fatal
-	CMPQ	8(SP), $18	// machine check
-	JEQ	fatal
-	TESTQ	$3, 32(SP)
-	JZ	fatal
-	STAC
-	MOVQ	D(Data_InSignal), AX
-	CMPQ	(AX), $0
-	JNE	fatal
-	MOVQ	D(Data_InOS), AX
-	CMPQ	(AX), $0
-	JNE	osfault
-	CLAC
-	JMP	deliver
+#include "stubs.h"
 
 interrupt:
 	PUSHQ	CX
@@ -168,71 +71,7 @@ tick:
 ticked:
 	POPQ	CX
 
-	// Upcall: save the interrupted state as a Linux ucontext (offsets of
-	// struct sigcontext in it) and resume ring 3 at Upcall.
-deliver:
-	MOVQ	D(Data_Context), AX
-	STAC
-	MOVQ	R8, 40(AX)
-	MOVQ	R9, 48(AX)
-	MOVQ	R10, 56(AX)
-	MOVQ	R11, 64(AX)
-	MOVQ	R12, 72(AX)
-	MOVQ	R13, 80(AX)
-	MOVQ	R14, 88(AX)
-	MOVQ	R15, 96(AX)
-	MOVQ	DI, 104(AX)
-	MOVQ	SI, 112(AX)
-	MOVQ	BP, 120(AX)
-	MOVQ	BX, 128(AX)
-	MOVQ	DX, 136(AX)
-	MOVQ	0(SP), BX
-	MOVQ	BX, 144(AX)	// rax
-	MOVQ	CX, 152(AX)
-	MOVQ	48(SP), BX
-	MOVQ	BX, 160(AX)	// rsp
-	MOVQ	24(SP), BX
-	MOVQ	BX, 168(AX)	// rip
-	MOVQ	40(SP), BX
-	MOVQ	BX, 176(AX)	// rflags
-	MOVQ	$const_selUserCS, BX
-	MOVQ	BX, 184(AX)
-	MOVQ	16(SP), BX
-	MOVQ	BX, 192(AX)	// err
-	MOVQ	8(SP), BX
-	MOVQ	BX, 200(AX)	// trapno
-	MOVQ	CR2, BX
-	MOVQ	BX, 216(AX)
-	MOVQ	D(Data_InSignal), AX
-	MOVQ	$1, (AX)
-	CLAC
-	MOVQ	D(Data_Upcall), AX
-	MOVQ	AX, 24(SP)
-	MOVQ	$0x202, 40(SP)	// interrupts on, single step and alignment checks off
-	POPQ	AX
-	ADDQ	$16, SP
-	IRETQ
-
-	// Way to ring 3 after sealing: DI is its stack pointer, SI its first
-	// instruction.
-enter:
-	MOVQ	CR4, AX
-	ORQ	D(Data_CR4), AX
-	MOVQ	AX, CR4
-	MOVQ	$const_stackTop, SP
-	PUSHQ	$const_selUserSS
-	PUSHQ	DI
-	PUSHQ	$0x202
-	PUSHQ	$const_selUserCS
-	PUSHQ	SI
-	XORL	AX, AX
-	XORL	BX, BX
-	XORL	CX, CX
-	XORL	DX, DX
-	XORL	SI, SI
-	XORL	DI, DI
-	XORL	BP, BP
-	IRETQ
+#include "upcall.h"
 
 	// SYSCALL: operation in AX, arguments in DI and SI, return address in CX,
 	// flags in R11; interrupts are off. Only SP, BP, R14 and X15 must survive.
@@ -430,69 +269,14 @@ console2:
 
 exit:
 	MOVQ	DI, BX
-	JMP	power
+	CMPQ	SI, $1
+	JNE	power
+	MOVL	$const_debugExit, DX
+	MOVL	BX, AX
+	OUTB
+	JMP	reset
 
-violation:	// AX operation, DI and SI arguments, return address on the stack
-	MOVQ	8(SP), R11
-	SUBQ	$64, SP
-	MOVQ	AX, 8(SP)
-	MOVQ	DI, 16(SP)
-	MOVQ	SI, 24(SP)
-	MOVQ	R11, 32(SP)
-	MOVQ	$0, 40(SP)
-	MOVQ	$0, 48(SP)
-	MOVQ	$const_exitViol, BX
-	MOVQ	$D(Data_ViolText), SI
-	JMP	report
-
-osfault:
-	CLAC
-	MOVQ	$const_exitOS, BX
-	MOVQ	$D(Data_OSText), SI
-	JMP	frame
-fatal:
-	MOVQ	$const_exitFault, BX
-	MOVQ	$D(Data_FaultText), SI
-frame:	// vector, error, RIP, CR2 (in place of CS), RFLAGS, RSP
-	MOVQ	CR2, AX
-	MOVQ	AX, 32(SP)
-
-	// report: the text at SI, six words from 8(SP) in hexadecimal, and the
-	// end with exit code BX. It does not wait for the console.
-report:
-	MOVL	$const_uart, DX
-text:
-	MOVBLZX	(SI), AX
-	TESTL	AX, AX
-	JZ	words
-	OUTB
-	INCQ	SI
-	JMP	text
-words:
-	LEAQ	8(SP), SI
-	MOVL	$6, R9
-word:
-	MOVL	$0x20, AX
-	OUTB
-	MOVQ	(SI), R8
-	MOVL	$16, R10
-hex:
-	ROLQ	$4, R8
-	MOVL	R8, AX
-	ANDL	$15, AX
-	ADDL	$0x30, AX
-	CMPL	AX, $0x3a
-	JB	digit
-	ADDL	$0x27, AX
-digit:
-	OUTB
-	DECL	R10
-	JNZ	hex
-	ADDQ	$8, SI
-	DECL	R9
-	JNZ	word
-	MOVL	$10, AX
-	OUTB
+#include "report.h"
 
 	// power: end the VM with exit code BX. QEMU's debug exit device carries
 	// the code where there is one; then ACPI, the keyboard controller's reset,

@@ -33,12 +33,30 @@ func TestCopy(t *testing.T) {
 	if Copy(make([]byte, 16), true) {
 		t.Error("Copy into too small a place succeeded")
 	}
+	intel := make([]byte, layout.GateCodeSize)
+	if !CopyXen(intel, true, true) {
+		t.Fatal("CopyXen refused the blob: wrong size or number of STAC, CLAC and VMMCALL")
+	}
+	diff = 0
+	for i, c := range XenBlob() {
+		if intel[i] != c {
+			diff++
+		}
+	}
+	if diff != xenHyperSite {
+		t.Errorf("on Intel %d bytes differ, want %d", diff, xenHyperSite)
+	}
 }
 
 // Every vector has its stub at 16 times its number and both entry points are
 // where the boot code jumps to.
 func TestStubs(t *testing.T) {
-	b := Blob()
+	t.Run("PC", func(t *testing.T) { checkStubs(t, Blob(), EntryOffset, EnterOffset) })
+	t.Run("Xen", func(t *testing.T) { checkStubs(t, XenBlob(), EntryOffset, EnterOffset, SetupOffset) })
+}
+
+func checkStubs(t *testing.T, b []byte, entries ...int) {
+	t.Helper()
 	withError := map[int]bool{8: true, 10: true, 11: true, 12: true, 13: true, 14: true, 17: true, 21: true, 29: true, 30: true}
 	for v := 0; v < layout.Vectors; v++ {
 		s := b[v*16:]
@@ -52,7 +70,7 @@ func TestStubs(t *testing.T) {
 			t.Errorf("vector %d: % x, want push %d and a jump", v, s[:4], v)
 		}
 	}
-	for _, off := range []int{EntryOffset, EnterOffset} {
+	for _, off := range entries {
 		if b[off] != 0xe9 && b[off] != 0xeb {
 			t.Errorf("offset %#x: % x is no jump", off, b[off:off+4])
 		}

@@ -75,7 +75,7 @@ func ampStart(sp uintptr) uintptr {
 		return 0
 	}
 	ampXSave = ampBoot.Features&ampFeatureXSave != 0
-	ampWall = ampBoot.Wall
+	ampEpoch, ampWall = ampBoot.Epoch, ampBoot.Wall
 	ampHeapLow, ampHeapHigh, ampMetaLow = ampBoot.Window, ampBoot.Window, ampBoot.WindowEnd
 	ampSeed()
 	// The limit leaves room for what the runtime does not count.

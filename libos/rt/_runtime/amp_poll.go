@@ -111,8 +111,13 @@ func ampArm() bool {
 }
 
 // ampSleep sleeps the VM until an event, for at most ns.
+//
+//go:nosplit
 func ampSleep(ns int64) {
 	ampSleeps++
+	if ampBoot.Features&ampFeatureXen != 0 {
+		ns += nanotime1() + ampEpoch
+	}
 	ampGate(ampGateSleep, uintptr(ns), 0)
 }
 

@@ -186,6 +186,6 @@ func ampSleepFor(ns int64) {
 		if d <= 0 {
 			return
 		}
-		ampGate(ampGateSleep, uintptr(d), 0)
+		ampSleep(d)
 	}
 }

@@ -10,18 +10,23 @@ import "unsafe"
 
 // Magic is the first word of BootInfo; its low byte is the version of the
 // layout.
-const Magic = 0x656c756f706d4103
+const Magic = 0x656c756f706d4104
 
 // Operations of the gate (register AX of the SYSCALL instruction). The gate
 // answers in AX; an argument outside its bounds is a violation and ends the VM
 // with ExitViolation.
 const (
 	GateConsole = 0 // DI: up to 8 bytes, SI: how many; answers how many were taken
-	GateSleep   = 1 // DI: longest sleep in ns, 0 for no limit; returns at the next event
-	GateExit    = 2 // DI: exit code
+	GateSleep   = 1 // DI: longest sleep in ns (on Xen: system time of its end), 0 for no limit; returns at the next event
+	GateExit    = 2 // DI: exit code, SI: 1 to restart the VM instead of powering off
 	GatePost    = 3 // DI: queue, SI: number of Descs in the queue's Submit area
-	GateNotify  = 4 // DI: queue
-	GateOps     = 5
+	GateNotify  = 4 // DI: queue; on Xen a port of this VM: the store's, the console's or one from GateAlloc
+
+	// On Xen only.
+	GateAlloc   = 5 // answers a new event channel that the backend may bind, or a negated error
+	GateClose   = 6 // DI: port from GateAlloc
+	GateSuspend = 7 // gives the VM up for a save; answers 0 in the restored VM, 1 if cancelled
+	GatePort    = 8 // DI: 0 for the store's, 1 for the console's port
 )
 
 // Exit codes of a VM. Codes below ExitBoot that are not named here are the
@@ -118,6 +123,18 @@ type Clock struct {
 	_       [2]uint8
 }
 
+// Xen is what boot found on Xen. Ring pages and I/O pages are granted to the
+// backend domain with neighbouring references.
+type Xen struct {
+	Store   uintptr // the store's ring page
+	Console uintptr // the console's
+	Rings   uintptr // NRings pages for the drivers' rings
+	NRings  uint32
+	RingRef uint32  // grant reference of the first ring page
+	IORef   uint32  // of the first I/O page
+	Shared  uintptr // the shared info page
+}
+
 // BootInfo is filled by the boot code before the first instruction of the Go
 // runtime runs and never changed by it afterwards.
 type BootInfo struct {
@@ -130,11 +147,13 @@ type BootInfo struct {
 	SignalSize uintptr
 	System     uintptr // top of the guarded stack on which "system calls" run
 	Clock      *Clock
+	Epoch      int64  // clock reading at monotonic time 0, ns
 	Wall       int64  // ns since 1970 at monotonic time 0
 	RAM        uint64 // bytes of RAM that the machine has
 	BootTSC    uint64 // TSC at entry
 	Features   uint64 // Feature* bits
 	Random     [64]byte
+	Xen        Xen
 	NDevices   uint64
 	Devices    [MaxDevices]Device
 	CommandLen uint64
