@@ -10,4 +10,4 @@ func ampInfo() *rtabi.BootInfo { return nil }
 
 func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr) { return }
 
-func ampStart(sp uintptr) uintptr { return 0 }
+func ampStart(sp, at uintptr) uintptr { return 0 }
