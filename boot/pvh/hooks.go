@@ -17,4 +17,4 @@ func ampInfo() *rtabi.BootInfo
 func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr)
 
 //go:linkname ampStart runtime.ampStart
-func ampStart(sp uintptr) uintptr
+func ampStart(sp, at uintptr) uintptr

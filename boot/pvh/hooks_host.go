@@ -10,7 +10,7 @@ func ampInfo() *rtabi.BootInfo { return nil }
 
 func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr) { return }
 
-func ampStart(sp uintptr) uintptr { return 0 }
+func ampStart(sp, at uintptr) uintptr { return 0 }
 
 // The appliance's first instructions, which are no part of this build, call it.
 var _ = start

@@ -96,8 +96,8 @@ type machine struct {
 	smap    bool
 	cr4     uint64
 
-	dataPhys, gdtPhys, idtPhys uint64 // the gate's pages
-	mainTop                    uintptr
+	dataPhys, gdtPhys, idtPhys uint64  // the gate's pages
+	mainTop, mainPhys          uintptr // top of the g0 stack: for ring 3, physical
 	tickCount                  uint64
 	gdtBoot                    [16]byte
 	descPhys, ringPhys         uint64 // descriptor tables, ring pages

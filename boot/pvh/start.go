@@ -199,22 +199,18 @@ func (m *machine) cut(end uint64) {
 	}
 }
 
-// fixed allocates and maps n fresh pages at va; it answers the first one's
-// physical address, and they follow each other.
+// fixed allocates and maps n fresh pages at va; it answers the last one's
+// physical address. They need not be neighbours.
 func (m *machine) fixed(va uint64, n int, prot uint64) uint64 {
-	first := uint64(0)
+	p := uint64(0)
 	for i := 0; i < n; i++ {
-		p := m.pages.page(m.tables.mem)
-		if p == 0 {
+		if p = m.pages.page(m.tables.mem); p == 0 {
 			m.tables.failed = true
 			return 0
 		}
-		if first == 0 {
-			first = p
-		}
 		m.tables.add(&m.pages, va+uint64(i)*layout.Page, p, layout.Page, prot)
 	}
-	return first
+	return p
 }
 
 // mapGate lays out what belongs to ring 0.
@@ -251,7 +247,10 @@ func (m *machine) mapStacks() failure {
 		top  *uintptr
 	}{{layout.MainStack, &m.mainTop}, {layout.SignalStack, &m.info.Signal}, {layout.SystemStack, &m.info.System}} {
 		va += layout.Page
-		m.fixed(va, int(s.size/layout.Page), userRW)
+		last := m.fixed(va, int(s.size/layout.Page), userRW)
+		if s.top == &m.mainTop {
+			m.mainPhys = uintptr(last) + layout.Page
+		}
 		va += s.size
 		*s.top = uintptr(va)
 	}
@@ -303,7 +302,7 @@ func (m *machine) seal(entry uintptr) {
 	mem := m.tables.mem
 	mem.store32(lapicPhys+lapicLVT, layout.VectorTick)
 	mem.store32(lapicPhys+lapicCount, uint32(m.tickCount))
-	sp := ampStart(m.mainTop)
+	sp := ampStart(m.mainTop, m.mainPhys)
 	if sp == 0 {
 		die(failRuntime)
 	}

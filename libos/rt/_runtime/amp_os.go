@@ -65,12 +65,13 @@ func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr) {
 }
 
 // ampStart is the boot code's last call before ring 3: it takes over what
-// BootInfo says and builds the argument vector, as a Linux kernel would, with
-// the top of the g0 stack at sp. It answers the initial stack pointer.
+// BootInfo says and builds the argument vector, as a Linux kernel would, at the
+// top of the g0 stack: that is sp for ring 3, and at for the boot code, which
+// still runs on its own page tables. It answers the initial stack pointer.
 //
 //go:linkname ampStart
 //go:nosplit
-func ampStart(sp uintptr) uintptr {
+func ampStart(sp, at uintptr) uintptr {
 	if ampBoot.Magic != ampMagic {
 		return 0
 	}
@@ -86,12 +87,11 @@ func ampStart(sp uintptr) uintptr {
 	a[6], a[7] = _AT_PAGESZ, ampPageSize
 	a[8], a[9] = _AT_RANDOM, uintptr(unsafe.Pointer(&ampBoot.Random))
 	a[10], a[11] = 0, 0
-	sp -= unsafe.Sizeof(ampArgs) + 256
-	sp &^= 15
+	const size = unsafe.Sizeof(ampArgs) + 256 // within a page, and a multiple of 16
 	for i, v := range a {
-		*(*uintptr)(unsafe.Pointer(sp + uintptr(i)*8)) = v
+		*(*uintptr)(unsafe.Pointer(at - size + uintptr(i)*8)) = v
 	}
-	return sp
+	return sp - size
 }
 
 // ampEnvLimit writes GOMEMLIMIT=n to the environment.

@@ -13,6 +13,7 @@ import (
 // time; events are read all the while, and the reason of a shutdown is kept.
 type monitor struct {
 	conn    io.ReadWriteCloser
+	turn    sync.Mutex // held by the command under way
 	replies chan qmpMessage
 	mu      sync.Mutex
 	reason  string // of the SHUTDOWN event
@@ -71,6 +72,8 @@ func (m *monitor) handshake() error {
 
 // command blocks until QEMU has answered or is gone.
 func (m *monitor) command(name string, args any, result any) error {
+	m.turn.Lock()
+	defer m.turn.Unlock()
 	req := struct {
 		Execute   string `json:"execute"`
 		Arguments any    `json:"arguments,omitempty"`
@@ -95,12 +98,17 @@ var forwardLine = regexp.MustCompile(`(?m)^\s*(TCP|UDP)\[HOST_FORWARD\]\s+\d+\s+
 // forwards asks the user-mode network which host ports it was given. The keys
 // are like "udp:7".
 func (m *monitor) forwards() (map[string]int, error) {
-	var text string
-	arg := map[string]string{"command-line": "info usernet"}
-	if err := m.command("human-monitor-command", arg, &text); err != nil {
+	text, err := m.human("info usernet")
+	if err != nil {
 		return nil, err
 	}
 	return parseUsernet(text), nil
+}
+
+// human executes a line of the monitor for people.
+func (m *monitor) human(line string) (text string, err error) {
+	err = m.command("human-monitor-command", map[string]string{"command-line": line}, &text)
+	return text, err
 }
 
 func parseUsernet(text string) map[string]int {

@@ -252,6 +252,17 @@ func (v *VM) Addr(proto string, port int) string {
 	return ""
 }
 
+// Monitor executes a line of QEMU's monitor, such as "info registers" or
+// "stop", and returns its answer. It blocks until QEMU has answered or is gone.
+// What the monitor thinks of the line is in the answer, not in the error.
+func (v *VM) Monitor(line string) (string, error) {
+	text, err := v.monitor.human(line)
+	if err != nil {
+		return "", v.explain(err)
+	}
+	return text, nil
+}
+
 // Started is the moment when QEMU was started.
 func (v *VM) Started() time.Time { return v.started }
 

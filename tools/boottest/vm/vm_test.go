@@ -97,6 +97,20 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+func TestMonitor(t *testing.T) {
+	needQEMU(t)
+	v := boot(t, guest().Print("up\n").Hang())
+	for line, want := range map[string]string{"info status": "running", "info registers": "CR3=", "no such": "unknown command"} {
+		if text, err := v.Monitor(line); err != nil || !strings.Contains(text, want) {
+			t.Errorf("%s: %q, %v, want %q in it", line, text, err, want)
+		}
+	}
+	v.Close()
+	if text, err := v.Monitor("info status"); err == nil {
+		t.Errorf("a closed VM answers %q", text)
+	}
+}
+
 func TestReset(t *testing.T) {
 	needQEMU(t)
 	code, err := boot(t, guest().Print("before\n").Crash()).Wait(t.Context())
