@@ -85,6 +85,14 @@ func Solicit(src, target netip.Addr) []byte {
 			Options: layers.ICMPv6Options{{Type: layers.ICMPv6OptSourceAddress, Data: HostMAC}}})
 }
 
+// WhoHas is an ARP request (RFC 826) for target.
+func WhoHas(src, target netip.Addr) []byte {
+	eth := &layers.Ethernet{SrcMAC: HostMAC, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP}
+	return finish(eth, &layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
+		Operation: layers.ARPRequest, SourceHwAddress: HostMAC, SourceProtAddress: src.AsSlice(),
+		DstHwAddress: make([]byte, 6), DstProtAddress: target.AsSlice()})
+}
+
 // Fragment is one fragment of a UDP datagram to the guest that will never be
 // complete: id names the datagram, offset is in bytes, a multiple of eight,
 // and more fragments are announced.
