@@ -25,6 +25,8 @@ const (
 	portTHR  = 0x3f8 // COM1: transmit holding register
 	portLSR  = 0x3fd // COM1: line status, bit 5: transmitter empty
 	portExit = 0x501
+
+	portDebug = 0xe9
 )
 
 // Guest is code under construction; its methods append to it.
@@ -46,6 +48,14 @@ func (g *Guest) Print(s string) *Guest {
 	g.emit(0xb9) // mov ecx, len(s)
 	g.emit32(uint32(len(s)))
 	return g.put()
+}
+
+// PrintDebug writes s to port 0xe9, the debug console of Xen and QEMU.
+func (g *Guest) PrintDebug(s string) *Guest {
+	for _, c := range []byte(s) {
+		g.emit(0xb0, c, 0xe6, portDebug) // mov al, c; out 0xe9, al
+	}
+	return g
 }
 
 // put writes ECX bytes at ESI.
@@ -104,6 +114,27 @@ func (g *Guest) Clear(n uint32) *Guest {
 func (g *Guest) Exit(code byte) *Guest {
 	g.emit(0xba, portExit&0xff, portExit>>8, 0, 0) // mov edx, port
 	g.emit(0xb0, code, 0xee)                       // mov al, code; out dx, al
+	return g
+}
+
+// Reasons for XenShutdown (SHUTDOWN_* in Xen's public/sched.h).
+const (
+	XenPoweroff = 0
+	XenReboot   = 1
+	XenCrash    = 3
+)
+
+// XenShutdown ends a Xen domain by the hypercall sched_op(SCHEDOP_shutdown),
+// in the form of AMD processors.
+func (g *Guest) XenShutdown(reason byte) *Guest {
+	g.emit(
+		0xbc, 0, 0, 8, 0, // mov esp, 512 KiB, in low memory
+		0x6a, reason, // push reason: struct sched_shutdown
+		0x89, 0xe1, // mov ecx, esp
+		0xbb, 2, 0, 0, 0, // mov ebx, SCHEDOP_shutdown
+		0xb8, 29, 0, 0, 0, // mov eax, __HYPERVISOR_sched_op
+		0x0f, 0x01, 0xd9, // vmmcall
+	)
 	return g
 }
 

@@ -70,7 +70,9 @@ type Net struct {
 	Forwards []Forward // NetUser only
 	File     *os.File  // NetSocket, NetTap; stays the caller's
 	MAC      string    // default MAC
+	Model    string    // of the device; default virtio-net, as the machine connects it
 	Device   string    // further properties of the device: "mrg_rxbuf=off,csum=off"
+	User     string    // NetUser only: further properties of the network: "restrict=on"
 }
 
 // Fixed addresses of the user-mode network, used on every other kind too so
@@ -84,11 +86,19 @@ const (
 )
 
 // Forward asks for a port of 127.0.0.1 that leads to a port of the guest's
-// IPv4 address. QEMU chooses the port: VM.Addr tells it. (QEMU's user-mode
+// IPv4 address. QEMU chooses the port: VM.Forwarded tells it. (QEMU's user-mode
 // network forwards to no IPv6 guest; use NetSocket or NetTap for IPv6.)
 type Forward struct {
 	Proto string // "udp" or "tcp"
 	Port  int    // of the guest
+	Guest string // its address, where several share the network; default: the first that DHCP gives
+}
+
+func (f Forward) String() string {
+	if f.Guest == "" {
+		return fmt.Sprintf("%s:%d", f.Proto, f.Port)
+	}
+	return fmt.Sprintf("%s:%s:%d", f.Proto, f.Guest, f.Port)
 }
 
 // ParseForwards reads "udp:7,tcp:7".
@@ -103,7 +113,7 @@ func ParseForwards(s string) ([]Forward, error) {
 		if _, err := fmt.Sscanf(port, "%d", &n); !ok || err != nil || n < 1 || n > 65535 || proto != "udp" && proto != "tcp" {
 			return nil, fmt.Errorf("vm: forward %q: want udp:PORT or tcp:PORT", f)
 		}
-		out = append(out, Forward{proto, n})
+		out = append(out, Forward{Proto: proto, Port: n})
 	}
 	return out, nil
 }
@@ -190,7 +200,11 @@ func (c *Config) args() []string {
 		a = append(a, "-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-"+rng+",rng=rng0")
 	}
 	if dev := c.netdev(); dev != "" {
-		d := "virtio-net-" + suffix + ",netdev=net0,mac=" + c.Net.MAC
+		d := c.Net.Model
+		if d == "" {
+			d = "virtio-net-" + suffix
+		}
+		d += ",netdev=net0,mac=" + c.Net.MAC
 		if c.Net.Device != "" {
 			d += "," + c.Net.Device
 		}
@@ -206,8 +220,11 @@ func (c *Config) netdev() string {
 	switch c.Net.Kind {
 	case NetUser:
 		s := "user,id=net0"
+		if c.Net.User != "" {
+			s += "," + c.Net.User
+		}
 		for _, f := range c.Net.Forwards {
-			s += fmt.Sprintf(",hostfwd=%s:127.0.0.1:0-:%d", f.Proto, f.Port)
+			s += fmt.Sprintf(",hostfwd=%s:127.0.0.1:0-%s:%d", f.Proto, f.Guest, f.Port)
 		}
 		return s
 	case NetSocket:

@@ -65,7 +65,7 @@ func TestConsoleSplitWrites(t *testing.T) {
 
 func TestParseForwards(t *testing.T) {
 	got, err := ParseForwards("udp:7,tcp:53")
-	if fmt.Sprint(got, err) != "[{udp 7} {tcp 53}] <nil>" {
+	if fmt.Sprint(got, err) != "[udp:7 tcp:53] <nil>" {
 		t.Error(got, err)
 	}
 	for _, bad := range []string{"7", "udp:", "udp:0", "tcp:70000", "sctp:7", "tcp:x"} {
@@ -80,7 +80,7 @@ func TestParseUsernet(t *testing.T) {
 		"  TCP[HOST_FORWARD]   3       127.0.0.1 46175       10.0.2.15     7     0     0\r\n" +
 		"  UDP[HOST_FORWARD]   9       127.0.0.1 58235       10.0.2.15    53     0     0\r\n" +
 		"  TCP[ESTABLISHED]   12       127.0.0.1 46175       10.0.2.15     9     0     0\r\n")
-	if fmt.Sprint(got) != "map[tcp:7:46175 udp:53:58235]" {
+	if fmt.Sprint(got) != "map[tcp:10.0.2.15:7:46175 tcp:7:46175 udp:10.0.2.15:53:58235 udp:53:58235]" {
 		t.Error(got)
 	}
 }

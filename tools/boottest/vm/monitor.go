@@ -93,10 +93,11 @@ func (m *monitor) command(name string, args any, result any) error {
 	return nil
 }
 
-var forwardLine = regexp.MustCompile(`(?m)^\s*(TCP|UDP)\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)`)
+var forwardLine = regexp.MustCompile(`(?m)^\s*(TCP|UDP)\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+(\S+)\s+(\d+)`)
 
 // forwards asks the user-mode network which host ports it was given. The keys
-// are like "udp:7".
+// are Forward.String with the guest's address and, for the first guest of an
+// address-less forward, without.
 func (m *monitor) forwards() (map[string]int, error) {
 	text, err := m.human("info usernet")
 	if err != nil {
@@ -115,8 +116,14 @@ func parseUsernet(text string) map[string]int {
 	out := map[string]int{}
 	for _, f := range forwardLine.FindAllStringSubmatch(text, -1) {
 		proto := map[string]string{"TCP": "tcp", "UDP": "udp"}[f[1]]
-		if port, err := strconv.Atoi(f[2]); err == nil {
-			out[proto+":"+f[3]] = port
+		host, err := strconv.Atoi(f[2])
+		guest, err2 := strconv.Atoi(f[4])
+		if err != nil || err2 != nil {
+			continue
+		}
+		out[Forward{proto, guest, f[3]}.String()] = host
+		if short := (Forward{Proto: proto, Port: guest}).String(); out[short] == 0 {
+			out[short] = host
 		}
 	}
 	return out

@@ -142,8 +142,8 @@ func (v *VM) bringUp() error {
 			return err
 		}
 		for _, f := range v.config.Net.Forwards {
-			if v.ports[fmt.Sprintf("%s:%d", f.Proto, f.Port)] == 0 {
-				return fmt.Errorf("QEMU does not name the host port of %s:%d", f.Proto, f.Port)
+			if v.ports[f.String()] == 0 {
+				return fmt.Errorf("QEMU does not name the host port of %s", f)
 			}
 		}
 	}
@@ -246,7 +246,13 @@ func (v *VM) Console() string { return strings.Join(v.console.lines(), "\n") }
 // Addr is where a forwarded port of the guest is reached: "127.0.0.1:40123".
 // It is empty when that port is not forwarded.
 func (v *VM) Addr(proto string, port int) string {
-	if p := v.ports[fmt.Sprintf("%s:%d", proto, port)]; p != 0 {
+	return v.Forwarded(Forward{Proto: proto, Port: port})
+}
+
+// Forwarded is where f is reached: "127.0.0.1:40123". It is empty when Config
+// had no such forward.
+func (v *VM) Forwarded(f Forward) string {
+	if p := v.ports[f.String()]; p != 0 {
 		return fmt.Sprintf("127.0.0.1:%d", p)
 	}
 	return ""

@@ -61,7 +61,7 @@ func TestDevices(t *testing.T) {
 	needQEMU(t)
 	for _, m := range Machines {
 		for name, n := range map[string]Net{
-			"user": {Kind: NetUser, Forwards: []Forward{{"udp", 7}, {"tcp", 7}}},
+			"user": {Kind: NetUser, Forwards: []Forward{{Proto: "udp", Port: 7}, {Proto: "tcp", Port: 7}}},
 			"pair": {Kind: NetSocket},
 		} {
 			t.Run(string(m)+"/"+name, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestStartErrors(t *testing.T) {
 		"machine":     {Config{Image: ok, Machine: "pc"}, `machine "pc"`},
 		"accelerator": {Config{Image: ok, Accel: "hvf"}, `accelerator "hvf"`},
 		"no file":     {Config{Image: ok, Net: Net{Kind: NetTap}}, "without a File"},
-		"forwards":    {Config{Image: ok, Net: Net{Forwards: []Forward{{"tcp", 1}}}}, "user-mode"},
+		"forwards":    {Config{Image: ok, Net: Net{Forwards: []Forward{{Proto: "tcp", Port: 1}}}}, "user-mode"},
 		"no QEMU":     {Config{Image: ok, Binary: "qemu-system-nowhere"}, "not installed"},
 		"bad argument": {Config{Image: ok, Args: []string{"-device", "no-such-device"}},
 			"'no-such-device' is not a valid device model name"},
