@@ -35,6 +35,16 @@ func Pause()
 // Halt stops until an interrupt, for ever when they are off.
 func Halt()
 
+// Hypercall makes one to Xen: number nr, arguments a, b and c. intel chooses
+// VMCALL instead of VMMCALL.
+func Hypercall(nr, a, b, c uintptr, intel bool) int64
+
+// Call calls code at an address, with no arguments, and returns its AX.
+func Call(addr uintptr) int64
+
+// Flush forgets cached translations.
+func Flush()
+
 // Seal goes over to the final address space and does not return. It loads the
 // task register by way of the descriptor table at gdtBoot (LTR writes to the
 // table, which is read-only afterwards), then the page tables cr3, the

@@ -86,6 +86,32 @@ TEXT ·Halt(SB),NOSPLIT,$0-0
 	HLT
 	RET
 
+TEXT ·Hypercall(SB),NOSPLIT,$0-48
+	MOVQ	nr+0(FP), AX
+	MOVQ	a+8(FP), DI
+	MOVQ	b+16(FP), SI
+	MOVQ	c+24(FP), DX
+	CMPB	intel+32(FP), $0
+	JNE	vmcall
+	BYTE	$0x0f; BYTE $0x01; BYTE $0xd9	// VMMCALL
+	MOVQ	AX, ret+40(FP)
+	RET
+vmcall:
+	BYTE	$0x0f; BYTE $0x01; BYTE $0xc1	// VMCALL
+	MOVQ	AX, ret+40(FP)
+	RET
+
+TEXT ·Call(SB),NOSPLIT,$0-16
+	MOVQ	addr+0(FP), AX
+	CALL	AX
+	MOVQ	AX, ret+8(FP)
+	RET
+
+TEXT ·Flush(SB),NOSPLIT,$0-0
+	MOVQ	CR3, AX
+	MOVQ	AX, CR3
+	RET
+
 TEXT ·Seal(SB),NOSPLIT,$0-64
 	MOVQ	gdtBoot+0(FP), BX
 	MOVQ	tss+8(FP), DX

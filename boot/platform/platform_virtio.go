@@ -1,4 +1,4 @@
-//go:build ampoule
+//go:build ampoule && !xen
 
 package platform
 

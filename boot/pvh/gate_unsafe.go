@@ -61,12 +61,15 @@ func (m *machine) fillTables() {
 }
 
 // fillGate writes the gate's data page.
-func (m *machine) fillGate() {
+func (m *machine) fillGate() *gate.Data {
 	d := (*gate.Data)(m.tables.mem.at(m.dataPhys)) // a whole page, checked in package gate
 	d.SetText()
-	d.Tick, d.TickCount, d.TSCPerNS, d.CountScale = m.gateClock(layout.TickHz)
-	m.tickCount = d.TickCount
-	d.LAPIC = layout.Registers
+	if !onXen {
+		d.Tick, d.TickCount, d.TSCPerNS, d.CountScale = m.gateClock(layout.TickHz)
+		m.tickCount = d.TickCount
+		d.LAPIC = layout.Registers
+		m.fillQueues(d)
+	}
 	context, inSignal, inOS, upcall, resume, resumeEnd := ampHooks()
 	d.Context, d.InSignal, d.InOS = uint64(context), uint64(inSignal), uint64(inOS)
 	d.Upcall, d.Resume, d.ResumeEnd = uint64(upcall), uint64(resume), uint64(resumeEnd)
@@ -74,9 +77,19 @@ func (m *machine) fillGate() {
 	d.CR4 = m.cr4
 	putDescriptor(&d.GDTR, gdtLimit, layout.GateGDT)
 	putDescriptor(&d.IDTR, layout.Vectors*16-1, layout.GateIDT)
-	m.fillQueues(d)
 	putDescriptor(&m.gdtBoot, gdtLimit, m.gdtPhys)
+	return d
 }
+
+// Fields of gate.Data that hypercalls of the set-up write.
+const (
+	xenTimerPort   = unsafe.Offsetof(gate.Data{}.Xen) + unsafe.Offsetof(gate.Xen{}.TimerPort)
+	xenStorePort   = unsafe.Offsetof(gate.Data{}.Xen) + unsafe.Offsetof(gate.Xen{}.StorePort)
+	xenConsolePort = unsafe.Offsetof(gate.Data{}.Xen) + unsafe.Offsetof(gate.Xen{}.ConsolePort)
+)
+
+// xenField is the gate's address of such a field.
+func (m *machine) xenField(offset uintptr) uint64 { return layout.GateData + uint64(offset) }
 
 // gdtBootAddr is where putDescriptor put the operand of the first LGDT.
 func (m *machine) gdtBootAddr() uintptr { return uintptr(unsafe.Pointer(&m.gdtBoot)) }

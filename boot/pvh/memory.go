@@ -172,8 +172,6 @@ func (m *machine) takeIO(total uint64) {
 	m.pages.next += low
 }
 
-const maxIO = 32 << 20
-
 // windowTables is the number of page tables that the I/O region and the window
 // may take: a level-2 table for each GiB, and a level-1 table for each 2 MiB of
 // what is mapped in small pages, which are the ragged ends of spans and the

@@ -47,6 +47,9 @@ const (
 	failGate
 	failTables
 	failRuntime
+	failXen
+	failNotXen
+	failOtherXen
 	failures
 )
 
@@ -75,6 +78,12 @@ func (f failure) String() string {
 		return "too much memory or too many devices for the boot page tables"
 	case failRuntime:
 		return "image and runtime overlay do not belong together"
+	case failXen:
+		return "Xen refused a hypercall of the set-up"
+	case failNotXen:
+		return "this image is for Xen: build the virtio target for other hypervisors"
+	case failOtherXen:
+		return "this image is for virtio: build the xen target for Xen"
 	}
 	return "unknown failure"
 }
@@ -103,4 +112,11 @@ type machine struct {
 	descPhys, ringPhys         uint64 // descriptor tables, ring pages
 	clockPhys                  uint64 // the clock page
 	powerReg                   uint64 // ring 0's address of the power-off register
+	codePhys                   uint64 // the gate's code
+
+	// On Xen.
+	intel                              bool   // hypercalls by VMCALL
+	argPhys                            uint64 // page for their arguments
+	sharedPhys, consolePhys, grantPhys uint64
+	grantPages                         uint64
 }

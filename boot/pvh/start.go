@@ -40,16 +40,18 @@ var boot machine
 //lint:ignore U1000 entry_ampoule_amd64.s calls it
 func start(startInfo, entry uintptr) {
 	began := cpu.TSC()
-	cpu.Out8(uart+1, 0) // no interrupts
-	cpu.Out8(uart+2, 7) // FIFOs on and empty
 	m := &boot
+	if !onXen {
+		cpu.Out8(uart+1, 0) // no interrupts
+		cpu.Out8(uart+2, 7) // FIFOs on and empty
+	}
 	m.info = ampInfo()
 	*m.info = rtabi.BootInfo{Magic: rtabi.Magic, BootTSC: began}
 	m.start = uint64(startInfo)
 	m.pages = pageAlloc{next: bootEnd, end: layout.LowEnd}
 	for _, step := range [...]func(*machine) failure{
 		(*machine).readStart, (*machine).checkCPU, (*machine).mapImage, (*machine).mapGate,
-		(*machine).findDevices, (*machine).mapStacks, (*machine).startClock, (*machine).gather, (*machine).mapRAM,
+		devices, (*machine).mapStacks, startClock, (*machine).gather, (*machine).mapRAM,
 	} {
 		if f := step(m); f != failNone {
 			die(f)
@@ -222,7 +224,8 @@ func (m *machine) mapGate() failure {
 		return failTables
 	}
 	m.tables.add(&m.pages, layout.GateCode, code, layout.GateCodeSize, kernelCode)
-	if !gate.Copy(m.tables.mem.code(code)[:], m.smap) {
+	m.codePhys = code
+	if !copyGate(m, m.tables.mem.code(code)[:]) {
 		return failGate
 	}
 	m.dataPhys = m.fixed(layout.GateData, 1, kernelRW)
@@ -230,7 +233,9 @@ func (m *machine) mapGate() failure {
 	m.idtPhys = m.fixed(layout.GateIDT, 1, kernelRO)
 	m.fixed(layout.GateStackTop-layout.Page, 1, kernelRW)
 	m.fixed(layout.FaultTop-layout.Page, 1, kernelRW)
-	m.tables.add(&m.pages, layout.Registers, lapicPhys, layout.Page, kernelReg)
+	if !onXen {
+		m.tables.add(&m.pages, layout.Registers, lapicPhys, layout.Page, kernelReg)
+	}
 	if m.tables.failed {
 		return failTables
 	}
@@ -293,21 +298,28 @@ const (
 
 // seal hands over to ring 3 on the final page tables.
 func (m *machine) seal(entry uintptr) {
-	m.fillGate()
+	d := m.fillGate()
 	cpu.WriteMSR(msrSTAR, layout.UserBase<<48|layout.KernelCode<<32)
 	cpu.WriteMSR(msrLSTAR, layout.GateCode+gate.EntryOffset)
 	cpu.WriteMSR(msrSFMASK, maskFlags)
-	cpu.Out8(0x21, 0xff) // both interrupt controllers masked
-	cpu.Out8(0xa1, 0xff)
-	mem := m.tables.mem
-	mem.store32(lapicPhys+lapicLVT, layout.VectorTick)
-	mem.store32(lapicPhys+lapicCount, uint32(m.tickCount))
+	if f := startEvents(m, d); f != failNone {
+		die(f)
+	}
 	sp := ampStart(m.mainTop, m.mainPhys)
 	if sp == 0 {
 		die(failRuntime)
 	}
 	cpu.Seal(m.gdtBootAddr(), layout.TSS, uintptr(m.tables.root), layout.GateData+gdtrOffset,
 		layout.GateData+idtrOffset, layout.GateCode+gate.EnterOffset, sp, entry)
+}
+
+// startTicks makes the local APIC's timer the source of ticks.
+func (m *machine) startTicks() {
+	cpu.Out8(0x21, 0xff) // both interrupt controllers masked
+	cpu.Out8(0xa1, 0xff)
+	mem := m.tables.mem
+	mem.store32(lapicPhys+lapicLVT, layout.VectorTick)
+	mem.store32(lapicPhys+lapicCount, uint32(m.tickCount))
 }
 
 const uart = 0x3f8
@@ -322,6 +334,10 @@ func die(f failure) {
 		code = rtabi.ExitEntropy
 	}
 	for {
+		if onXen {
+			arg := [3]uint64{shutdownCrash}
+			boot.hypercall(hyperSched, schedShutdown, &arg)
+		}
 		cpu.Out8(0x501, code)
 		cpu.Out8(0x64, 0xfe)
 		cpu.Halt()
@@ -334,4 +350,4 @@ func puts(s string) {
 	}
 }
 
-func putc(c byte) { bus.Out8(uart, c) }
+func putc(c byte) { bus.Out8(consolePort, c) }

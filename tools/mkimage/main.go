@@ -30,7 +30,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.pkg, "pkg", "", "package of the program, instead of -app")
 	flag.StringVar(&o.app, "app", "", "appliance: echo, dns")
-	flag.StringVar(&o.target, "target", "virtio", "target: virtio")
+	flag.StringVar(&o.target, "target", "virtio", "target: virtio or xen")
 	flag.StringVar(&o.config, "config", "", "configuration (default configs/APP.toml)")
 	flag.StringVar(&o.out, "o", "", "image to write, or with a / at the end its folder (default dist/APP-TARGET/)")
 	flag.StringVar(&o.goroot, "goroot", "", "GOROOT to build with (default: the running Go's)")
@@ -92,8 +92,8 @@ func (o *options) complete() error {
 	switch {
 	case o.pkg != "" && o.app != "" || o.pkg == "" && o.app == "":
 		return errors.New("need one of -app and -pkg")
-	case o.target != "virtio":
-		return fmt.Errorf("unknown target %q: virtio is the one there is", o.target)
+	case o.target != "virtio" && o.target != "xen":
+		return fmt.Errorf("unknown target %q: there are virtio and xen", o.target)
 	case o.pkg != "" && o.out == "":
 		return errors.New("-pkg needs -o")
 	}
@@ -121,7 +121,7 @@ func (o *options) complete() error {
 
 // name tells apart the builds that may run at the same time.
 func (o *options) name() string {
-	return strings.ReplaceAll(o.pkg, "/", "-") + "-" + o.goamd64 + "-" + filepath.Base(o.goroot)
+	return strings.ReplaceAll(o.pkg, "/", "-") + "-" + o.target + "-" + o.goamd64 + "-" + filepath.Base(o.goroot)
 }
 
 // configure compiles the configuration file into the appliance's package
@@ -153,8 +153,12 @@ func (o *options) compile(overlay, out string) error {
 	if o.strip {
 		ld += " -s -w"
 	}
+	tags := rt.Tag
+	if o.target != "virtio" {
+		tags += "," + o.target
+	}
 	cmd := exec.Command(filepath.Join(o.goroot, "bin", "go"), "build", "-trimpath", "-buildvcs=false",
-		"-tags", rt.Tag, "-overlay", overlay, "-ldflags", ld, "-o", out, o.pkg)
+		"-tags", tags, "-overlay", overlay, "-ldflags", ld, "-o", out, o.pkg)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOAMD64="+o.goamd64,
 		"GOEXPERIMENT="+rt.Experiment, "GOTOOLCHAIN=local", "GOROOT="+o.goroot, "GOFLAGS=")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -1,0 +1,24 @@
+//go:build xen
+
+package pvh
+
+import "ampoule/boot/gate"
+
+// The target is a PVH guest of Xen.
+const (
+	onXen       = true
+	consolePort = 0xe9 // to the hypervisor's log
+	maxIO       = xenMaxIO
+)
+
+func devices(m *machine) failure { return m.mapXen() }
+
+// startClock has nothing to do: the clock comes with the shared info page.
+func startClock(*machine) failure { return failNone }
+
+func copyGate(m *machine, to []byte) bool {
+	_, m.intel = underXen()
+	return gate.CopyXen(to, m.smap, m.intel)
+}
+
+func startEvents(m *machine, d *gate.Data) failure { return m.startXen(d) }
