@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -104,10 +105,27 @@ func boot(ctx context.Context, o options, name, image string) error {
 	t := &target{name: name, service: s, dial: seg.DialContext, inject: seg.Inject, memory: memory,
 		addr: fmt.Sprintf("%s:%d", netpeer.GuestIPv4, s.Port), addr6: fmt.Sprintf("[%s]:%d", netpeer.GuestIPv6, s.Port), ended: v.Done()}
 	fmt.Printf("%s: %v in %d MiB on %s, the peer is %s\n", name, o.total, o.ram, o.machine, seg.Kind())
-	if err := t.soak(ctx, o, p); err != nil {
-		return &vm.Error{Err: fmt.Errorf("%s: %w", name, err), Command: v.Command(), Console: strings.Join(tail(v.Lines(), 40), "\n")}
+	err = t.soak(ctx, o, p)
+	v.Close()
+	log := filepath.Join(filepath.Dir(image), "soak.console")
+	if e := os.WriteFile(log, []byte(v.Console()+"\n"), 0o644); e != nil {
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w\ncommand: %s\nthe whole console is in %s; what stands out:\n%s", name, err, v.Command(), log, outstanding(v.Lines()))
 	}
 	return nil
 }
 
-func tail(l []string, n int) []string { return l[max(0, len(l)-n):] }
+// outstanding is the part of a console that tells why a guest ended: from the
+// first sign of trouble on, else its end.
+func outstanding(lines []string) string {
+	const show = 25
+	at := slices.IndexFunc(lines, func(l string) bool {
+		return strings.HasPrefix(l, "panic:") || strings.HasPrefix(l, "fatal error:") || strings.HasPrefix(l, "ampoule: ") || strings.Contains(l, " error ")
+	})
+	if at < 0 {
+		at = max(0, len(lines)-show)
+	}
+	return strings.Join(lines[at:min(len(lines), at+show)], "\n")
+}

@@ -19,7 +19,7 @@ type sample struct {
 
 // memory collects the guest's memory lines:
 //
-//	memory heap=1234567 sys=2345678 pages_free=500
+//	... memory host=echo heap=1234567 sys=2345678 pages_free=500 ...
 type memory struct {
 	mu      sync.Mutex
 	samples []sample
@@ -27,7 +27,7 @@ type memory struct {
 
 func newMemory() *memory { return &memory{} }
 
-var memoryLine = regexp.MustCompile(`\bmemory heap=(\d+) sys=(\d+) pages_free=(\d+)`)
+var memoryLine = regexp.MustCompile(`\bmemory (?:\S+ )*?heap=(\d+) (?:\S+ )*?sys=(\d+) (?:\S+ )*?pages_free=(\d+)`)
 
 // line takes a console line.
 func (m *memory) line(s string) {

@@ -156,7 +156,7 @@ func TestNoMemoryLine(t *testing.T) {
 func TestMemoryLine(t *testing.T) {
 	m := newMemory()
 	for _, l := range []string{
-		"noise", "memory heap=x sys=1 pages_free=1", "2026-01-01T00:00:00Z info memory heap=300 sys=20 pages_free=7 goroutines=5",
+		"noise", "memory heap=x sys=1 pages_free=1", "2026-01-01T00:00:00Z info memory host=echo heap=300 sys=20 pages_free=7 goroutines=5",
 		"memory heap=200 sys=30 pages_free=6",
 	} {
 		m.line(l)
@@ -214,5 +214,18 @@ func TestRoundTripFindsChanges(t *testing.T) {
 	tg.count(context.Background(), "x", errChanged, true)
 	if tg.tally.err() == nil {
 		t.Error("changed data passed as a refusal")
+	}
+}
+
+func TestOutstanding(t *testing.T) {
+	lines := strings.Split(strings.Repeat("info memory\n", 100)+"fatal error: boom\nstack", "\n")
+	if got := outstanding(lines); got != "fatal error: boom\nstack" {
+		t.Errorf("%q", got)
+	}
+	if got := outstanding(lines[:100]); strings.Count(got, "memory") != 25 {
+		t.Errorf("%q", got)
+	}
+	if got := outstanding(nil); got != "" {
+		t.Errorf("%q", got)
 	}
 }
