@@ -68,6 +68,12 @@ var Edits = []Edit{
 		Old: `arenaBaseOffset = 0xffff800000000000*goarch.IsAmd64 +`,
 		New: `arenaBaseOffset = 0*goarch.IsAmd64 +`},
 
+	// Memory that the runtime gives back stays as it is, since madvise has no
+	// one to advise: it must be cleared before it is used again. Stock Linux
+	// zeroes it with MADV_DONTNEED.
+	{File: "runtime/mem_linux.go", Count: 1,
+		Old: "return debug.madvdontneed == 0", New: "return true"},
+
 	// Signals are handled on the guarded stack that boot set aside.
 	{File: "runtime/os_linux.go", Count: 1,
 		Old: "mp.gsignal = malg(32 * 1024) // Linux wants >= 2K", New: "mp.gsignal = ampSignalStack()"},
