@@ -117,5 +117,5 @@ func (t *target) idle(ctx context.Context, n int) {
 		c.Close()
 	}
 	// The appliance needs a moment to notice.
-	time.AfterFunc(tcpTimeout/2, func() { t.crowded.Store(false) })
+	time.AfterFunc(t.grace, func() { t.crowded.Store(false) })
 }

@@ -14,17 +14,18 @@ import (
 // schedule divides the time of a soak.
 type schedule struct {
 	stats time.Duration // between the guest's memory lines
-	warm  time.Duration // load before the first rest, so that pools are filled
+	warm  time.Duration // one round of everything before the first rest: see phases
 	rest  time.Duration // before and after the load
 	load  time.Duration
 	phase time.Duration // of one attack
+	grace time.Duration // in which the appliance notices that connections are gone
 }
 
 // plan divides o.total: three memory lines fit into a rest.
 func plan(o options) schedule {
-	s := schedule{stats: min(max(o.total/60, time.Second), 10*time.Second).Truncate(time.Second)}
+	s := schedule{grace: tcpTimeout / 2, stats: min(max(o.total/60, time.Second), 10*time.Second).Truncate(time.Second)}
 	s.rest = 3*s.stats + s.stats/2
-	s.warm = s.stats
+	s.warm = o.total / 5
 	s.load = o.total - s.warm - 3*s.rest
 	s.phase = min(s.load/8, 20*time.Second)
 	return s
@@ -48,6 +49,7 @@ type target struct {
 	memory      *memory
 	ended       <-chan struct{}
 
+	grace   time.Duration
 	crowded atomic.Bool // idle connections fill the appliance: it may refuse more
 	tally   tally
 }
@@ -99,6 +101,7 @@ func (t *tally) String() string {
 func (t *target) soak(ctx context.Context, o options, p schedule) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	t.grace = p.grace
 	go func() {
 		select {
 		case <-t.ended:
@@ -126,8 +129,15 @@ func (t *target) soak(ctx context.Context, o options, p schedule) error {
 }
 
 // phases warms up, rests for the first memory sample, and puts on the load.
+// The warm-up is one round of all that the load consists of: Go's maps and
+// pools keep the size that their fullest moment gave them, once, and only what
+// grows from round to round is a leak. The figure before any traffic is printed
+// too.
 func (t *target) phases(ctx context.Context, o options, p schedule) (start sample, err error) {
-	t.mixed(ctx, p.warm, nil)
+	if fresh, err := t.fresh(ctx, p); err == nil {
+		fmt.Printf("%s: before any load heap=%d sys=%d pages_free=%d\n", t.name, fresh.heap, fresh.sys, fresh.pagesFree)
+	}
+	t.mixed(ctx, p.warm, func(ctx context.Context) { t.attacks(ctx, o, p.warm/4) })
 	began := time.Now()
 	if err := sleep(ctx, p.rest); err != nil {
 		return start, err
@@ -138,6 +148,19 @@ func (t *target) phases(ctx context.Context, o options, p schedule) (start sampl
 	fmt.Printf("%s: at rest heap=%d sys=%d pages_free=%d\n", t.name, start.heap, start.sys, start.pagesFree)
 	t.mixed(ctx, p.load, func(ctx context.Context) { t.attacks(ctx, o, p.phase) })
 	return start, ctx.Err()
+}
+
+// fresh is the first memory line.
+func (t *target) fresh(ctx context.Context, p schedule) (s sample, err error) {
+	for range 3 {
+		if s, err = t.memory.best(time.Time{}); err == nil {
+			return s, nil
+		}
+		if e := sleep(ctx, p.stats); e != nil {
+			return s, e
+		}
+	}
+	return s, err
 }
 
 // settle waits for the memory to come back, for up to two rests.

@@ -16,7 +16,7 @@ import (
 
 // quick is a soak of a second or two.
 var quick = schedule{stats: 20 * time.Millisecond, warm: 100 * time.Millisecond, rest: 100 * time.Millisecond,
-	load: 800 * time.Millisecond, phase: 100 * time.Millisecond}
+	load: 800 * time.Millisecond, phase: 100 * time.Millisecond, grace: 50 * time.Millisecond}
 
 // appliance is an echo service on loopback that can be made to misbehave.
 type appliance struct {
