@@ -21,6 +21,15 @@ type Gate interface {
 	Close(Port)
 }
 
+// Grants is what a Gate offers besides when it can tell from the grant table
+// what a backend is using right now. With it, pages that a backend left mapped
+// when its directory vanished stay out of use until they are not.
+type Grants interface {
+	// InUse says whether a grant is being read or written through, or mapped
+	// (GTF_reading, GTF_writing). A reference that boot has not made is not.
+	InUse(Ref) bool
+}
+
 // Line is a page that toolstack and VM share from the start, and its port: the
 // store's or the console's. Both are good until the next restore.
 type Line struct {
