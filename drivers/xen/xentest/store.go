@@ -3,7 +3,6 @@ package xentest
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,8 +32,9 @@ type Store struct {
 	txs      map[uint32]*tx
 	nextTx   uint32
 	hooks    []func(path, value string)
-	in       []byte // what has come of a message
-	out      []byte // what the ring had no room for
+	wrote    []string // paths that the request being served has written
+	in       []byte   // what has come of a message
+	out      []byte   // what the ring had no room for
 	stalled  bool
 	requests int
 	conflict int // commits to answer with EAGAIN
@@ -263,19 +263,18 @@ func (s *Store) message() (after []func(), ok bool) {
 			return nil, true
 		}
 	}
-	before := maps.Clone(s.tree)
 	r, fail := s.request(typ, txid, string(body))
 	if fail != "" {
 		s.push(Message(abi.StoreError, id, fail+"\x00"))
 		return nil, true
 	}
 	s.push(Message(typ, id, r))
-	for p, v := range s.tree {
-		if old, had := before[p]; !had || old != v || typ == abi.StoreWrite && s.path(strings.Split(string(body), "\x00")[0]) == p {
-			for _, h := range s.hooks {
-				after = append(after, func() { h(p, v) })
-			}
+	for _, p := range s.wrote {
+		v := s.tree[p]
+		for _, h := range s.hooks {
+			after = append(after, func() { h(p, v) })
 		}
 	}
+	s.wrote = s.wrote[:0]
 	return after, true
 }

@@ -74,6 +74,7 @@ func (s *Store) request(typ, txid uint32, body string) (reply, fail string) {
 			t.changed = append(t.changed, p)
 		} else {
 			s.changed(p)
+			s.wrote = append(s.wrote, p)
 		}
 		return "OK\x00", ""
 	}
@@ -156,6 +157,7 @@ func (s *Store) commit(id uint32, how string) (reply, fail string) {
 	s.tree = t.tree
 	for _, p := range t.changed {
 		s.changed(p)
+		s.wrote = append(s.wrote, p)
 	}
 	return "OK\x00", ""
 }

@@ -178,8 +178,8 @@ func parseTx(b []byte) Request {
 	}
 }
 
-// place says where a blank checksum goes, as a kernel finds out: IPv4 or IPv6
-// without options, TCP or UDP.
+// place says where a blank checksum goes, as a kernel finds out: TCP or UDP, over
+// IPv4 or IPv6.
 func place(m *device.Meta, f []byte) {
 	m.State = device.ChecksumPartial
 	start, proto := 0, byte(0)
@@ -188,6 +188,9 @@ func place(m *device.Meta, f []byte) {
 		start, proto = 14+int(f[14]&15)*4, f[23]
 	case len(f) >= 54 && f[12] == 0x86 && f[13] == 0xdd:
 		start, proto = 54, f[20]
+		for (proto == 0 || proto == 43 || proto == 60) && len(f) >= start+8 {
+			start, proto = start+8+int(f[start+1])*8, f[start]
+		}
 	}
 	m.CsumStart = uint16(start)
 	switch {
