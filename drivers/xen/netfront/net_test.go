@@ -218,7 +218,7 @@ func TestOpenRefuses(t *testing.T) {
 		"negative":             {setup{conf: Config{RxBuffers: -1}}, "RxBuffers"},
 		"pool of hardly pages": {setup{pages: 17}, "free pages"},
 	} {
-		r, err := c.s.try(t, 30*time.Millisecond)
+		r, err := c.s.try(t, 200*time.Millisecond)
 		if err == nil || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 500 {
 			t.Errorf("%s: Open answers %v, want mention of %q", name, err, c.want)
 		}

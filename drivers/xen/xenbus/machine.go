@@ -28,6 +28,7 @@ type machine struct {
 	suspended bool
 	linked    bool // leaving: the backend had taken the rings
 	barred    bool // the backend broke the protocol: not again with this one
+	left      bool // the store has taken that we are Closed, and nothing since
 
 	back      string // the backend's directory, "" when there is none
 	backWatch *xenstore.Watch
@@ -131,6 +132,9 @@ func (m *machine) step(ctx context.Context) (time.Duration, error) {
 		}
 		state = parseState(v)
 	}
+	if err := m.findRenewal(ctx); err != nil {
+		return 0, err
+	}
 	switch m.phase {
 	case idle:
 		return m.inIdle(ctx, state)
@@ -179,6 +183,24 @@ func (m *machine) findBackend(ctx context.Context) error {
 		return err
 	}
 	m.back = v
+	return nil
+}
+
+// findRenewal finds out that the toolstack has removed the device and made it
+// anew between two looks: the state is the first one again, which we have not
+// written. What the former backend had is free, and what it did is forgotten.
+func (m *machine) findRenewal(ctx context.Context) error {
+	if !m.left || m.phase != leaving && !m.barred {
+		return nil
+	}
+	v, _, err := read(ctx, m.d.conf.Store, m.d.path+"/state")
+	if err != nil || parseState(v) != abi.StateInitialising {
+		return err
+	}
+	if m.phase == leaving {
+		m.free()
+	}
+	m.barred, m.left = false, false
 	return nil
 }
 
@@ -272,7 +294,8 @@ func writeKeys(ctx context.Context, tx xenstore.Tx, dir string, keys []Key) erro
 // is gone, and does not fire watches for nothing.
 func (m *machine) setState(ctx context.Context, s abi.State) error {
 	path, want := m.d.path+"/state", strconv.Itoa(int(s))
-	return m.d.conf.Store.Transact(ctx, func(tx xenstore.Tx) error {
+	m.left = false
+	err := m.d.conf.Store.Transact(ctx, func(tx xenstore.Tx) error {
 		v, err := tx.Read(ctx, path)
 		if errors.Is(err, xenstore.ErrNotExist) || err == nil && v == want {
 			return nil
@@ -282,6 +305,8 @@ func (m *machine) setState(ctx context.Context, s abi.State) error {
 		}
 		return tx.Write(ctx, path, want)
 	})
+	m.left = err == nil && s == abi.StateClosed
+	return err
 }
 
 // inLinking waits for the backend to take the rings.
