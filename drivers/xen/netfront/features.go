@@ -1,0 +1,134 @@
+package netfront
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"ampoule/drivers/xen/xenbus"
+	"ampoule/libos/device"
+	"ampoule/libos/iopage"
+)
+
+// Sizes of an Ethernet header and of an 802.1Q tag, and the largest frame that
+// can be received: an IP packet of 64 KiB less one and a tagged header.
+const (
+	etherLen = 14
+	vlanLen  = 4
+	maxFrame = 65535 + etherLen + vlanLen
+)
+
+// Bounds of an MTU: what IPv4 wants at least (RFC 791), and what fits into the
+// largest frame to send.
+const (
+	minMTU = 68
+	maxMTU = 65535 - etherLen - vlanLen
+)
+
+// allOffloads is all that the protocol has.
+const allOffloads = device.TxChecksum | device.RxChecksum | device.TSO4 | device.TSO6 | device.LRO4 | device.LRO6
+
+// offer is what a backend can do besides what Info says.
+type offer struct {
+	sg    bool // frames to send may take several pages
+	split bool // event channels
+}
+
+// negotiate reads what the backend offers, and the first time sets info.
+func (d *Device) negotiate(ctx context.Context, p *xenbus.Peer) (o offer, err error) {
+	has := make(map[string]bool)
+	for _, key := range []string{
+		"feature-rx-copy", "feature-sg", "feature-split-event-channels", "feature-no-csum-offload",
+		"feature-ipv6-csum-offload", "feature-gso-tcpv4", "feature-gso-tcpv6",
+	} {
+		if has[key], err = p.Offers(ctx, key); err != nil {
+			return o, err
+		}
+	}
+	if !has["feature-rx-copy"] {
+		return o, errors.New("the backend does not copy what we receive (feature-rx-copy)")
+	}
+	o = offer{sg: has["feature-sg"], split: has["feature-split-event-channels"]}
+	// What we receive is ours to allow; what we send is the backend's.
+	can := device.RxChecksum | device.LRO4 | device.LRO6
+	if has["feature-ipv6-csum-offload"] && !has["feature-no-csum-offload"] {
+		can |= device.TxChecksum
+		if o.sg && has["feature-gso-tcpv4"] {
+			can |= device.TSO4
+		}
+		if o.sg && has["feature-gso-tcpv6"] {
+			can |= device.TSO6
+		}
+	}
+	info, err := d.readInfo(ctx, p)
+	if err != nil {
+		return o, err
+	}
+	info.Offload = without(can, d.conf.Without)
+	if !o.sg {
+		info.MTU = min(info.MTU, iopage.Size-etherLen-vlanLen)
+	}
+	if d.wire.known {
+		return o, d.compare(info)
+	}
+	d.info, d.wire.known = info, true
+	return o, nil
+}
+
+// without leaves out offloads, and those that make no sense without them.
+func without(f, not device.Feature) device.Feature {
+	f &^= not
+	if f&device.TxChecksum == 0 {
+		f &^= device.TSO4 | device.TSO6
+	}
+	if f&device.RxChecksum == 0 {
+		f &^= device.LRO4 | device.LRO6
+	}
+	return f
+}
+
+// compare refuses a backend that offers less than what Info has promised.
+func (d *Device) compare(now device.NetInfo) error {
+	if less := d.info.Offload &^ now.Offload; less != 0 {
+		return fmt.Errorf("the backend came back without the offloads %#x", less)
+	}
+	if now.MTU < d.info.MTU {
+		return fmt.Errorf("the backend came back with an MTU of %d, which was %d", now.MTU, d.info.MTU)
+	}
+	return nil
+}
+
+// readInfo reads MAC and MTU, which the toolstack has written.
+func (d *Device) readInfo(ctx context.Context, p *xenbus.Peer) (i device.NetInfo, err error) {
+	i = device.NetInfo{MTU: 1500, Batch: batch}
+	v, _, err := p.Frontend(ctx, "mac")
+	if err != nil {
+		return i, err
+	}
+	if i.MAC, err = parseMAC(v); err != nil {
+		return i, err
+	}
+	v, have, err := p.Frontend(ctx, "mtu")
+	if err != nil || !have {
+		return i, err
+	}
+	n, err := strconv.ParseUint(v, 10, 32)
+	if err != nil || n < minMTU {
+		return i, fmt.Errorf("MTU %.16q is not a number from %d", v, minMTU)
+	}
+	i.MTU = int(min(n, maxMTU))
+	return i, nil
+}
+
+// parseMAC reads "00:16:3e:01:02:03".
+func parseMAC(s string) (mac [6]byte, err error) {
+	parts := strings.SplitN(s, ":", 7)
+	b, err := hex.DecodeString(strings.Join(parts, ""))
+	if err != nil || len(s) != 17 || len(parts) != 6 || len(b) != 6 || b[0]&1 != 0 || [6]byte(b) == mac {
+		return mac, fmt.Errorf("MAC %.24q is not an address of one station", s)
+	}
+	return [6]byte(b), nil
+}
