@@ -120,7 +120,7 @@ func (r *Rig) Create(ctx context.Context, name string, g Guest) error {
 	}
 	_, err := r.XL(ctx, append(args, cfg)...)
 	if err != nil {
-		return r.explain(fmt.Errorf("guest %s: %w", name, err))
+		return r.Explain(fmt.Errorf("guest %s: %w", name, err))
 	}
 	return nil
 }
@@ -170,10 +170,10 @@ func (r *Rig) WaitLog(ctx context.Context, name string, re *regexp.Regexp) (stri
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 			if err != nil {
-				return "", r.explain(fmt.Errorf("waiting for a line %q of %s: %w", re, name, err))
+				return "", r.Explain(fmt.Errorf("waiting for a line %q of %s: %w", re, name, err))
 			}
 			lines := strings.Split(strings.TrimSpace(text), "\n")
-			return "", r.explain(fmt.Errorf("waiting for a line %q of %s: %w; its console ends with:\n%s", re, name, ctx.Err(),
+			return "", r.Explain(fmt.Errorf("waiting for a line %q of %s: %w; its console ends with:\n%s", re, name, ctx.Err(),
 				strings.Join(lines[max(0, len(lines)-30):], "\n")))
 		}
 	}
@@ -230,7 +230,7 @@ func (r *Rig) WaitGone(ctx context.Context, name string) error {
 		case errors.Is(err, ErrGone):
 			return nil
 		case ctx.Err() != nil:
-			return r.explain(fmt.Errorf("waiting for the end of %s, which is %q: %w", name, s.Flags, ctx.Err()))
+			return r.Explain(fmt.Errorf("waiting for the end of %s, which is %q: %w", name, s.Flags, ctx.Err()))
 		case err != nil:
 			return err
 		}

@@ -195,7 +195,7 @@ func (r *Rig) bringUp(ctx context.Context, o Options) error {
 		case <-time.After(2 * time.Second):
 		case <-r.vm.Done():
 		}
-		return r.explain(fmt.Errorf("boot: %s", strings.TrimSpace(line)))
+		return r.Explain(fmt.Errorf("boot: %s", strings.TrimSpace(line)))
 	}
 	r.agent = r.vm.Forwarded(agentForward)
 	if err := r.waitAgent(ctx); err != nil {
@@ -221,7 +221,7 @@ func (r *Rig) waitAgent(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return r.explain(fmt.Errorf("the agent does not answer: %w", err))
+			return r.Explain(fmt.Errorf("the agent does not answer: %w", err))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -267,8 +267,8 @@ func (e *Error) Error() string {
 // chatter is what Xen says about each save and restore of a guest.
 var chatter = regexp.MustCompile(`^\(XEN\) HVM ?d?[0-9]+(v[0-9]+)? (save|restore):`)
 
-// explain adds the console unless it is there.
-func (r *Rig) explain(err error) error {
+// Explain adds the end of Xen's console to an error, unless it is there.
+func (r *Rig) Explain(err error) error {
 	if already := (*Error)(nil); errors.As(err, &already) {
 		return err
 	}
