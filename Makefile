@@ -25,11 +25,11 @@ go := go run
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@for i in $(images); do printf '  %-14s %s\n' $$i "build dist/$$i/"; done
-	@echo "  variables: CONFIG=FILE (images), GOAMD64=v1|v3, FUZZTIME=10s, DURATION=10m (soak)"
+	@echo "  variables: CONFIG=FILE (images), IMAGE=FILE (run-xen), GOAMD64=v1|v3, FUZZTIME=10s, DURATION=10m (soak)"
 
 .PHONY: setup
 setup: ## install what is missing for all other targets
-	@tools/setup/setup.sh build run test bench
+	@tools/setup/setup.sh build run test bench xen
 
 # Pattern: setup for one purpose. (A pattern cannot be phony; no file has this name.)
 need-%:
@@ -38,6 +38,11 @@ need-%:
 .PHONY: run
 run: need-run dns-virtio ## build the DNS appliance, boot it in QEMU, ask it with dig
 	@$(go) ampoule/tools/run dist/dns-virtio/dns.elf
+
+# Any image with IMAGE=FILE, else the DNS appliance.
+.PHONY: run-xen
+run-xen: need-xen $(if $(IMAGE),,dns-xen) ## the same on real Xen, which itself runs in QEMU
+	@$(go) ampoule/tools/xenrig $(if $(IMAGE),-image $(IMAGE),-dns www.example.org -once -image dist/dns-xen/dns.elf)
 
 .PHONY: test
 test: need-test ## all tests: units, fuzz seeds, guests in QEMU

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what a make target needs is there, and installs what is not:
 #
-#	setup.sh [build|run|test|bench]...
+#	setup.sh [build|run|test|bench|xen]...
 #
 # Every line of output is a reason to stop or a package installed; a machine
 # that has all says nothing. As root on Debian it installs missing packages,
@@ -37,7 +37,10 @@ for purpose in "${@:-build}"; do
 	case $purpose in
 	build) ;;
 	run) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils ;;
-	test) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils; want ip iproute2 ;;
+	test) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils; want ip iproute2; want xz xz-utils ;;
+	# Xen itself is not installed, which would touch the boot loader:
+	# tools/xenrig unpacks its packages below build/.
+	xen) want qemu-system-x86_64 qemu-system-x86; want xz xz-utils; want dpkg-deb dpkg ;;
 	bench) want qemu-system-x86_64 qemu-system-x86; want ip iproute2
 		want gcc gcc; want /usr/include/stdio.h libc6-dev ;;
 	*) stop "unknown purpose $purpose" ;;

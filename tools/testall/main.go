@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -20,8 +21,8 @@ import (
 // modules lists what is tested.
 var modules = []string{"libos", "drivers", "boot", "appliances", "tools"}
 
-// guests is the prefix of the packages that run alone.
-const guests = "ampoule/tools/guesttest"
+// guests are the packages that run alone, with those below them.
+var guests = []string{"ampoule/tools/guesttest", "ampoule/tools/xenrig/rig", "ampoule/tools/xentest"}
 
 func main() {
 	filter := flag.String("run", "", "only tests that match, as for go test")
@@ -68,7 +69,7 @@ func packages(ctx context.Context) (host, guest []string, err error) {
 		return nil, nil, fmt.Errorf("go list: %w\n%s", err, stderr.String())
 	}
 	for p := range strings.FieldsSeq(string(out)) {
-		if p == guests || strings.HasPrefix(p, guests+"/") {
+		if slices.ContainsFunc(guests, func(g string) bool { return p == g || strings.HasPrefix(p, g+"/") }) {
 			guest = append(guest, p)
 		} else {
 			host = append(host, p)

@@ -144,6 +144,12 @@ func (g *Guest) Hang() *Guest {
 	return g
 }
 
+// Forever keeps the processor busy.
+func (g *Guest) Forever() *Guest {
+	g.emit(0xeb, 0xfe) // jmp itself
+	return g
+}
+
 // Crash causes a triple fault, which resets the machine.
 func (g *Guest) Crash() *Guest {
 	g.emit(0x6a, 0, 0x6a, 0, 0x0f, 0x01, 0x1c, 0x24, 0xcc) // push 0 twice; lidt [esp]; int3

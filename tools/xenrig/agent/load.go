@@ -101,8 +101,8 @@ func stream(ctx context.Context, args []string) (wire.StreamResult, error) {
 }
 
 // keep holds one TCP connection to an echo service and uses it every so often
-// until it is stopped.
-func keep(ctx context.Context, args []string) (wire.KeepResult, error) {
+// until it is stopped. It tells w when the connection stands.
+func keep(ctx context.Context, args []string, w io.Writer) (wire.KeepResult, error) {
 	f := flag.NewFlagSet("keep", flag.ContinueOnError)
 	addr := f.String("addr", "", "address of the guest")
 	every := f.Duration("every", 20*time.Millisecond, "between two messages")
@@ -118,7 +118,7 @@ func keep(ctx context.Context, args []string) (wire.KeepResult, error) {
 	defer c.Close()
 	const grace = 5 * time.Second // for the message under way when told to stop
 	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Now().Add(grace)) })()
-	fmt.Println("connected")
+	fmt.Fprintln(w, "connected")
 	var r wire.KeepResult
 	for ctx.Err() == nil {
 		start := time.Now()

@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 	case "stream":
 		result, err = stream(ctx, args[1:])
 	case "keep":
-		result, err = keep(ctx, args[1:])
+		result, err = keep(ctx, args[1:], os.Stdout)
 	default:
 		return fmt.Errorf("unknown command %q", args[0])
 	}

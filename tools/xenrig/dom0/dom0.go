@@ -167,6 +167,7 @@ func (k *Kit) Initramfs(ctx context.Context, w io.Writer, o Options) error {
 	// Without /run/xen under this name every end of a domain fails and leaves
 	// a zombie domain behind.
 	a.symlink("var/run", "../run")
+	a.symlink("var/lock", "../run/lock") // of xl console
 	a.file("etc/xen/xl.conf", 0o644, nil)
 	if err := k.scripts(a); err != nil {
 		return fmt.Errorf("dom0: %w", err)

@@ -44,6 +44,9 @@ until_ok 20 test -e /sys/class/net/eth0 || fail "no network card"
 echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
 ip link set eth0 up
 brctl addif "$BRIDGE" eth0 || fail "bridge"
+# Frames for a guest that is away must not reach the network behind the card:
+# it would answer in the name of the guest, resets of its connections included.
+echo 0 >"/sys/class/net/$BRIDGE/brif/eth0/unicast_flood" || fail "flooding"
 
 xenstored --pid-file=/run/xen/xenstored.pid || fail "xenstored"
 until_ok 20 xenstore-read / || fail "xenstored does not answer"

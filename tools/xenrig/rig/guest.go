@@ -111,7 +111,7 @@ func (r *Rig) Create(ctx context.Context, name string, g Guest) error {
 	if err := r.Put(ctx, cfg, strings.NewReader(g.config(name))); err != nil {
 		return err
 	}
-	if _, err := r.Exec(ctx, xlTimeout, "rm", "-f", LogPath(name)); err != nil {
+	if _, err := r.Exec(ctx, xlTimeout, "rm", "-f", LogPath(name), LogPath(name+incoming)); err != nil {
 		return err
 	}
 	args := []string{"create", "-q"}
@@ -120,7 +120,7 @@ func (r *Rig) Create(ctx context.Context, name string, g Guest) error {
 	}
 	_, err := r.XL(ctx, append(args, cfg)...)
 	if err != nil {
-		return r.explain(fmt.Errorf("guest %s: %w", name, err))
+		return r.Explain(fmt.Errorf("guest %s: %w", name, err))
 	}
 	return nil
 }
@@ -132,10 +132,28 @@ func (r *Rig) XL(ctx context.Context, args ...string) (string, error) {
 }
 
 // GuestLog is what the guest name has written to its console, over all domains
-// of that name since Create: the last OutputLimit bytes.
+// of that name since Create: the last OutputLimit bytes, and as much of what came
+// after a Migrate.
 func (r *Rig) GuestLog(ctx context.Context, name string) (string, error) {
 	b, _, err := r.Get(ctx, LogPath(name), -OutputLimit, OutputLimit)
-	return string(bytes.ReplaceAll(b, []byte{'\r'}, nil)), err
+	if err != nil {
+		return "", err
+	}
+	if more, _, err := r.Get(ctx, LogPath(name+incoming), -OutputLimit, OutputLimit); err == nil {
+		b = append(b, more...)
+	}
+	return string(bytes.ReplaceAll(b, []byte{'\r'}, nil)), nil
+}
+
+// incoming is what xl appends to the name of a domain that migrates, until it
+// has arrived; its log keeps that name.
+const incoming = "--incoming"
+
+// Migrate moves a running guest live from this host to itself: all that a
+// migration is for the guest, but for another host's clock and processor. It
+// blocks until the guest runs again and returns what xl says.
+func (r *Rig) Migrate(ctx context.Context, name string) (string, error) {
+	return r.XL(ctx, "migrate", "-s", "", name, "xl migrate-receive")
 }
 
 // WaitLog blocks until a line of the guest's console matches and returns it.
@@ -152,10 +170,10 @@ func (r *Rig) WaitLog(ctx context.Context, name string, re *regexp.Regexp) (stri
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 			if err != nil {
-				return "", r.explain(fmt.Errorf("waiting for a line %q of %s: %w", re, name, err))
+				return "", r.Explain(fmt.Errorf("waiting for a line %q of %s: %w", re, name, err))
 			}
 			lines := strings.Split(strings.TrimSpace(text), "\n")
-			return "", r.explain(fmt.Errorf("waiting for a line %q of %s: %w; its console ends with:\n%s", re, name, ctx.Err(),
+			return "", r.Explain(fmt.Errorf("waiting for a line %q of %s: %w; its console ends with:\n%s", re, name, ctx.Err(),
 				strings.Join(lines[max(0, len(lines)-30):], "\n")))
 		}
 	}
@@ -212,7 +230,7 @@ func (r *Rig) WaitGone(ctx context.Context, name string) error {
 		case errors.Is(err, ErrGone):
 			return nil
 		case ctx.Err() != nil:
-			return r.explain(fmt.Errorf("waiting for the end of %s, which is %q: %w", name, s.Flags, ctx.Err()))
+			return r.Explain(fmt.Errorf("waiting for the end of %s, which is %q: %w", name, s.Flags, ctx.Err()))
 		case err != nil:
 			return err
 		}

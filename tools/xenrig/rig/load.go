@@ -43,10 +43,10 @@ func agent[T any](ctx context.Context, r *Rig, args ...string) (T, error) {
 	var result T
 	out, err := r.Exec(ctx, 0, append([]string{"agent"}, args...)...)
 	if err != nil {
-		return result, r.explain(err)
+		return result, r.Explain(err)
 	}
 	if err := json.Unmarshal([]byte(out), &result); err != nil {
-		return result, r.explain(fmt.Errorf("agent %s prints %q: %w", args[0], out, err))
+		return result, r.Explain(fmt.Errorf("agent %s prints %q: %w", args[0], out, err))
 	}
 	return result, nil
 }
@@ -65,7 +65,7 @@ type Keep struct {
 func (r *Rig) Keep(ctx context.Context, addr string, every time.Duration) (*Keep, error) {
 	o, err := r.begin(ctx, wire.Request{Op: wire.OpRun, Command: []string{"agent", "keep", "-addr", addr, "-every", every.String()}})
 	if err != nil {
-		return nil, r.explain(err)
+		return nil, r.Explain(err)
 	}
 	k := &Keep{rig: r, order: o, done: make(chan struct{})}
 	up := make(chan struct{}, 1)
@@ -88,7 +88,7 @@ func (r *Rig) Keep(ctx context.Context, addr string, every time.Duration) (*Keep
 	case <-up:
 		return k, nil
 	case <-k.done:
-		return nil, r.explain(errors.Join(errors.New("keep ended at once"), k.err))
+		return nil, r.Explain(errors.Join(errors.New("keep ended at once"), k.err))
 	}
 }
 
@@ -99,11 +99,11 @@ func (k *Keep) Stop() (wire.KeepResult, error) {
 	<-k.done
 	var result wire.KeepResult
 	if k.err != nil {
-		return result, k.rig.explain(k.err)
+		return result, k.rig.Explain(k.err)
 	}
 	_, last, _ := bytes.Cut([]byte(k.out.String()), []byte("\n"))
 	if err := json.Unmarshal(last, &result); err != nil {
-		return result, k.rig.explain(fmt.Errorf("agent keep prints %q: %w", k.out.String(), err))
+		return result, k.rig.Explain(fmt.Errorf("agent keep prints %q: %w", k.out.String(), err))
 	}
 	return result, nil
 }

@@ -168,15 +168,16 @@ func launch(ctx context.Context, kit *dom0.Kit, o Options) (*vm.VM, error) {
 var agentForward = vm.Forward{Proto: "tcp", Port: wire.Port, Guest: dom0.IPv4}
 
 // network cuts QEMU's network off from everything but the forwards. With UDP
-// among them it cannot be: QEMU would drop the guest's replies. Then QEMU may
-// also answer pings in place of a guest, so that no ping proves anything.
+// among them it cannot be: QEMU would drop the guest's replies. It also answers
+// pings in the name of others, so that no ping proves anything. IPv6, for which
+// there are no forwards, is left to dom0 and the guests.
 func network(forwards []vm.Forward) string {
 	for _, f := range forwards {
 		if f.Proto == "udp" {
-			return "restrict=off"
+			return "ipv6=off,restrict=off"
 		}
 	}
-	return "restrict=on"
+	return "ipv6=off,restrict=on"
 }
 
 var booted = regexp.MustCompile(dom0.Ready + "|" + dom0.Failed + "|Panic on CPU|Kernel panic")
@@ -194,7 +195,7 @@ func (r *Rig) bringUp(ctx context.Context, o Options) error {
 		case <-time.After(2 * time.Second):
 		case <-r.vm.Done():
 		}
-		return r.explain(fmt.Errorf("boot: %s", strings.TrimSpace(line)))
+		return r.Explain(fmt.Errorf("boot: %s", strings.TrimSpace(line)))
 	}
 	r.agent = r.vm.Forwarded(agentForward)
 	if err := r.waitAgent(ctx); err != nil {
@@ -220,7 +221,7 @@ func (r *Rig) waitAgent(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return r.explain(fmt.Errorf("the agent does not answer: %w", err))
+			return r.Explain(fmt.Errorf("the agent does not answer: %w", err))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -263,12 +264,15 @@ func (e *Error) Error() string {
 	return "rig: " + e.Err.Error() + "\nXen's console ends with:\n" + e.Console
 }
 
-// explain adds the console unless it is there.
-func (r *Rig) explain(err error) error {
+// chatter is what Xen says about each save and restore of a guest.
+var chatter = regexp.MustCompile(`^\(XEN\) HVM ?d?[0-9]+(v[0-9]+)? (save|restore):`)
+
+// Explain adds the end of Xen's console to an error, unless it is there.
+func (r *Rig) Explain(err error) error {
 	if already := (*Error)(nil); errors.As(err, &already) {
 		return err
 	}
 	const lines = 30
-	l := r.vm.Lines()
+	l := slices.DeleteFunc(r.vm.Lines(), chatter.MatchString)
 	return &Error{err, strings.Join(l[max(0, len(l)-lines):], "\n")}
 }

@@ -121,12 +121,12 @@ func (r *Rig) Stream(ctx context.Context, timeout time.Duration, data func([]byt
 	name := fmt.Sprintf("%q in dom0", command)
 	o, err := r.begin(ctx, wire.Request{Op: wire.OpRun, Command: command})
 	if err != nil {
-		return r.explain(fmt.Errorf("%s: %w", name, err))
+		return r.Explain(fmt.Errorf("%s: %w", name, err))
 	}
 	defer o.end()
 	res, err := o.wait(data)
 	if err != nil {
-		return r.explain(fmt.Errorf("%s: %w", name, err))
+		return r.Explain(fmt.Errorf("%s: %w", name, err))
 	}
 	if res.Code != 0 {
 		return &ExitError{Command: name, Code: res.Code}
@@ -149,7 +149,7 @@ func (r *Rig) Push(ctx context.Context, path, name string) error {
 func (r *Rig) Put(ctx context.Context, name string, from io.Reader) error {
 	err := r.put(ctx, name, from)
 	if err != nil {
-		return r.explain(fmt.Errorf("put %s: %w", name, err))
+		return r.Explain(fmt.Errorf("put %s: %w", name, err))
 	}
 	return nil
 }
@@ -189,13 +189,13 @@ func (r *Rig) put(ctx context.Context, name string, from io.Reader) error {
 func (r *Rig) Get(ctx context.Context, name string, offset, limit int64) ([]byte, int64, error) {
 	o, err := r.begin(ctx, wire.Request{Op: wire.OpGet, Path: name, Offset: offset, Limit: limit})
 	if err != nil {
-		return nil, 0, r.explain(fmt.Errorf("get %s: %w", name, err))
+		return nil, 0, r.Explain(fmt.Errorf("get %s: %w", name, err))
 	}
 	defer o.end()
 	var b []byte
 	res, err := o.wait(func(p []byte) { b = append(b, p...) })
 	if err != nil {
-		return nil, 0, r.explain(fmt.Errorf("get %s: %w", name, err))
+		return nil, 0, r.Explain(fmt.Errorf("get %s: %w", name, err))
 	}
 	return b, res.Size, nil
 }
