@@ -274,7 +274,7 @@ func (m *machine) mapRAM() failure {
 	if total < minRAM {
 		return failSmall
 	}
-	reserve := m.windowTables() * layout.Page
+	reserve := (m.windowTables() + latePages) * layout.Page
 	if m.pages.next+reserve+minIO > m.pages.end {
 		return failTables
 	}

@@ -9,6 +9,7 @@ const (
 	onXen       = false
 	consolePort = uart
 	maxIO       = 32 << 20
+	latePages   = 0
 )
 
 func devices(m *machine) failure {

@@ -9,6 +9,7 @@ const (
 	onXen       = true
 	consolePort = 0xe9 // to the hypervisor's log
 	maxIO       = xenMaxIO
+	latePages   = 4 // for lend, after the I/O region has taken what was left
 )
 
 func devices(m *machine) failure { return m.mapXen() }
