@@ -89,8 +89,8 @@ func (d *Device) startRings(sg bool) {
 	d.tx.start(d.wire.txPage, d.wire.txPort, sg)
 	d.tx.mu.Unlock()
 	d.rx.start(d.wire.rxPage)
-	d.refill() // not shown to anyone yet: nobody is notified
-	d.rx.port, d.rx.live = d.wire.rxPort, true
+	d.rx.port = d.wire.rxPort
+	d.refill()
 }
 
 // keys is what the backend must know.
@@ -154,6 +154,7 @@ func (d *Device) enable() {
 		d.gone.Store(false)
 	}
 	d.mu.Unlock()
+	d.rx.live, d.tx.live = true, true
 	d.conf.Gate.Notify(d.rx.port)
 	if d.tx.port != d.rx.port {
 		d.conf.Gate.Notify(d.tx.port)
@@ -165,9 +166,10 @@ func (d *Device) enable() {
 // Down implements xenbus.Driver. When it returns, nobody uses the rings.
 func (d *Device) Down(cause error) {
 	d.out(cause)
-	// Whoever is in the midst of a burst may still notify.
+	// This waits for whoever is in the midst of a burst and may still notify.
 	d.rx.mu.Lock()
 	d.tx.mu.Lock()
+	d.rx.live, d.tx.live = false, false
 	d.tx.mu.Unlock()
 	d.rx.mu.Unlock()
 	d.tell(false)
@@ -199,7 +201,6 @@ func (d *Device) reclaim(restored bool) {
 	defer r.mu.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r.live = false
 	for _, bufs := range [...]*[ringSize]*iopage.Buf{&r.bufs, &t.bufs} {
 		for i, b := range bufs {
 			if b != nil {

@@ -35,7 +35,7 @@ type receiver struct {
 	ring  ring.Rx
 	src   event.Source
 	port  xen.Port
-	live  bool // the backend may see the ring
+	live  bool // the port may be notified
 	bufs  [ringSize]*iopage.Buf
 	fill  int // pages wanted in the ring
 	low   int // pages that never leave it

@@ -29,6 +29,7 @@ type transmitter struct {
 	ring   ring.Tx
 	src    event.Source
 	port   xen.Port
+	live   bool // the port may be notified
 	sg     bool
 	bufs   [ringSize]*iopage.Buf // by id
 	free   [ringSize]uint8       // a stack: the id freed last is used first
@@ -111,7 +112,7 @@ func (d *Device) Send(frames []device.Frame) (n int, err error) {
 
 // flush shows the backend what was put. tx.mu is held.
 func (d *Device) flush() {
-	if d.tx.ring.Flush() {
+	if d.tx.ring.Flush() && d.tx.live {
 		d.tx.kicks++
 		d.conf.Gate.Notify(d.tx.port)
 	}

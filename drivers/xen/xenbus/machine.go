@@ -146,8 +146,13 @@ func (m *machine) step(ctx context.Context) (time.Duration, error) {
 			return 0, nil
 		}
 	case leaving:
-		// Again, should the store not have taken it before.
-		return m.inLeaving(state), m.setState(ctx, abi.StateClosed)
+		if !m.left {
+			// The store did not take it before.
+			if err := m.setState(ctx, abi.StateClosed); err != nil {
+				return 0, err
+			}
+		}
+		return m.inLeaving(state), nil
 	}
 	return time.Hour, nil
 }
@@ -299,6 +304,9 @@ func (m *machine) setState(ctx context.Context, s abi.State) error {
 		v, err := tx.Read(ctx, path)
 		if errors.Is(err, xenstore.ErrNotExist) || err == nil && v == want {
 			return nil
+		}
+		if m.phase == leaving && err == nil && parseState(v) == abi.StateInitialising {
+			return nil // made anew already: findRenewal must see it
 		}
 		if err != nil {
 			return err

@@ -25,11 +25,23 @@ func newConsole(d *Dom0) *Console {
 
 // Line is the console's page and port.
 func (c *Console) Line() (xen.Line, error) {
-	return xen.Line{Page: xen.PageOf(c.page), Port: c.port}, nil
+	return xen.Line{Page: xen.PageOf(c.page), Port: c.Port()}, nil
 }
 
 // Port is the VM's port.
-func (c *Console) Port() xen.Port { return c.port }
+func (c *Console) Port() xen.Port {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.port
+}
+
+// restore gives the console a new port.
+func (c *Console) restore() {
+	port := c.d.bind(nil)
+	c.mu.Lock()
+	c.port = port
+	c.mu.Unlock()
+}
 
 // Take takes up to n bytes that the VM wrote.
 func (c *Console) Take(n int) (b []byte) {

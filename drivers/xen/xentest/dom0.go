@@ -157,7 +157,7 @@ func (d *Dom0) Restore(vifs ...*Netback) {
 	d.ports = map[xen.Port]*port{}
 	d.mu.Unlock()
 	d.Store.restore()
-	d.Console.port = d.bind(nil)
+	d.Console.restore()
 	for _, n := range vifs {
 		n.restart()
 	}
