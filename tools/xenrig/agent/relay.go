@@ -24,11 +24,7 @@ func (p *peer) dial(ctx context.Context, req wire.Request) error {
 	if err := p.send(wire.Data, nil); err != nil {
 		return err
 	}
-	go func() {
-		if p.toGuest(c) != nil {
-			c.Close() // the rig is gone
-		}
-	}()
+	go p.toGuest(c)
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := c.Read(buf)
@@ -46,13 +42,15 @@ func (p *peer) dial(ctx context.Context, req wire.Request) error {
 	}
 }
 
-// toGuest passes on what the rig sends until it closes the connection. A guest
-// that refuses it shows that on the other direction too.
-func (p *peer) toGuest(c net.Conn) error {
+// toGuest passes on what the rig sends until it closes the connection, and then
+// closes that to the guest. A guest that refuses data shows that on the other
+// direction too.
+func (p *peer) toGuest(c net.Conn) {
+	defer c.Close()
 	for {
 		k, body, err := p.in.Next()
 		if err != nil {
-			return err
+			return
 		}
 		switch k {
 		case wire.Data:

@@ -39,7 +39,7 @@ echo 0 >"/proc/sys/net/ipv6/conf/$BRIDGE/accept_dad"
 ip link set "$BRIDGE" up
 ip addr add "$IPV4" dev "$BRIDGE"
 ip addr add "$IPV6" dev "$BRIDGE"
-until_ok 20 test -e /sys/class/net/eth0 || fail "no network card"
+until_ok 60 test -e /sys/class/net/eth0 || fail "no network card"
 # The bridge speaks for this card; it has no address of its own.
 echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
 ip link set eth0 up
@@ -49,7 +49,7 @@ brctl addif "$BRIDGE" eth0 || fail "bridge"
 echo 0 >"/sys/class/net/$BRIDGE/brif/eth0/unicast_flood" || fail "flooding"
 
 xenstored --pid-file=/run/xen/xenstored.pid || fail "xenstored"
-until_ok 20 xenstore-read / || fail "xenstored does not answer"
+until_ok 60 xenstore-read / || fail "xenstored does not answer"
 xen-init-dom0 >/dev/null || fail "xen-init-dom0"
 xenconsoled --log=guest --log-dir=/var/log/xen --pid-file=/run/xen/xenconsoled.pid || fail "xenconsoled"
 

@@ -18,7 +18,7 @@ import (
 
 // ErrPackages says that Debian's packages cannot be had on this machine: the
 // tools are missing, or the archive does not answer.
-var ErrPackages = errors.New("Debian's packages cannot be had")
+var ErrPackages = errors.New("the packages of Debian cannot be had")
 
 // corePackages are what dom0 is made of. The versioned packages behind the
 // names (hypervisor, utilities, kernel) are found by their dependencies.
@@ -40,7 +40,7 @@ func fetch(ctx context.Context, dir string, roots []string, say func(string)) er
 	}
 	names, err := closure(ctx, roots)
 	if err != nil && os.Getuid() == 0 {
-		if _, uerr := output(ctx, "", "apt-get", "-q", "update"); uerr != nil {
+		if _, uerr := output(ctx, "", "apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"); uerr != nil {
 			return fmt.Errorf("%w: %w", ErrPackages, uerr)
 		}
 		names, err = closure(ctx, roots)
