@@ -68,6 +68,10 @@ var Edits = []Edit{
 		Old: `arenaBaseOffset = 0xffff800000000000*goarch.IsAmd64 +`,
 		New: `arenaBaseOffset = 0*goarch.IsAmd64 +`},
 
+	// madvise advises no one here, so memory that the scavenger released holds
+	// what it held, and must be zeroed like any other before it is used again.
+	{File: "runtime/mem_linux.go", Old: "return debug.madvdontneed == 0", New: "return true", Count: 1},
+
 	// Signals are handled on the guarded stack that boot set aside.
 	{File: "runtime/os_linux.go", Count: 1,
 		Old: "mp.gsignal = malg(32 * 1024) // Linux wants >= 2K", New: "mp.gsignal = ampSignalStack()"},
