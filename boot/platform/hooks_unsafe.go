@@ -22,6 +22,9 @@ func ampConsole(bytes uint64, n int) int
 //go:linkname ampGetrandom runtime.ampGetrandom
 func ampGetrandom(p unsafe.Pointer, n uintptr)
 
+//go:linkname ampSuspend runtime.ampSuspend
+func ampSuspend() int
+
 //go:linkname nanotime runtime.nanotime
 func nanotime() int64
 

@@ -23,11 +23,50 @@ func Run(open func() (*pvboot.Machine, error), sys config.System, name string, n
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
-	if err := run(context.Background(), m, sys, name, n); err != nil {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	go hear(m, cancel)
+	if err := run(ctx, m, sys, name, n); err != nil {
 		fmt.Fprintf(m.Console, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
+	if errors.Is(context.Cause(ctx), errRestart) && m.Restart != nil {
+		m.Restart()
+	}
 	os.Exit(0)
+}
+
+var (
+	errOff     = errors.New("asked to power off")
+	errRestart = errors.New("asked to restart")
+)
+
+// hear ends the appliance's context when the hypervisor asks for the VM's end.
+func hear(m *pvboot.Machine, cancel context.CancelCauseFunc) {
+	for r := range m.Requests {
+		switch r {
+		case pvboot.PowerOff:
+			cancel(errOff)
+		case pvboot.Restart:
+			cancel(errRestart)
+		}
+	}
+}
+
+// drainTime is what a Drainer gets to finish what it has begun.
+const drainTime = 10 * time.Second
+
+// announce tells the hypervisor's tools about us. That they don't take it is no
+// reason not to serve.
+func announce(m *pvboot.Machine, sys config.System, name string, log *telemetry.Logger) {
+	if m.Announce == nil {
+		return
+	}
+	if sys.Hostname != "" {
+		name = sys.Hostname
+	}
+	if err := m.Announce(name, sys.Net.Addresses()); err != nil {
+		log.Warn("not all was announced to the hypervisor", "error", err)
+	}
 }
 
 // run serves on m until ctx is done.
@@ -57,14 +96,28 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 	}
 	log.Info("serving", "appliance", name, "platform", m.Name, "net", dev.Name(),
 		"ipv4", sys.Net.IPv4, "ipv6", sys.Net.IPv6, "boot", sinceBoot(m, start))
+	go announce(m, sys, name, log)
 	if every := statsInterval(m.Command); every > 0 {
 		go logStats(log, m, every)
 	}
-	return serve(ctx, a, stack)
+	return serve(ctx, a, stack, log)
 }
 
-// serve ends with the appliance or with the network, whichever ends first.
-func serve(ctx context.Context, a Appliance, stack *netif.Stack) error {
+// serve ends with the appliance or with the network, whichever ends first. When
+// ctx ends it drains the appliance before it stops it.
+func serve(asked context.Context, a Appliance, stack *netif.Stack, log *telemetry.Logger) error {
+	ctx, stop := context.WithCancelCause(context.WithoutCancel(asked))
+	defer context.AfterFunc(asked, func() {
+		log.Info("stopping", "reason", context.Cause(asked))
+		if d, ok := a.(Drainer); ok {
+			limit, cancel := context.WithTimeout(ctx, drainTime)
+			if err := d.Drain(limit); err != nil {
+				log.Warn("not drained", "error", err)
+			}
+			cancel()
+		}
+		stop(context.Cause(asked))
+	})()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

@@ -63,7 +63,8 @@ type NetInfo struct {
 	MTU      int // bytes of an Ethernet payload
 	HeadRoom int // bytes that the driver needs free before a frame's first byte
 	Offload  Feature
-	Batch    int // a good number of frames for one Send or Recv
+	Batch    int  // a good number of frames for one Send or Recv
+	Returns  bool // the backend may go and come back: ErrGone is not the end
 }
 
 // Feature is a set of offloads.

@@ -19,6 +19,7 @@ const gsoMax = 15 * 4096
 // link joins a device.Net to gVisor: a stack.LinkEndpoint that writes packets
 // straight into I/O pages, and a goroutine that receives.
 type link struct {
+	back  func() // called in a goroutine of its own when a device that was away is back
 	dev   device.Net
 	info  device.NetInfo
 	mac   tcpip.LinkAddress

@@ -25,10 +25,12 @@ const maxFrame = 65535 + ethernetSize
 // A stack that goes on panicking is broken, and the VM had better end.
 const maxPanics = 16
 
-// receive takes frames until the link is closed or the device is gone. After a
-// burst it looks again before it waits: halting is the runtime's business.
+// receive takes frames until the link is closed or the device is gone for good.
+// After a burst it looks again before it waits: halting is the runtime's
+// business. When a device that was away is back, the neighbours are told.
 func (l *link) receive() {
 	defer close(l.done)
+	away := false
 	var frames [recvBatch]device.Frame
 	batch := frames[:]
 	if b := l.info.Batch; b > 0 && b < len(batch) {
@@ -36,11 +38,21 @@ func (l *link) receive() {
 	}
 	for !l.closed.Load() {
 		n, err := l.dev.Recv(batch)
-		if n == 0 {
-			if err != nil && !errors.Is(err, device.ErrAgain) {
-				l.count.gone.Store(true)
+		if n == 0 && err != nil && err != device.ErrAgain && !errors.Is(err, device.ErrAgain) {
+			l.count.gone.Store(true)
+			if !l.info.Returns {
 				return
 			}
+			away = true
+			l.dev.Ready().Wait()
+			continue
+		}
+		if away {
+			away = false
+			l.count.gone.Store(false)
+			go l.back()
+		}
+		if n == 0 {
 			l.dev.Ready().Wait()
 			continue
 		}

@@ -49,6 +49,7 @@ func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.link.back = func() { s.announce(&cfg) }
 	go s.link.receive()
 	s.announce(&cfg)
 	return s, nil

@@ -4,6 +4,7 @@ package pvboot
 
 import (
 	"io"
+	"net/netip"
 
 	"ampoule/libos/device"
 	"ampoule/libos/iopage"
@@ -27,7 +28,26 @@ type Machine struct {
 	Console io.Writer       // any goroutine may write; one Write is one piece
 	Devices []device.Device // in the order in which boot found them
 	Pool    *iopage.Pool    // the I/O pages that the devices share
+
+	// Requests delivers what the hypervisor asks of the VM; nil where it never
+	// asks. Each is acknowledged already.
+	Requests <-chan Request
+	// Announce tells the hypervisor's tools who the VM is; nil where nobody
+	// reads it. It may block for seconds.
+	Announce func(name string, addresses []netip.Prefix) error
+	// Restart ends the VM in a way that makes the hypervisor start it again.
+	// nil: there is no such way, and exiting is all.
+	Restart func()
 }
+
+// Request is something that the hypervisor asks of the VM.
+type Request uint8
+
+// Requests.
+const (
+	PowerOff Request = iota
+	Restart
+)
 
 // Net is the first network device, or nil.
 func (m *Machine) Net() device.Net {

@@ -103,7 +103,7 @@ func (d *Device) compare(now device.NetInfo) error {
 
 // readInfo reads MAC and MTU, which the toolstack has written.
 func (d *Device) readInfo(ctx context.Context, p *xenbus.Peer) (i device.NetInfo, err error) {
-	i = device.NetInfo{MTU: 1500, Batch: batch}
+	i = device.NetInfo{MTU: 1500, Batch: batch, Returns: true}
 	v, _, err := p.Frontend(ctx, "mac")
 	if err != nil {
 		return i, err

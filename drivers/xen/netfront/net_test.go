@@ -152,7 +152,7 @@ func TestInfo(t *testing.T) {
 		"without receiving v6": {setup{conf: Config{Without: device.LRO6}}, 1500, allOffloads &^ device.LRO6},
 	} {
 		r := c.s.open(t)
-		want := device.NetInfo{MAC: [6]byte{0, 0x16, 0x3e, 0, 0, 1}, MTU: c.mtu, Offload: c.want, Batch: batch}
+		want := device.NetInfo{MAC: [6]byte{0, 0x16, 0x3e, 0, 0, 1}, MTU: c.mtu, Offload: c.want, Batch: batch, Returns: true}
 		if i := r.dev.Info(); i != want {
 			t.Errorf("%s: Info is %+v, want %+v", name, i, want)
 		}

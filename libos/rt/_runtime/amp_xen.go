@@ -1,0 +1,59 @@
+package runtime
+
+import (
+	"internal/runtime/atomic"
+	"unsafe"
+)
+
+// Places in Xen's shared info page (public/xen.h on x86-64).
+const (
+	ampWallVersion = 3072
+	ampWallSec     = 3076
+	ampWallNS      = 3080
+	ampWallSecHigh = 3084
+)
+
+// ampSuspend gives the VM up for a save and answers what the gate does: 0 in
+// the restored VM, 1 if the save was called off. The monotonic clock goes on
+// where it stopped; the wall clock is read anew, and so is the randomness.
+//
+//go:linkname ampSuspend
+func ampSuspend() int {
+	r := 0
+	systemstack(func() {
+		ampInOS++ // no tick: the clock is not to be trusted meanwhile
+		mono := nanotime1()
+		r = int(ampGate(ampGateSuspend, 0, 0))
+		if r == 0 {
+			ampEpoch += nanotime1() - mono
+			ampWall = ampXenWall() + ampEpoch
+			ampLeft = 0
+			for i := range ampKey {
+				if ampBoot.Features&ampFeatureRDRAND != 0 {
+					ampKey[i] ^= uint32(ampHardware())
+				}
+			}
+		}
+		ampInOS--
+	})
+	if r < 0 {
+		ampDie(ampExitOSFault, "set-up after a restore failed:", uintptr(-r))
+	}
+	return r
+}
+
+// ampXenWall is the wall clock at Xen's system time 0, in ns since 1970.
+//
+//go:nosplit
+func ampXenWall() int64 {
+	p := ampBoot.Xen.Shared
+	word := func(off uintptr) uint32 { return atomic.Load((*uint32)(unsafe.Pointer(p + off))) }
+	for try := 0; ; try++ {
+		v := word(ampWallVersion)
+		sec := int64(word(ampWallSec)) | int64(word(ampWallSecHigh))<<32
+		ns := int64(word(ampWallNS))
+		if v&1 == 0 && v == word(ampWallVersion) || try == 1000 {
+			return sec*1e9 + ns
+		}
+	}
+}
