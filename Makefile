@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 modules := appliances boot drivers libos tools
 packages := $(modules:%=ampoule/%/...)
 apps := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard appliances/*/main.go)))))
-targets := virtio
+targets := virtio xen
 images := $(foreach a,$(apps),$(targets:%=$a-%))
 
 # What builds and boots must also work with, beside the release in go.work.

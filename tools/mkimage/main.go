@@ -84,7 +84,10 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(o.out, sealed, 0o644)
+	if err := os.WriteFile(o.out, sealed, 0o644); err != nil {
+		return err
+	}
+	return o.finish()
 }
 
 // complete checks the options and fills in defaults.
