@@ -43,7 +43,8 @@
 // # When the backend goes and comes back
 //
 // All methods answer device.ErrGone from the moment the backend leaves, and both
-// event sources become ready once. When it is back, the methods work as before,
+// event sources become ready once; after a Recv that answered ErrGone, Ready is
+// not ready until the device is back, so a receiver just goes on to wait. When it is back, the methods work as before,
 // Ready becomes ready once, and Config.Link is told, so that the network stack
 // can announce itself. Info stays the same: a backend that comes back with less
 // than was offered at first is refused, and Cause says so.

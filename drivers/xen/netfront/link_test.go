@@ -120,6 +120,16 @@ func TestVanishingBackend(t *testing.T) {
 	if err := r.dev.Cause(); !errors.Is(err, xenbus.ErrLeft) {
 		t.Errorf("Cause: %v", err)
 	}
+	// Whoever goes on to wait and to receive does not go in a circle.
+	wakes := 0
+	for ; r.dev.Ready().Ready() && wakes < 10; wakes++ {
+		r.dev.Ready().Wait()
+		r.gone()
+		r.back.RX.SetRspProd(uint32(wakes) * 77)
+	}
+	if wakes > 3 {
+		t.Errorf("ready %d times without a backend", wakes)
+	}
 	if n := r.d.OpenPorts(); n != 0 {
 		t.Errorf("%d ports open", n)
 	}

@@ -25,8 +25,8 @@ const (
 	maxBad = 1024
 )
 
-// receiver is the receive direction. mu guards all of it but src; Seen and Event
-// of src change only under mu and on behalf of the goroutine that receives.
+// receiver is the receive direction. mu guards all of it but src, whose fields
+// change only under mu and on behalf of the goroutine that receives.
 //
 // Invariant: bufs[s] is the page of slot s exactly while the slot's request is
 // with the backend.
@@ -133,6 +133,9 @@ func (d *Device) Recv(frames []device.Frame) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if d.gone.Load() {
+		// Only a Wake is worth waiting for: the index is the former backend's,
+		// or on its way to zero.
+		r.src.Counter = nil
 		return 0, device.ErrGone
 	}
 	// The backend's index is read once, so a backend that is always ahead gets
@@ -158,7 +161,7 @@ func (d *Device) Recv(frames []device.Frame) (int, error) {
 	}
 	d.refill()
 	// A part of a frame that was left in the ring is nothing to wake up for.
-	r.src.Seen, r.src.Event = uint16(r.ring.Taken()), all+1
+	r.src.Counter, r.src.Seen, r.src.Event = r.ring.Counter(), uint16(r.ring.Taken()), all+1
 	if n < len(frames) {
 		r.src.Seen = uint16(all)
 	}

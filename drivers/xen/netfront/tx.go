@@ -85,10 +85,10 @@ func (d *Device) Send(frames []device.Frame) (n int, err error) {
 	t := &d.tx
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.src.Counter, t.src.Arm32 = nil, nil
 	if d.gone.Load() {
 		return 0, device.ErrGone
 	}
-	t.src.Counter, t.src.Arm32 = nil, nil
 	if t.ring.InFlight() >= reapAt && !d.reap() {
 		return 0, device.ErrGone
 	}
