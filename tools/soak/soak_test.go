@@ -87,14 +87,14 @@ func (a *appliance) connections(l net.Listener) {
 func soakQuick(t *testing.T, during func(*appliance)) (*target, error) {
 	t.Helper()
 	a := &appliance{}
-	a.heap.Store(1000)
+	a.heap.Store(10e6)
 	tg := a.start(t)
 	time.AfterFunc(quick.warm+quick.rest+quick.load/4, func() { during(a) })
 	return tg, tg.soak(t.Context(), options{idle: 50, flood: 1000}, quick)
 }
 
 func TestHealthy(t *testing.T) {
-	tg, err := soakQuick(t, func(a *appliance) { a.heap.Store(1099) })
+	tg, err := soakQuick(t, func(a *appliance) { a.heap.Store(10.99e6) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,16 +104,16 @@ func TestHealthy(t *testing.T) {
 }
 
 func TestMemoryGrows(t *testing.T) {
-	_, err := soakQuick(t, func(a *appliance) { a.heap.Store(1200) })
-	if err == nil || !strings.Contains(err.Error(), "heap was 1000 bytes and is 1200") {
+	_, err := soakQuick(t, func(a *appliance) { a.heap.Store(12e6) })
+	if err == nil || !strings.Contains(err.Error(), "heap was 10000000 bytes and is 12000000") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestMemoryComesBackLate(t *testing.T) {
 	if _, err := soakQuick(t, func(a *appliance) {
-		a.heap.Store(5000)
-		time.AfterFunc(quick.load*3/4+quick.rest/2, func() { a.heap.Store(1000) })
+		a.heap.Store(50e6)
+		time.AfterFunc(quick.load*3/4+quick.rest/2, func() { a.heap.Store(10e6) })
 	}); err != nil {
 		t.Error(err)
 	}
@@ -174,17 +174,21 @@ func TestMemoryLine(t *testing.T) {
 }
 
 func TestBack(t *testing.T) {
-	start := sample{heap: 1000, pagesFree: 100}
+	start := sample{heap: 10 << 20, pagesFree: 100}
 	for _, tc := range []struct {
 		end sample
 		ok  bool
 	}{
-		{sample{heap: 1000, pagesFree: 100, sys: 1 << 40}, true}, {sample{heap: 1100, pagesFree: 90}, true},
-		{sample{heap: 1101, pagesFree: 100}, false}, {sample{heap: 10, pagesFree: 89}, false},
+		{sample{heap: 10 << 20, pagesFree: 100, sys: 1 << 40}, true}, {sample{heap: 11 << 20, pagesFree: 90}, true},
+		{sample{heap: 11<<20 + 1, pagesFree: 100}, false}, {sample{heap: 10, pagesFree: 89}, false},
 	} {
 		if err := back(start, tc.end); (err == nil) != tc.ok {
 			t.Errorf("%+v: %v", tc.end, err)
 		}
+	}
+	small := sample{heap: 1 << 20}
+	if back(small, sample{heap: 1<<20 + heapSlack}) != nil || back(small, sample{heap: 1<<20 + heapSlack + 1}) == nil {
+		t.Error("a small heap is not held to heapSlack")
 	}
 }
 
