@@ -74,6 +74,11 @@ var Edits = []Edit{
 	{File: "runtime/mem_linux.go", Count: 1,
 		Old: "return debug.madvdontneed == 0", New: "return true"},
 
+	// When collections take half of the CPU for a second, the runtime would let
+	// allocation run ahead of them; memory that cannot grow is then gone within
+	// two ticks. A machine of fixed size is better slow than out of memory.
+	{File: "runtime/mgclimit.go", Old: "return l.enabled.Load()", New: "return false", Count: 1},
+
 	// Signals are handled on the guarded stack that boot set aside.
 	{File: "runtime/os_linux.go", Count: 1,
 		Old: "mp.gsignal = malg(32 * 1024) // Linux wants >= 2K", New: "mp.gsignal = ampSignalStack()"},

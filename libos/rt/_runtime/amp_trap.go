@@ -74,12 +74,14 @@ func ampTick() uint32 {
 	if pp == nil {
 		return 0
 	}
-	if prof.hz.Load() != 0 {
+	due := ampSched == pp.schedtick
+	ampSched = pp.schedtick
+	// A tick brings one signal: a profile takes turns with preemption.
+	if prof.hz.Load() != 0 && (!due || ampTicks&1 == 0) {
 		ampSigInfo.si_code = _SI_KERNEL
 		return _SIGPROF
 	}
-	if ampSched != pp.schedtick {
-		ampSched = pp.schedtick
+	if !due {
 		return 0
 	}
 	ampPreempts++
