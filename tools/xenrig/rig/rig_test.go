@@ -232,7 +232,7 @@ func testNetwork(t *testing.T, r *Rig) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Second)
+	time.Sleep(3 * time.Second)
 	if res, err := k.Stop(); err != nil || res.Error != "" || res.RoundTrips < 3 {
 		t.Errorf("keep: %+v, %v", res, err)
 	}
