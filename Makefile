@@ -4,6 +4,7 @@
 export PATH := $(PATH):/usr/local/go/bin
 SHELL := /bin/sh
 .SUFFIXES:
+.NOTPARALLEL: # two targets may build one tool; go has its own parallelism
 MAKEFLAGS += --no-builtin-rules
 
 modules := appliances boot drivers libos tools
@@ -19,7 +20,13 @@ staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOAMD64 ?= v1
 FUZZTIME ?= 10s
 DURATION ?= 10m
-go := go run
+
+# For images only: make would pass it on to the host's tools as well.
+unexport GOAMD64
+
+# $(call tool,NAME) runs a command of tools/. go run would put a line of its own
+# behind the one that says what is wrong.
+tool = go build -o build/bin/ ampoule/tools/$1 && build/bin/$1
 
 .PHONY: help
 help: ## list the targets
@@ -37,16 +44,16 @@ need-%:
 
 .PHONY: run
 run: need-run dns-virtio ## build the DNS appliance, boot it in QEMU, ask it with dig
-	@$(go) ampoule/tools/run dist/dns-virtio/dns.elf
+	@$(call tool,run) dist/dns-virtio/dns.elf
 
 # Any image with IMAGE=FILE, else the DNS appliance.
 .PHONY: run-xen
 run-xen: need-xen $(if $(IMAGE),,dns-xen) ## the same on real Xen, which itself runs in QEMU
-	@$(go) ampoule/tools/xenrig $(if $(IMAGE),-image $(IMAGE),-dns www.example.org -once -image dist/dns-xen/dns.elf)
+	@$(call tool,xenrig) $(if $(IMAGE),-image '$(IMAGE)',-dns www.example.org -once -image dist/dns-xen/dns.elf)
 
 .PHONY: test
 test: need-test ## all tests: units, fuzz seeds, guests in QEMU
-	@$(go) ampoule/tools/testall
+	@$(call tool,testall)
 
 .PHONY: test-xen
 test-xen: need-test need-xen ## the tests on real Xen, which runs in QEMU: not part of make test yet
@@ -54,16 +61,17 @@ test-xen: need-test need-xen ## the tests on real Xen, which runs in QEMU: not p
 
 .PHONY: test-go
 test-go: need-test ## build and boot with the next Go release too
-	@$(go) ampoule/tools/testgo -version $(next_go)
+	@$(call tool,testgo) -version $(next_go)
 
 .PHONY: lint
 lint: need-build ## gofmt, go vet, staticcheck, import directions
 	@out=$$(gofmt -l $(modules)); [ -z "$$out" ] || { echo "gofmt -w these:"; echo "$$out"; exit 1; }
 	@for m in $(modules); do (cd $$m && GOWORK=off go build ./...) || exit 1; done
 	@go vet $(packages)
-	@GOFLAGS="$$GOFLAGS -tags=ampoule" GOOS=linux GOARCH=amd64 CGO_ENABLED=0 go vet $(filter-out ampoule/tools/...,$(packages))
-	@$(go) ampoule/tools/archlint
-	@$(go) $(staticcheck) $(packages)
+	@for t in ampoule ampoule,xen; do \
+		CGO_ENABLED=0 go vet -tags=$$t $(filter-out ampoule/tools/...,$(packages)) || exit 1; done
+	@$(call tool,archlint)
+	@printf '%s\n' 'host:' 'virtio: -tags=ampoule' 'xen: -tags=ampoule,xen' | go run $(staticcheck) -matrix $(packages)
 
 .PHONY: fuzz
 fuzz: need-build ## run every fuzz target for FUZZTIME
@@ -74,11 +82,11 @@ fuzz: need-build ## run every fuzz target for FUZZTIME
 
 .PHONY: bench
 bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns
-	@$(go) ampoule/tools/bench
+	@$(call tool,bench)
 
 .PHONY: soak
 soak: need-test $(filter echo-virtio dns-virtio,$(images)) ## DURATION of mixed load and attacks in 32 MiB
-	@$(go) ampoule/tools/soak -for $(DURATION)
+	@$(call tool,soak) -for $(DURATION)
 
 .PHONY: clean
 clean: ## remove what was built
@@ -86,8 +94,8 @@ clean: ## remove what was built
 
 .PHONY: $(images)
 $(images): need-build
-	@$(go) ampoule/tools/mkimage -app $(firstword $(subst -, ,$@)) -target $(lastword $(subst -, ,$@)) \
-		$(if $(CONFIG),-config $(CONFIG)) -goamd64 $(GOAMD64)
+	@$(call tool,mkimage) -app $(firstword $(subst -, ,$@)) -target $(lastword $(subst -, ,$@)) \
+		$(if $(CONFIG),-config '$(CONFIG)') -goamd64 $(GOAMD64)
 
 .DEFAULT:
 	$(error unknown target "$@": make without a target lists them)

@@ -5,12 +5,8 @@ import "unsafe"
 // Hypercalls that the gate makes (public/xen.h, sched.h, event_channel.h), and
 // places in the shared info page of x86-64.
 const (
-	hyperMemory = 12
-	hyperVCPU   = 24
-	hyperSched  = 29
-	hyperEvent  = 32
-	hyperHVM    = 34
-
+	hyperSched      = 29
+	hyperEvent      = 32
 	schedShutdown   = 2
 	schedPoll       = 3
 	shutdownOff     = 0
@@ -21,20 +17,17 @@ const (
 	eventSend       = 4
 	eventAlloc      = 6
 	domSelf         = 0x7ff0
-
-	sharedPending = 2048 // evtchn_pending
-	sharedMask    = 2560 // evtchn_mask
-	sharedWords   = 64
-
-	consoleOut  = 1024 // xencons_interface: out ring,
-	consoleCons = 3080 // its consumer
-	consoleProd = 3084 // and its producer index
-	consoleSize = 2048
-
-	maxPoll   = 16
-	maxPort   = 63
-	noSpace   = 28 // ENOSPC
-	debugPort = 0xe9
+	sharedPending   = 2048 // evtchn_pending
+	sharedMask      = 2560 // evtchn_mask
+	sharedWords     = 64
+	consoleOut      = 1024 // xencons_interface: out ring,
+	consoleCons     = 3080 // its consumer
+	consoleProd     = 3084 // and its producer index
+	consoleSize     = 2048
+	maxPoll         = 16
+	maxPort         = 63
+	noSpace         = 28 // ENOSPC
+	debugPort       = 0xe9
 )
 
 // FirstRef is the first grant reference that is not reserved.

@@ -97,6 +97,8 @@ func (o *options) complete() error {
 		return errors.New("need one of -app and -pkg")
 	case o.target != "virtio" && o.target != "xen":
 		return fmt.Errorf("unknown target %q: there are virtio and xen", o.target)
+	case o.goamd64 != "v1" && o.goamd64 != "v2" && o.goamd64 != "v3":
+		return fmt.Errorf("unknown x86-64 level %q: there are v1, v2 and v3", o.goamd64)
 	case o.pkg != "" && o.out == "":
 		return errors.New("-pkg needs -o")
 	}
