@@ -55,6 +55,10 @@ run-xen: need-xen $(if $(IMAGE),,dns-xen) ## the same on real Xen, which itself 
 test: need-test ## all tests: units, fuzz seeds, guests in QEMU
 	@$(call tool,testall)
 
+.PHONY: test-xen
+test-xen: need-test need-xen ## the tests on real Xen, which runs in QEMU: not part of make test yet
+	@$(go) ampoule/tools/testall -xen
+
 .PHONY: test-go
 test-go: need-test ## build and boot with the next Go release too
 	@$(call tool,testgo) -version $(next_go)

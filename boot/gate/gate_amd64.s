@@ -104,6 +104,8 @@ post:
 	MOVQ	Queue_Submit(R10), R8
 	MOVQ	Queue_Desc(R10), R9
 	MOVL	Queue_Size(R10), BX
+	TESTL	BX, BX
+	JZ	violation	// a device has fewer queues than its share of the table
 	STAC
 postnext:
 	TESTQ	SI, SI

@@ -21,19 +21,24 @@ import (
 // modules lists what is tested.
 var modules = []string{"libos", "drivers", "boot", "appliances", "tools"}
 
-// guests are the packages that run alone, with those below them.
-var guests = []string{"ampoule/tools/guesttest", "ampoule/tools/xenrig/rig", "ampoule/tools/xentest"}
+// guests and onXen are the packages that run alone, with those below them. The
+// latter need real Xen and run on request.
+var (
+	guests = []string{"ampoule/tools/guesttest"}
+	onXen  = []string{"ampoule/tools/xenrig/rig", "ampoule/tools/xentest"}
+)
 
 func main() {
 	filter := flag.String("run", "", "only tests that match, as for go test")
+	xen := flag.Bool("xen", false, "run the tests on real Xen, and only those")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Stdout, *filter))
+	os.Exit(run(ctx, os.Stdout, *filter, *xen))
 }
 
-func run(ctx context.Context, w io.Writer, filter string) int {
-	host, guest, err := packages(ctx)
+func run(ctx context.Context, w io.Writer, filter string, xen bool) int {
+	host, guest, xenOnly, err := packages(ctx)
 	if err != nil {
 		fmt.Fprintln(w, "testall:", err)
 		return 2
@@ -42,6 +47,11 @@ func run(ctx context.Context, w io.Writer, filter string) int {
 	groups := [][]string{append([]string{"-timeout=15m"}, host...)}
 	if len(guest) > 0 {
 		groups = append(groups, append([]string{"-timeout=60m", "-p=1", "-count=1"}, guest...))
+	}
+	if xen {
+		groups = [][]string{append([]string{"-timeout=60m", "-p=1", "-count=1"}, xenOnly...)}
+	} else {
+		fmt.Fprintln(w, "NOT RUN here: the tests on real Xen, which are make test-xen:", strings.Join(xenOnly, " "))
 	}
 	for _, g := range groups {
 		args := []string{"test", "-json"}
@@ -55,8 +65,9 @@ func run(ctx context.Context, w io.Writer, filter string) int {
 	return r.finish()
 }
 
-// packages lists the tree's packages: those of the host and those that boot.
-func packages(ctx context.Context) (host, guest []string, err error) {
+// packages lists the tree's packages: those of the host, those that boot, and
+// those that boot on Xen.
+func packages(ctx context.Context) (host, guest, xen []string, err error) {
 	args := []string{"list"}
 	for _, m := range modules {
 		args = append(args, "ampoule/"+m+"/...")
@@ -66,16 +77,20 @@ func packages(ctx context.Context) (host, guest []string, err error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, nil, fmt.Errorf("go list: %w\n%s", err, stderr.String())
+		return nil, nil, nil, fmt.Errorf("go list: %w\n%s", err, stderr.String())
 	}
 	for p := range strings.FieldsSeq(string(out)) {
-		if slices.ContainsFunc(guests, func(g string) bool { return p == g || strings.HasPrefix(p, g+"/") }) {
+		below := func(g string) bool { return p == g || strings.HasPrefix(p, g+"/") }
+		switch {
+		case slices.ContainsFunc(guests, below):
 			guest = append(guest, p)
-		} else {
+		case slices.ContainsFunc(onXen, below):
+			xen = append(xen, p)
+		default:
 			host = append(host, p)
 		}
 	}
-	return host, guest, nil
+	return host, guest, xen, nil
 }
 
 // goTest runs go and feeds its events to r. An error means that the run broke

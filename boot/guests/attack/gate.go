@@ -1,0 +1,92 @@
+//go:build ampoule
+
+package main
+
+import (
+	"syscall"
+
+	"ampoule/boot/gate"
+	"ampoule/boot/guests/bare"
+	"ampoule/boot/layout"
+	"ampoule/libos/rt/rtabi"
+)
+
+// endings is what ends the VM, with a report, by way of the runtime or the
+// gate.
+func endings() []attack {
+	info := bare.Info()
+	return []attack{
+		{name: "overflow-main-stack", do: func() { overflow(layout.Stacks + layout.Page + layout.MainStack) }},
+		{name: "overflow-signal-stack", do: func() { overflow(info.Signal) }},
+		{name: "overflow-system-stack", do: func() { overflow(info.System) }},
+		{name: "fault-in-handler", do: lostG},
+		{name: "write-bad-pointer", do: func() { syscall.RawSyscall(syscall.SYS_WRITE, 2, 0xdead000, 16) }},
+		{name: "write-gate-pointer", do: func() { syscall.RawSyscall(syscall.SYS_WRITE, 2, layout.GateData, 16) }},
+		{name: "random-into-text", do: func() {
+			text, _ := bare.Text()
+			syscall.RawSyscall(318, text, 16, 0) // getrandom
+		}},
+		{name: "unrecovered-text-write", do: func() { t, _ := bare.Text(); bare.Store(t, 0) }},
+		// The gate's code as linked is readable text: privileged instructions.
+		{name: "execute-gate-copy", do: func() { bare.Call(bare.Address(&gate.Blob()[gate.EntryOffset])) }},
+		{name: "execute-gate-enter-copy", do: func() { bare.Call(bare.Address(&gate.Blob()[gate.EnterOffset])) }},
+		{name: "int-3", do: int3}, {name: "ud2", do: ud2}, {name: "stac", do: stac}, {name: "clac", do: clac},
+		{name: "vmcall", do: vmcall}, {name: "vmmcall", do: vmmcall}, {name: "monitor", do: monitor}, {name: "sysexit", do: sysexit}, {name: "trap-flag", do: trapFlag},
+	}
+}
+
+const wide = ^uintptr(0)
+
+// gateCalls hands the gate what it must refuse. They need a device.
+func gateCalls() []attack {
+	info := bare.Info()
+	io := uint32(info.IOSize)
+	size := uint16(info.Devices[0].Queues[0].Size)
+	all := []attack{
+		call("op-unknown", 99, 0, 0), call("op-huge", wide, 0, 0), call("op-high-bits", 1<<32|rtabi.GatePost, 0, 0),
+		call("op-alloc", rtabi.GateAlloc, 0, 0), call("op-close", rtabi.GateClose, 0, 0),
+		call("op-suspend", rtabi.GateSuspend, 0, 0), call("op-port", rtabi.GatePort, 0, 0),
+		call("console-9", rtabi.GateConsole, 0, 9), call("console-huge", rtabi.GateConsole, 0, wide),
+		call("console-negative", rtabi.GateConsole, 0, 1<<63),
+		call("post-queue", rtabi.GatePost, uintptr(info.NDevices)*rtabi.MaxQueues, 0),
+		call("post-queue-huge", rtabi.GatePost, wide, 1), call("post-queue-wrap", rtabi.GatePost, 1<<58, 1),
+		call("post-missing-queue", rtabi.GatePost, rtabi.MaxQueues-1, 1),
+		call("post-41", rtabi.GatePost, 0, rtabi.MaxSubmit+1), call("post-huge", rtabi.GatePost, 0, wide),
+		call("notify-queue", rtabi.GateNotify, uintptr(info.NDevices)*rtabi.MaxQueues, 0),
+		call("notify-huge", rtabi.GateNotify, wide, 0),
+	}
+	for name, d := range map[string]rtabi.Desc{
+		"id":          {ID: size, Len: 1},
+		"id-huge":     {ID: 0xffff, Len: 1},
+		"next":        {Next: size, Flags: rtabi.DescNext, Len: 1},
+		"next-idle":   {Next: 0xffff, Len: 1},
+		"indirect":    {Flags: 4, Len: 16},
+		"flags":       {Flags: 0x8000, Len: 16},
+		"len-0":       {Len: 0},
+		"offset":      {Offset: io, Len: 1},
+		"offset-huge": {Offset: 0xffffffff, Len: 1},
+		"len":         {Len: io + 1},
+		"len-huge":    {Len: 0xffffffff},
+		"end":         {Offset: io - 1, Len: 2},
+		"wrap":        {Offset: 0xfffff000, Len: 0x2000},
+		"wrap-huge":   {Offset: 0xffffffff, Len: 0xffffffff},
+	} {
+		all = append(all, attack{name: "desc-" + name, do: func() { post(d) }}, attack{name: "desc-second-" + name, do: func() {
+			post(rtabi.Desc{Len: 64, Flags: rtabi.DescWrite}, d)
+		}})
+	}
+	return all
+}
+
+func call(name string, op, a, b uintptr) attack {
+	return attack{name: name, do: func() { bare.Gate(op, a, b) }}
+}
+
+// post submits descriptors to the first queue of the first device.
+func post(descs ...rtabi.Desc) {
+	q := &bare.Info().Devices[0].Queues[0]
+	for i, d := range descs {
+		bare.SetDesc(q, i, d)
+	}
+	bare.Gate(rtabi.GatePost, uintptr(q.ID), uintptr(len(descs)))
+}
