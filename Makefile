@@ -57,7 +57,7 @@ test: need-test ## all tests: units, fuzz seeds, guests in QEMU
 
 .PHONY: test-xen
 test-xen: need-test need-xen ## the tests on real Xen, which runs in QEMU: not part of make test yet
-	@$(go) ampoule/tools/testall -xen
+	@$(call tool,testall) -xen
 
 .PHONY: test-go
 test-go: need-test ## build and boot with the next Go release too
