@@ -1,12 +1,12 @@
 // Package gate is the only code that runs in ring 0 once the appliance is
-// sealed: interrupt and exception entry, and the five operations of
-// rtabi.Gate*.
+// sealed: interrupt and exception entry, and the operations of rtabi.Gate*.
+// There is one for machines with virtio devices and one for guests of Xen.
 //
-// It is one block of position-independent assembly (blob in gate_amd64.s) that
-// boot copies to supervisor pages; the copy in the image's text is readable in
-// ring 3, but the instructions fault there. It trusts nothing that ring 3 can
-// write: not registers, not the submission areas, each of whose words it reads
-// once. It holds no instruction that could make a page executable, write a
+// It is one block of position-independent assembly (blob in gate_amd64.s, xenBlob
+// in xen_amd64.s) that boot copies to supervisor pages; the copy in the image's
+// text is readable in ring 3, but the instructions fault there. It trusts nothing
+// that ring 3 can write: not registers, not the submission areas, each of whose
+// words it reads once. It holds no instruction that could make a page executable, write a
 // page table, or reach memory that a caller names. A refused argument is a
 // violation and ends the VM: correct code never makes one.
 package gate

@@ -41,7 +41,7 @@ type Limits struct {
 type BufferRange struct{ Min, Default, Max int }
 
 // connOverhead is what a connection costs beside its buffers: gVisor's
-// endpoint, its timers and registrations, the handle (facts measured 4.7 to
+// endpoint, its timers and registrations, the handle (measured: 4.7 to
 // 7.8 KB), and a goroutine with a small stack that serves it.
 const connOverhead = 12 << 10
 
