@@ -13,8 +13,8 @@ func xenBlobRange() (start unsafe.Pointer, n uintptr)
 // Numbers of the instructions in each blob that Copy may have to replace: STAC
 // and CLAC, and VMMCALL.
 const (
-	smapSites    = 11
-	xenSMAPSites = 17
+	smapSites    = 14
+	xenSMAPSites = 20
 	xenHyperSite = 10
 )
 

@@ -90,14 +90,14 @@ func walk(t *testing.T, b []byte) map[int]inst {
 // it says why in the same commit. That MOV to CR4 can only set bits, by an OR
 // with the gate's data, and runs before ring 3 does.
 var privileged = map[string]int{
-	"CLAC":         6, // one for each way out of a STAC
-	"STAC":         5, // flags before a fault and a tick, the context, the submission area, the report
+	"CLAC":         8, // one for each way out of a STAC
+	"STAC":         6, // flags before a fault and a tick, the context twice, the submission area, the report
 	"CLI":          1, // woken from sleep
 	"STI":          1, // before sleep
 	"HLT":          2, // sleep; the end
 	"IN":           1, // console status
 	"OUT":          9, // console, fault reports, exit, restart
-	"IRETQ":        3, // from interrupts, to the upcall, first way to ring 3
+	"IRETQ":        4, // from interrupts, to the upcall and back from it, first way to ring 3
 	"SYSRET":       1,
 	"LIDT":         1, // of no table: the triple fault that ends the VM
 	"MOV from CR2": 2,
@@ -107,12 +107,12 @@ var privileged = map[string]int{
 
 // privilegedXen is the same for the gate on Xen.
 var privilegedXen = map[string]int{
-	"CLAC":         9,
-	"STAC":         8,  // shared info thrice, flags twice, the context, the console ring, the report
+	"CLAC":         11,
+	"STAC":         9,  // shared info thrice, flags twice, the context twice, the console ring, the report
 	"VMMCALL":      10, // sleep, notify, alloc, close twice, console, suspend, set-up, report, shutdown
 	"HLT":          1,  // should a shutdown return
 	"OUT":          4,  // the report, to the hypervisor's log
-	"IRETQ":        3,
+	"IRETQ":        4,
 	"SYSRET":       1,
 	"MOV from CR2": 2,
 	"MOV from CR4": 1,

@@ -24,26 +24,29 @@ const MaxQueues = rtabi.MaxDevices * rtabi.MaxQueues
 // Numbers that the assembly needs (go_asm.h gives it the constants of this
 // package only).
 const (
-	dataAddr   = layout.GateData
-	stackTop   = layout.GateStackTop
-	maxSubmit  = rtabi.MaxSubmit
-	opConsole  = rtabi.GateConsole
-	opSleep    = rtabi.GateSleep
-	opExit     = rtabi.GateExit
-	opPost     = rtabi.GatePost
-	opNotify   = rtabi.GateNotify
-	opAlloc    = rtabi.GateAlloc
-	opClose    = rtabi.GateClose
-	opSuspend  = rtabi.GateSuspend
-	opPort     = rtabi.GatePort
-	vecTick    = layout.VectorTick
-	vecDevice  = layout.VectorDevice
-	vecEnd     = layout.VectorDevice + rtabi.MaxDevices
-	exitFault  = rtabi.ExitFault
-	exitViol   = rtabi.ExitViolation
-	exitOS     = rtabi.ExitOSFault
-	selUserSS  = layout.UserData
-	selUserCS  = layout.UserCode
+	dataAddr  = layout.GateData
+	stackTop  = layout.GateStackTop
+	maxSubmit = rtabi.MaxSubmit
+	opConsole = rtabi.GateConsole
+	opSleep   = rtabi.GateSleep
+	opExit    = rtabi.GateExit
+	opPost    = rtabi.GatePost
+	opNotify  = rtabi.GateNotify
+	opAlloc   = rtabi.GateAlloc
+	opClose   = rtabi.GateClose
+	opSuspend = rtabi.GateSuspend
+	opPort    = rtabi.GatePort
+	opResume  = rtabi.GateResume
+	vecTick   = layout.VectorTick
+	vecDevice = layout.VectorDevice
+	vecEnd    = layout.VectorDevice + rtabi.MaxDevices
+	exitFault = rtabi.ExitFault
+	exitViol  = rtabi.ExitViolation
+	exitOS    = rtabi.ExitOSFault
+	selUserSS = layout.UserData
+	selUserCS = layout.UserCode
+	// CF, PF, AF, ZF, SF, TF, DF, OF, AC, ID (Intel SDM volume 1, section 3.4.3).
+	flagsUser  = 0x240dd5
 	descFlags  = 0xffff &^ (rtabi.DescNext | rtabi.DescWrite)
 	entryOff   = layout.Vectors * 16 // SYSCALL target within the blob
 	enterOff   = entryOff + 16       // way to ring 3
@@ -86,8 +89,6 @@ type Data struct {
 	InSignal   uint64 // address of its flag
 	InOS       uint64 // address of its depth counter
 	Upcall     uint64 // entry for faults and ticks
-	Resume     uint64 // code in which no tick is delivered: start
-	ResumeEnd  uint64 // and end
 	IOPhys     uint64 // physical address of the I/O region
 	IOSize     uint64
 	NQueues    uint64

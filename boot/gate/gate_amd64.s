@@ -63,15 +63,10 @@ tick:
 	CLAC
 	TESTQ	CX, CX
 	JNZ	leave
-	MOVQ	32(SP), AX
-	CMPQ	AX, D(Data_Resume)
-	JB	ticked
-	CMPQ	AX, D(Data_ResumeEnd)
-	JB	leave
-ticked:
 	POPQ	CX
 
 #include "upcall.h"
+#include "resume.h"
 
 	// SYSCALL: operation in AX, arguments in DI and SI, return address in CX,
 	// flags in R11; interrupts are off. Only SP, BP, R14 and X15 must survive.
@@ -88,6 +83,8 @@ entry:
 	JEQ	sleep
 	CMPQ	AX, $const_opConsole
 	JEQ	console
+	CMPQ	AX, $const_opResume
+	JEQ	resume
 	CMPQ	AX, $const_opExit
 	JEQ	exit
 	JMP	violation

@@ -83,9 +83,13 @@ func checkStubs(t *testing.T, b []byte, entries ...int) {
 func TestContextOffsets(t *testing.T) {
 	order := []string{"R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "RDI", "RSI", "RBP", "RBX", "RDX"}
 	stores := map[int64]string{}
+	loads := map[int64]string{}
 	for _, i := range walk(t, Blob()) {
 		if i.Op != x86asm.MOV || i.name != "MOV" {
 			continue
+		}
+		if m, ok := i.Args[1].(x86asm.Mem); ok && m.Base == x86asm.RCX && m.Index == 0 && m.Disp >= 40 && m.Disp <= 152 {
+			loads[m.Disp] = i.Args[0].(x86asm.Reg).String()
 		}
 		to, ok1 := i.Args[0].(x86asm.Mem)
 		from, ok2 := i.Args[1].(x86asm.Reg)
@@ -97,12 +101,18 @@ func TestContextOffsets(t *testing.T) {
 		if got := stores[40+8*int64(n)]; got != r {
 			t.Errorf("offset %d has %q, want %s", 40+8*n, got, r)
 		}
+		if got := loads[40+8*int64(n)]; got != r {
+			t.Errorf("offset %d is resumed to %q, want %s", 40+8*n, got, r)
+		}
 	}
 	// rax, rcx, rsp, rip, eflags, cs, err, trapno, cr2; all but rcx by way of RBX.
 	for _, off := range []int64{144, 160, 168, 176, 184, 192, 200, 216} {
 		if stores[off] != "RBX" {
 			t.Errorf("offset %d has %q, want RBX", off, stores[off])
 		}
+	}
+	if loads[144] != "RAX" || loads[152] != "RCX" {
+		t.Errorf("rax is resumed from %q, rcx from %q", loads[144], loads[152])
 	}
 	if stores[152] != "RCX" || len(stores) != len(order)+9 {
 		t.Errorf("rcx is %q of %d stores", stores[152], len(stores))

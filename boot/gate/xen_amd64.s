@@ -49,12 +49,6 @@ interrupt:
 	CLAC
 	TESTQ	CX, CX
 	JNZ	leave
-	MOVQ	32(SP), AX
-	CMPQ	AX, D(Data_Resume)
-	JB	ticked
-	CMPQ	AX, D(Data_ResumeEnd)
-	JB	leave
-ticked:
 	POPQ	CX
 	JMP	deliver
 leave:
@@ -64,6 +58,7 @@ leave:
 	IRETQ
 
 #include "upcall.h"
+#include "resume.h"
 
 	// SYSCALL, as in the other gate.
 entry:
@@ -85,6 +80,8 @@ entry:
 	JEQ	port
 	CMPQ	AX, $const_opSuspend
 	JEQ	suspend
+	CMPQ	AX, $const_opResume
+	JEQ	resume
 	CMPQ	AX, $const_opExit
 	JEQ	exit
 	JMP	violation

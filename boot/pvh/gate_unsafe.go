@@ -70,9 +70,9 @@ func (m *machine) fillGate() *gate.Data {
 		d.LAPIC = layout.Registers
 		m.fillQueues(d)
 	}
-	context, inSignal, inOS, upcall, resume, resumeEnd := ampHooks()
+	context, inSignal, inOS, upcall := ampHooks()
 	d.Context, d.InSignal, d.InOS = uint64(context), uint64(inSignal), uint64(inOS)
-	d.Upcall, d.Resume, d.ResumeEnd = uint64(upcall), uint64(resume), uint64(resumeEnd)
+	d.Upcall = uint64(upcall)
 	d.IOPhys, d.IOSize = m.ioPhys, m.ioSize
 	d.CR4 = m.cr4
 	putDescriptor(&d.GDTR, gdtLimit, layout.GateGDT)

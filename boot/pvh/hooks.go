@@ -14,7 +14,7 @@ import (
 func ampInfo() *rtabi.BootInfo
 
 //go:linkname ampHooks runtime.ampHooks
-func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr)
+func ampHooks() (context, inSignal, inOS, upcall uintptr)
 
 //go:linkname ampStart runtime.ampStart
 func ampStart(sp, at uintptr) uintptr

@@ -8,7 +8,7 @@ import "ampoule/libos/rt/rtabi"
 
 func ampInfo() *rtabi.BootInfo { return nil }
 
-func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr) { return }
+func ampHooks() (context, inSignal, inOS, upcall uintptr) { return }
 
 func ampStart(sp, at uintptr) uintptr { return 0 }
 

@@ -8,13 +8,14 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
 // gVisor queues up to 256 packets for each of up to 64 neighbours whose link
 // addresses it is asking for: 16,384 answers, if somebody on our network makes
 // up senders. Both numbers are constants of its. The asking table therefore
 // watches the questions go out and lets in only Limits.NeighbourQueue frames
-// from such a neighbour until the answer is here.
+// from such a neighbour until gVisor knows the answer.
 
 // askedFor is how long gVisor keeps asking (RFC 4861, section 10: three
 // solicitations a second apart).
@@ -37,10 +38,12 @@ type asked struct {
 	in    int // frames let in
 }
 
-// sent looks at a frame that goes out.
+// sent looks at a frame that goes out. A question to a single station asks
+// whether a neighbour whose link address is known is still there (RFC 4861,
+// section 7.3.3): nothing waits for its answer.
 func (a *asking) sent(b []byte, p packet) {
 	target, ok := solicited(b, p)
-	if !ok {
+	if !ok || b[0]&1 == 0 {
 		return
 	}
 	a.mu.Lock()
@@ -59,25 +62,52 @@ func (a *asking) sent(b []byte, p packet) {
 	a.n.Add(1)
 }
 
-// received looks at a frame that comes in, and says whether it may.
+// received looks at a frame that comes in, and says whether it may. What looks
+// like an answer may, but does not end the question: it may be forged, and only
+// gVisor knows whether it took it (ended).
 func (a *asking) received(b []byte, p packet) bool {
 	if a.n.Load() == 0 {
 		return true
 	}
 	sender, answer := sender(b, p)
+	if answer {
+		return true
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := a.find(sender)
 	switch {
 	case i < 0:
 		return true
-	case answer || time.Since(a.entries[i].since) >= askedFor:
+	case time.Since(a.entries[i].since) >= askedFor:
 		a.remove(i)
 		return true
 	}
 	a.entries[i].in++
 	return a.entries[i].in <= a.limit
 }
+
+// ended takes note of what gVisor knows of a neighbour. The neighbour's entry is
+// locked, so it must not call the stack.
+func (a *asking) ended(e stack.NeighborEntry) {
+	if a.n.Load() == 0 || e.State == stack.Incomplete {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i := a.find(addr(e.Addr)); i >= 0 {
+		a.remove(i)
+	}
+}
+
+// OnNeighborAdded implements stack.NUDDispatcher.
+func (a *asking) OnNeighborAdded(_ tcpip.NICID, e stack.NeighborEntry) { a.ended(e) }
+
+// OnNeighborChanged implements stack.NUDDispatcher.
+func (a *asking) OnNeighborChanged(_ tcpip.NICID, e stack.NeighborEntry) { a.ended(e) }
+
+// OnNeighborRemoved implements stack.NUDDispatcher.
+func (a *asking) OnNeighborRemoved(_ tcpip.NICID, e stack.NeighborEntry) { a.ended(e) }
 
 func (a *asking) find(addr netip.Addr) int {
 	for i := range a.entries[:a.n.Load()] {
@@ -111,7 +141,7 @@ func solicited(b []byte, p packet) (netip.Addr, bool) {
 }
 
 // sender is who sent a frame, and whether the frame itself tells the sender's
-// link address, so that nothing needs to wait for it any more.
+// link address, so that gVisor must see it.
 func sender(b []byte, p packet) (netip.Addr, bool) {
 	ip := b[ethernetSize:]
 	switch {

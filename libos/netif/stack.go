@@ -63,11 +63,12 @@ func setUp(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 	if err := opts.Limits.check(); err != nil {
 		return nil, err
 	}
-	gv, err := newStack(&opts)
+	l := newLink(dev, cfg.Fragments, &opts.Limits)
+	gv, err := newStack(&opts, l)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{gv: gv, link: newLink(dev, cfg.Fragments, &opts.Limits), limits: opts.Limits}
+	s := &Stack{gv: gv, link: l, limits: opts.Limits}
 	if err := s.limit(); err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func setUp(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 }
 
 // newStack makes gVisor's stack with our time and randomness.
-func newStack(opts *Options) (*stack.Stack, error) {
+func newStack(opts *Options, l *link) (*stack.Stack, error) {
 	var seed [32]byte
 	if _, err := io.ReadFull(opts.Rand, seed[:]); err != nil {
 		return nil, fmt.Errorf("netif: read entropy: %w", err)
@@ -106,6 +107,7 @@ func newStack(opts *Options) (*stack.Stack, error) {
 		HandleLocal:        true,
 		RandSource:         &source{r: rand.NewChaCha8(seed)},
 		SecureRNG:          opts.Rand,
+		NUDDisp:            &l.asking,
 	}), nil
 }
 

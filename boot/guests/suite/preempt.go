@@ -26,6 +26,7 @@ var preemptChecks = []check{
 	{"spinner-fair", spinnerFair},
 	{"vector-integrity", vectorIntegrity},
 	{"register-integrity", registerIntegrity},
+	{"stack-floor", stackFloor},
 }
 
 // spin counts without a call, so that only an interrupt can stop it, until stop
@@ -214,4 +215,20 @@ func registerIntegrity(r *report) {
 		r.errorf("only %d ticks came meanwhile: nothing was tried", after-before)
 	}
 	r.notef("%d-byte registers, %d ticks", width, after-before)
+}
+
+func standOn(floor *byte, spins uint64)
+
+// stackFloor: nosplit functions may use a stack to its last byte, so neither a
+// tick nor the way back from it may touch what is below the stack pointer.
+func stackFloor(r *report) {
+	below := bytes.Repeat([]byte{0xa5}, 1024)
+	b := append(bytes.Clone(below), make([]byte, 64)...)
+	before, _, _ := bare.Stats()
+	for after := before; after < before+10; after, _, _ = bare.Stats() {
+		standOn(&b[len(below)], 5e7)
+	}
+	if !bytes.Equal(b[:len(below)], below) {
+		r.errorf("ticks have written below the stack pointer: %x", b[len(below)-256:len(below)])
+	}
 }

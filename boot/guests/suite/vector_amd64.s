@@ -96,3 +96,17 @@ spinx:
 	STOREX(15, X15)
 	PXOR	X15, X15
 	RET
+
+// func standOn(floor *byte, spins uint64)
+//
+// Counts with the stack pointer at floor, below which nothing is its own.
+TEXT ·standOn(SB),NOSPLIT,$0-16
+	MOVQ	floor+0(FP), AX
+	MOVQ	spins+8(FP), CX
+	MOVQ	SP, BX
+	MOVQ	AX, SP
+stand:
+	DECQ	CX
+	JNZ	stand
+	MOVQ	BX, SP
+	RET

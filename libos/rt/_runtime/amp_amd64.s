@@ -198,42 +198,7 @@ done:
 fx2:
 	FXRSTOR64 (CX)
 restored:
-	// Resume by POP, POPFQ and RET on the interrupted stack: IRETQ in ring 3
-	// with SMAP on faults in QEMU before 9.1. The 128 bytes below the
-	// interrupted SP stay untouched.
-	LEAQ	runtime·ampContext(SB), AX
-	MOVQ	160(AX), CX	// rsp
-	SUBQ	$152, CX
-	MOVQ	144(AX), DX	// rax
-	MOVQ	DX, 0(CX)
-	MOVQ	176(AX), DX	// rflags
-	MOVQ	DX, 8(CX)
-	MOVQ	168(AX), DX	// rip
-	MOVQ	DX, 16(CX)
-	MOVQ	CX, 24(AX)	// uc_stack.ss_sp serves as scratch
-	MOVQ	40(AX), R8
-	MOVQ	48(AX), R9
-	MOVQ	56(AX), R10
-	MOVQ	64(AX), R11
-	MOVQ	72(AX), R12
-	MOVQ	80(AX), R13
-	MOVQ	88(AX), R14
-	MOVQ	96(AX), R15
-	MOVQ	104(AX), DI
-	MOVQ	112(AX), SI
-	MOVQ	120(AX), BP
-	MOVQ	128(AX), BX
-	MOVQ	136(AX), DX
-	MOVQ	152(AX), CX
-	JMP	·ampResume(SB)
-
-// Between ampResume and ampResumeEnd the gate delivers no tick: the frame that
-// it would overwrite is still being read.
-TEXT ·ampResume(SB),NOSPLIT|NOFRAME,$0
-	MOVQ	$0, runtime·ampInSignal(SB)
-	MOVQ	24(AX), SP
-	POPQ	AX
-	POPFQ
-	BYTE	$0xc2; BYTE $0x80; BYTE $0x00	// RET $128: back above the red zone
-TEXT ·ampResumeEnd(SB),NOSPLIT|NOFRAME,$0
-	RET
+	// The gate resumes what ampContext now says, and clears ampInSignal.
+	MOVQ	$const_ampGateResume, AX
+	SYSCALL
+	INT	$3	// the gate does not come back

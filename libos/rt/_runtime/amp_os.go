@@ -37,8 +37,6 @@ func ampSyscall()
 //go:linkname ampTLS
 func ampTLS()
 func ampUpcall()
-func ampResume()
-func ampResumeEnd()
 func ampFence()
 func ampRDRAND() (uint64, bool)
 func ampRDSEED() (uint64, bool)
@@ -58,10 +56,9 @@ func ampInfo() *ampBootInfo { return &ampBoot }
 //
 //go:linkname ampHooks
 //go:nosplit
-func ampHooks() (context, inSignal, inOS, upcall, resume, resumeEnd uintptr) {
+func ampHooks() (context, inSignal, inOS, upcall uintptr) {
 	return uintptr(unsafe.Pointer(&ampContext)), uintptr(unsafe.Pointer(&ampInSignal)),
-		uintptr(unsafe.Pointer(&ampInOS)), abi.FuncPCABI0(ampUpcall),
-		abi.FuncPCABI0(ampResume), abi.FuncPCABI0(ampResumeEnd)
+		uintptr(unsafe.Pointer(&ampInOS)), abi.FuncPCABI0(ampUpcall)
 }
 
 // ampStart is the boot code's last call before ring 3: it takes over what

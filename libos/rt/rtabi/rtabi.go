@@ -21,6 +21,7 @@ const (
 	GateExit    = 2 // DI: exit code, SI: 1 to restart the VM instead of powering off
 	GatePost    = 3 // DI: queue, SI: number of Descs in the queue's Submit area
 	GateNotify  = 4 // DI: queue; on Xen a port of this VM: the store's, the console's or one from GateAlloc
+	GateResume  = 9 // ends an upcall: goes on as the runtime's ucontext says
 
 	// On Xen only.
 	GateAlloc   = 5 // answers a new event channel that the backend may bind, or a negated error
