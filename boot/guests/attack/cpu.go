@@ -80,7 +80,7 @@ var privileged = []attack{
 	{name: "clts", do: clts}, {name: "invd", do: invd}, {name: "wbinvd", do: wbinvd}, {name: "invlpg", do: invlpg},
 	{name: "read-cr0", do: readCR0}, {name: "write-cr0", do: writeCR0}, {name: "read-cr2", do: readCR2}, {name: "read-cr3", do: readCR3},
 	{name: "write-cr3", do: writeCR3}, {name: "read-cr4", do: readCR4}, {name: "write-cr4", do: writeCR4},
-	{name: "read-dr7", do: readDR7}, {name: "write-dr7", do: writeDR7}, {name: "swapgs", do: swapgs}, {name: "xsetbv", do: xsetbv},
+	{name: "read-dr7", do: readDR7}, {name: "write-dr7", do: writeDR7}, {name: "swapgs", do: swapgs},
 	{name: "in", do: inb}, {name: "in-long", do: inl}, {name: "out", do: outb}, {name: "out-long", do: outl}, {name: "ins", do: insb}, {name: "outs", do: outsb},
 	{name: "iopl-out", do: ioplOut},
 	{name: "lgdt", do: lgdt}, {name: "lidt", do: lidt}, {name: "lldt", do: lldt}, {name: "ltr", do: ltr}, {name: "lmsw", do: lmsw},

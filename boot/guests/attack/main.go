@@ -27,7 +27,7 @@ func main() {
 	debug.SetTraceback("all")
 	name := bare.Option("attack")
 	n := 0
-	for _, list := range [][]attack{accesses(), executions(), privileged, umip()} {
+	for _, list := range [][]attack{accesses(), executions(), privileged, optional()} {
 		for _, a := range list {
 			if name == "all" || name == a.name {
 				n++
@@ -75,12 +75,16 @@ func succeeded(name string) {
 	os.Exit(1)
 }
 
-// umip is what UMIP refuses, if the CPU has it.
-func umip() []attack {
-	if bare.Info().Features&rtabi.FeatureUMIP == 0 {
-		return nil
+// optional is what only some CPUs know, or refuse.
+func optional() (list []attack) {
+	features := bare.Info().Features
+	if features&rtabi.FeatureUMIP != 0 {
+		list = append(list, leaks...)
 	}
-	return leaks
+	if features&rtabi.FeatureXSave != 0 {
+		list = append(list, attack{name: "xsetbv", do: xsetbv})
+	}
+	return list
 }
 
 // harmless is what needs no fault: it has no effect.

@@ -56,7 +56,7 @@ var kinds = []kind{
 	{"nil far field", func() { nilNode.last = 1 }, "nil pointer dereference", true},
 	{"nil method", func() { zero += nilNode.size() }, "nil pointer dereference", true},
 	{"nil func", func() { nilFunc() }, "nil pointer dereference", true},
-	{"nil interface", func() { object.(fmt.Stringer).String() }, "interface conversion", true},
+	{"nil interface", func() { zero += len(object.(fmt.Stringer).String()) }, "interface conversion", true},
 	{"index", func() { few[zero+3]++ }, "index out of range [3] with length 3", true},
 	{"negative index", func() { few[zero-1]++ }, "index out of range [-1]", true},
 	{"slice", func() { few = few[zero+2 : zero+1] }, "slice bounds out of range [2:1]", true},

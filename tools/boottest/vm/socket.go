@@ -14,6 +14,11 @@ func SocketPair() (peer, guest *os.File, err error) {
 	return socketPair(unix.SOCK_DGRAM, "ethernet")
 }
 
+// StreamPair makes a stream for one of Config.Files: a debugger, say.
+func StreamPair() (near, far *os.File, err error) {
+	return socketPair(unix.SOCK_STREAM, "stream")
+}
+
 // socketPair returns near, non-blocking, and far, as QEMU wants it.
 func socketPair(kind int, name string) (near, far *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)

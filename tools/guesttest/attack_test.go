@@ -1,0 +1,168 @@
+package guesttest
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"ampoule/boot/layout"
+	"ampoule/libos/rt/rtabi"
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/guest"
+)
+
+// recovered is what must be among the attacks that end in a fault which Go code
+// recovers from; the guest knows many more.
+var recovered = strings.Fields(`
+	write-text write-text-own write-text-end write-text-gate-copy write-rodata write-elf-header write-clock
+	read-null write-null read-null-page-end
+	read-gate-code write-gate-code read-gate-data write-gate-data read-gate-gdt write-gate-gdt write-gate-tss
+	read-gate-idt write-gate-idt read-gate-stack write-gate-stack read-gate-stack-guard read-fault-stack
+	read-fault-stack-guard read-lapic write-lapic write-lapic-eoi write-registers read-descriptors write-descriptors
+	write-main-stack-guard write-signal-stack-guard write-system-stack-guard write-behind-io write-behind-window
+	scan-low scan-gigabytes
+	execute-data execute-bss execute-heap execute-large-heap execute-stack execute-main-stack execute-rodata
+	execute-io execute-clock execute-null execute-gate-code execute-gate-entry execute-metadata execute-ring-0-0
+	cli sti hlt rdmsr wrmsr read-cr3 write-cr0 write-cr3 write-cr4 in out ins outs iopl-out lgdt lidt ltr lldt lmsw
+	swapgs sysret iret far-call far-jump far-return mov-ss int-8 int-14 int-32 int-48 int-64 int-128`)
+
+// optional is what a CPU with UMIP and XSAVE refuses besides.
+var optional = []string{"sgdt", "sidt", "sldt", "str", "smsw", "xsetbv"}
+
+// TestAttacksRecovered runs every attack that must end in a recoverable fault:
+// in one boot, since each leaves the machine as it was. The exit code is 1 as
+// soon as one succeeds.
+func TestAttacksRecovered(t *testing.T) {
+	guest.Each(t, func(t *testing.T, v guest.Variant) {
+		lines := ends(t, 0, vm.Config{Image: images.Program(t, attackGuest, v.GOAMD64), Machine: v.Machine,
+			CPU: guest.CPU(v.GOAMD64), RAM: 32, RNG: true, Append: "attack=all"})
+		want := recovered
+		if v.GOAMD64 == "v3" { // CPU max
+			want = slices.Concat(recovered, optional)
+		}
+		for _, name := range want {
+			if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "stopped "+name+": runtime error") }) {
+				t.Errorf("%s: no fault reported", name)
+			}
+		}
+		if last := lines[len(lines)-1]; !regexp.MustCompile(`^attack: 1\d\d stopped$`).MatchString(last) {
+			t.Errorf("last line %q", last)
+		}
+	})
+}
+
+// final are attacks that end the VM: the exit code, and what the report says.
+var final = []struct {
+	name string
+	code int
+	want string
+}{
+	{"unrecovered-text-write", rtabi.ExitFatal, `^unexpected fault address 0x2`},
+	{"execute-gate-copy", rtabi.ExitFatal, `^unexpected fault address 0x4000`},
+	{"execute-gate-enter-copy", rtabi.ExitFatal, `^unexpected fault address 0x0$`},
+	{"int-3", rtabi.ExitFatal, "^SIGTRAP"},
+	{"ud2", rtabi.ExitFatal, "^SIGILL"},
+	{"stac", rtabi.ExitFatal, "^SIGILL"},
+	{"clac", rtabi.ExitFatal, "^SIGILL"},
+	{"vmcall", rtabi.ExitFatal, "^SIGILL"},
+	{"vmmcall", rtabi.ExitFatal, "^SIGILL"},
+	{"monitor", rtabi.ExitFatal, "^SIGILL"},
+	{"sysexit", rtabi.ExitFatal, "^SIGILL"},
+	{"trap-flag", rtabi.ExitFault, faultText},
+	{"fault-in-handler", rtabi.ExitFault, faultText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{13}153 `},
+	{"write-bad-pointer", rtabi.ExitOSFault, osText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{9}dead000 `},
+	{"write-gate-pointer", rtabi.ExitOSFault, osText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{8}40002000 `},
+	{"random-into-text", rtabi.ExitOSFault, osText + `0{15}e 0{15}7 `},
+}
+
+// What the gate says when it ends the VM; six words in hexadecimal follow:
+// vector, error code, RIP, CR2, RFLAGS, RSP.
+const (
+	faultText = `^ampoule: fault in ring 0 or nested: `
+	osText    = `^ampoule: fault in the library OS: `
+	violation = `^ampoule: gate violation, op and args: `
+)
+
+// attackAlone boots one attack and holds its end to code and report.
+func attackAlone(t *testing.T, name string, n, code int, want string) string {
+	t.Helper()
+	level := []string{"v1", "v3"}[n%2]
+	lines := ends(t, code, vm.Config{Image: images.Program(t, attackGuest, level), Machine: vm.Machines[n/2%2],
+		CPU: "max", RAM: 32, RNG: true, Append: "attack=" + name})
+	if !slices.Contains(lines, "trying "+name) {
+		t.Errorf("was not tried:\n%s", strings.Join(lines, "\n"))
+	}
+	re := regexp.MustCompile(want)
+	for _, l := range lines {
+		if re.MatchString(l) {
+			return l
+		}
+	}
+	t.Errorf("no line %q:\n%s", want, strings.Join(lines, "\n"))
+	return ""
+}
+
+func TestAttacksFinal(t *testing.T) {
+	for i, a := range final {
+		t.Run(a.name, func(t *testing.T) { attackAlone(t, a.name, i, a.code, a.want) })
+	}
+}
+
+// TestStackGuards overflows each fixed stack of ring 3. The first fault is a
+// signal like any other, whose handler then faults on the same guard page as it
+// pushes the call of a panic: the gate reports that, with the address.
+func TestStackGuards(t *testing.T) {
+	guard := uint64(layout.Stacks)
+	for i, s := range []struct {
+		name string
+		size uint64
+	}{{"main", layout.MainStack}, {"signal", layout.SignalStack}, {"system", layout.SystemStack}} {
+		t.Run(s.name, func(t *testing.T) {
+			l := attackAlone(t, "overflow-"+s.name+"-stack", i, rtabi.ExitFault, faultText)
+			f := strings.Fields(l[len("ampoule: fault in ring 0 or nested:"):])
+			if len(f) != 6 {
+				t.Fatalf("report %q", l)
+			}
+			cr2, err := strconv.ParseUint(f[3], 16, 64)
+			if err != nil || f[0] != fmt.Sprintf("%016x", 14) || cr2 < guard || cr2 >= guard+layout.Page {
+				t.Errorf("fault at %#x, want a page fault in the guard page at %#x: %s", cr2, guard, l)
+			}
+		})
+		guard += layout.Page + s.size
+	}
+}
+
+// gateCalls are calls of the gate that it must refuse, with the number of the
+// operation as the report shows it.
+var gateCalls = []struct {
+	op    uint64
+	names []string
+}{
+	{99, []string{"op-unknown"}},
+	{^uint64(0), []string{"op-huge"}},
+	{1<<32 | rtabi.GatePost, []string{"op-high-bits"}},
+	{rtabi.GateAlloc, []string{"op-alloc"}}, {rtabi.GateClose, []string{"op-close"}},
+	{rtabi.GateSuspend, []string{"op-suspend"}}, {rtabi.GatePort, []string{"op-port"}},
+	{rtabi.GateConsole, []string{"console-9", "console-huge", "console-negative"}},
+	{rtabi.GateNotify, []string{"notify-queue", "notify-huge"}},
+	{rtabi.GatePost, []string{"post-queue", "post-queue-huge", "post-queue-wrap", "post-missing-queue", "post-41", "post-huge",
+		"desc-id", "desc-id-huge", "desc-next", "desc-next-idle", "desc-indirect", "desc-flags", "desc-len-0", "desc-offset",
+		"desc-offset-huge", "desc-len", "desc-len-huge", "desc-end", "desc-wrap", "desc-wrap-huge",
+		"desc-second-id", "desc-second-next", "desc-second-indirect", "desc-second-offset", "desc-second-len",
+		"desc-second-wrap"}},
+}
+
+func TestGateRefuses(t *testing.T) {
+	n := 0
+	for _, c := range gateCalls {
+		for _, name := range c.names {
+			n++
+			t.Run(name, func(t *testing.T) {
+				attackAlone(t, name, n, rtabi.ExitViolation, violation+fmt.Sprintf("%016x ", c.op))
+			})
+		}
+	}
+}
