@@ -86,6 +86,7 @@ func spinnerTicker(r *report) {
 }
 
 // spinnerGC: a collection stops the world, so it must be able to stop a spinner.
+// Without preemption it never ends; how long it takes is the host's affair.
 func spinnerGC(r *report) {
 	spinning(r, 2, func() {
 		for range 3 {
@@ -93,8 +94,8 @@ func spinnerGC(r *report) {
 			go func() { runtime.GC(); close(done) }()
 			select {
 			case <-done:
-			case <-time.After(5 * time.Second):
-				r.errorf("a collection took over 5 s beside a spinner")
+			case <-time.After(30 * time.Second):
+				r.errorf("a collection took over 30 s beside two spinners")
 				return
 			}
 		}
