@@ -11,7 +11,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
+
+	"ampoule/tools/workspace"
 )
 
 func main() {
@@ -23,7 +24,7 @@ func main() {
 func run(root string) int {
 	var err error
 	if root == "" {
-		if root, err = workspace(); err != nil {
+		if root, err = workspace.Root(); err != nil {
 			fmt.Fprintln(os.Stderr, "archlint:", err)
 			return 2
 		}
@@ -45,20 +46,4 @@ func run(root string) int {
 		return 1
 	}
 	return 0
-}
-
-// workspace is the nearest folder, from here up, that holds a go.work.
-func workspace() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for d := dir; ; d = filepath.Dir(d) {
-		if _, err := os.Stat(filepath.Join(d, "go.work")); err == nil {
-			return d, nil
-		}
-		if d == filepath.Dir(d) {
-			return "", fmt.Errorf("no go.work in %s or above it", dir)
-		}
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/guesttest/guest"
 	"ampoule/tools/load"
+	"ampoule/tools/workspace"
 )
 
 // TestDNS asks the DNS appliance, as configured in configs/, with dig.
@@ -62,7 +63,7 @@ func dig(t *testing.T, addr, proto, name, kind string) string {
 
 // TestRun holds the newcomer's command to what the README shows.
 func TestRun(t *testing.T) {
-	root, err := guest.Root()
+	root, err := workspace.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"ampoule/tools/guesttest/guest"
+	"ampoule/tools/workspace"
 	"ampoule/tools/xenrig/dom0"
 	"ampoule/tools/xenrig/rig"
 )
@@ -35,7 +35,7 @@ var serving = regexp.MustCompile(`info serving`)
 // build makes an image for Xen.
 func build(t *testing.T, app, name, config string) string {
 	t.Helper()
-	root, err := guest.Root()
+	root, err := workspace.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func build(t *testing.T, app, name, config string) string {
 // dnsConfig is the default configuration at the second guest's address.
 func dnsConfig(t *testing.T) string {
 	t.Helper()
-	root, err := guest.Root()
+	root, err := workspace.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

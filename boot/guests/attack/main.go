@@ -43,7 +43,6 @@ func main() {
 	for _, list := range [][]attack{endings(), gateCalls(), dmaAttacks()} {
 		for _, a := range list {
 			if name == a.name {
-				n++
 				fmt.Println("trying", a.name)
 				a.do()
 				succeeded(a.name)

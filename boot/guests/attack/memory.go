@@ -13,6 +13,7 @@ import (
 
 // What is attacked: a RET instruction in each kind of memory, and a word.
 var (
+	//lint:ignore U1000 written, so that the compiler keeps what is read
 	word     = uint64(0x1234)
 	codeData = [8]byte{0xc3, 0xc3, 0xc3, 0xc3}
 	codeBSS  [8]byte

@@ -14,8 +14,6 @@ import (
 	"ampoule/libos/device"
 )
 
-var sink uint64
-
 func main() {
 	m, err := platform.Open()
 	if err != nil || m.Net() == nil {
@@ -24,8 +22,8 @@ func main() {
 	}
 	if bare.Option("load") == "spin" {
 		go func() {
-			for n := uint64(1); ; n++ {
-				sink = n
+			//lint:ignore SA5002 nothing in it yields, which is the point
+			for {
 			}
 		}()
 	}

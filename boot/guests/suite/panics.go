@@ -32,7 +32,7 @@ var (
 type node struct {
 	pad  [100]byte
 	next *node
-	far  [1 << 16]byte
+	_    [1 << 16]byte // beyond what the null page covers
 	last int
 }
 

@@ -16,6 +16,7 @@ import (
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/load"
 	"ampoule/tools/netpeer"
+	"ampoule/tools/workspace"
 )
 
 // Variant is a machine and the x86-64 level that an image is built for.
@@ -83,7 +84,7 @@ func (i *Images) image(t testing.TB, name, goamd64 string, args ...string) strin
 
 // build runs mkimage at the top of the tree.
 func build(key string, args []string) (string, error) {
-	root, err := Root()
+	root, err := workspace.Root()
 	if err != nil {
 		return "", err
 	}
@@ -97,19 +98,6 @@ func build(key string, args []string) (string, error) {
 		return "", fmt.Errorf("build %s: %w\n%s", key, err, b)
 	}
 	return out, nil
-}
-
-// Root is the top of the tree, where go.work is.
-func Root() (string, error) {
-	out, err := exec.Command("go", "env", "GOWORK").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOWORK: %w", err)
-	}
-	w := string(out)
-	if len(w) < 2 {
-		return "", fmt.Errorf("no go.work above this folder")
-	}
-	return filepath.Dir(w[:len(w)-1]), nil
 }
 
 // Boot starts c and ends it with the test, when a failed one shows the console.

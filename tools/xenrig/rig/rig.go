@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"ampoule/tools/boottest/vm"
+	"ampoule/tools/workspace"
 	"ampoule/tools/xenrig/dom0"
 	"ampoule/tools/xenrig/wire"
 )
@@ -69,7 +70,7 @@ type Rig struct {
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Cache == "" {
-		root, err := workspace()
+		root, err := workspace.Root()
 		if err != nil {
 			return o, err
 		}
@@ -94,22 +95,6 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	return o, nil
-}
-
-// workspace is the nearest folder, from here up, that holds a go.work.
-func workspace() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for d := dir; ; d = filepath.Dir(d) {
-		if _, err := os.Stat(filepath.Join(d, "go.work")); err == nil {
-			return d, nil
-		}
-		if d == filepath.Dir(d) {
-			return "", fmt.Errorf("rig: no go.work in %s or above it", dir)
-		}
-	}
 }
 
 // Start boots Xen and blocks until dom0's agent obeys and the images are there:
