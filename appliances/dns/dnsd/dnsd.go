@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
 	"time"
 
@@ -62,14 +61,8 @@ type server struct {
 // New gives the constructor for cfg. The sockets are bound when it is called.
 func New(cfg Config) appliance.New {
 	return func(env *appliance.Env) (appliance.Appliance, error) {
-		address := ":" + strconv.Itoa(int(cfg.Port))
-		udp, err := env.Net.ListenPacket("udp", address)
+		udp, tcp, err := appliance.ListenBoth(env.Net, cfg.Port)
 		if err != nil {
-			return nil, err
-		}
-		tcp, err := env.Net.Listen("tcp", address)
-		if err != nil {
-			udp.Close()
 			return nil, err
 		}
 		s, err := newServer(cfg, udp, tcp, env.Log)
@@ -112,18 +105,8 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.
 
 // Serve implements appliance.Appliance.
 func (s *server) Serve(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, s.close)
-	defer stop()
-	failed := make(chan error, 2)
-	go func() { failed <- s.datagrams(ctx) }()
-	go func() { failed <- s.connections(ctx) }()
-	err := <-failed
-	s.close()
-	<-failed
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return appliance.Loops(ctx, s.close,
+		func() error { return s.datagrams(ctx) }, func() error { return s.connections(ctx) })
 }
 
 // close ends all reads and writes.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"strconv"
 
 	"ampoule/libos/appliance"
 	"ampoule/libos/netif/fastudp"
@@ -23,20 +22,19 @@ type echo struct {
 // New gives the constructor for cfg.
 func New(cfg Config) appliance.New {
 	return func(env *appliance.Env) (appliance.Appliance, error) {
-		addr := ":" + strconv.Itoa(int(cfg.Port))
-		udp, err := env.Net.ListenPacket("udp", addr)
+		udp, tcp, err := appliance.ListenBoth(env.Net, cfg.Port)
 		if err != nil {
-			return nil, err
-		}
-		tcp, err := env.Net.Listen("tcp", addr)
-		if err != nil {
-			udp.Close()
 			return nil, err
 		}
 		e := &echo{udp, tcp}
 		env.Net.SetFastPath(fastudp.New(env.Link, env.Addr, cfg.Port, e))
 		return e, nil
 	}
+}
+
+// Serve implements appliance.Appliance.
+func (e *echo) Serve(ctx context.Context) error {
+	return appliance.Loops(ctx, func() { e.udp.Close(); e.tcp.Close() }, e.datagrams, e.connections)
 }
 
 // Reply implements fastudp.Handler: the common datagram is answered in the
@@ -46,18 +44,6 @@ func (e *echo) Reply(request, response []byte) int {
 		return -1
 	}
 	return len(request)
-}
-
-// Serve implements appliance.Appliance.
-func (e *echo) Serve(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { e.udp.Close(); e.tcp.Close() })()
-	failed := make(chan error, 2)
-	go func() { failed <- e.datagrams() }()
-	go func() { failed <- e.connections() }()
-	if err := <-failed; ctx.Err() == nil {
-		return err
-	}
-	return nil
 }
 
 func (e *echo) datagrams() error {
