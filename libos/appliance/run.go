@@ -65,7 +65,7 @@ func announce(m *pvboot.Machine, sys config.System, name string, log *telemetry.
 		name = sys.Hostname
 	}
 	if err := m.Announce(name, sys.Net.Addresses()); err != nil {
-		log.Warn("not all was announced to the hypervisor", "error", err)
+		log.Info("the hypervisor's tools took not all that was announced", "error", err)
 	}
 }
 
