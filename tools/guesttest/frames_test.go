@@ -42,24 +42,27 @@ func frame(payload []byte) []byte {
 	return append(f, payload...)
 }
 
-// TestPollUnderLoad: devices are looked at once a tick, however long a
-// goroutine computes without a call. A tick is 10 ms and a spinner may hold
-// the CPU for two of them, so the median round trip must stay within that;
-// without the poll no answer would ever come.
+// TestPollUnderLoad: devices are looked at once a tick of 10 ms, however long a
+// goroutine computes without a call. The median round trip must stay within
+// one tick and a half, in the best of three rounds, as the host may be busy
+// too; without the poll no answer would ever come.
 func TestPollUnderLoad(t *testing.T) {
 	guest.Each(t, func(t *testing.T, v guest.Variant) {
 		g, peer := cable(t, vm.Config{Image: images.Program(t, framesGuest, v.GOAMD64), Machine: v.Machine,
 			CPU: guest.CPU(v.GOAMD64), RAM: 32, Append: "load=spin"})
 		line(t, g, "^up$")
-		var trips []time.Duration
-		for i := range 40 {
-			trips = append(trips, trip(t, peer, uint64(i)))
+		for range 3 {
+			var trips []time.Duration
+			for i := range 40 {
+				trips = append(trips, trip(t, peer, uint64(i)))
+			}
+			slices.Sort(trips)
+			t.Logf("round trip %v (median), %v (most)", trips[20], trips[39])
+			if trips[20] <= 15*time.Millisecond {
+				return
+			}
 		}
-		slices.Sort(trips)
-		t.Logf("round trip %v (median), %v (most)", trips[20], trips[39])
-		if trips[20] > 20*time.Millisecond {
-			t.Errorf("median round trip %v, want two ticks of 10 ms at most", trips[20])
-		}
+		t.Error("the median round trip is over 15 ms in each of three rounds")
 	})
 }
 

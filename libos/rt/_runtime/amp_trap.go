@@ -74,7 +74,7 @@ func ampTick() uint32 {
 	if pp == nil {
 		return 0
 	}
-	due := ampSched == pp.schedtick
+	due := ampSched == pp.schedtick || ampWanted()
 	ampSched = pp.schedtick
 	// A tick brings one signal: a profile takes turns with preemption.
 	if prof.hz.Load() != 0 && (!due || ampTicks&1 == 0) {
@@ -90,6 +90,20 @@ func ampTick() uint32 {
 	gp.stackguard0 = stackPreempt
 	ampSigInfo.si_code = _SI_TKILL
 	return _SIGURG
+}
+
+// ampWanted says whether a goroutine waits for a device that has something to
+// tell: it does not wait until the running one has had its tick.
+//
+//go:nosplit
+//go:nowritebarrierrec
+func ampWanted() bool {
+	for i := 0; i < ampNSource; i++ {
+		if s := ampSources[i]; s.Waiter != 0 && ampReady(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // ampSignalStack makes the signal-handling g on the guarded stack that boot
