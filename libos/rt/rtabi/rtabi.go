@@ -44,6 +44,8 @@ const (
 	ExitBoot      = 46 // the machine lacks what an image needs; the console says what
 	ExitEntropy   = 47 // no trustworthy source of randomness
 	ExitOSFault   = 48 // a fault or an impossible request inside the library OS
+
+	ExitMax = 127 // the largest there is; a program's own above it becomes it
 )
 
 // PageSize is the granule of the I/O region and of protection.
