@@ -13,8 +13,8 @@ func xenBlobRange() (start unsafe.Pointer, n uintptr)
 // Numbers of the instructions in each blob that Copy may have to replace: STAC
 // and CLAC, and VMMCALL.
 const (
-	smapSites    = 14
-	xenSMAPSites = 20
+	smapSites    = 15
+	xenSMAPSites = 21
 	xenHyperSite = 10
 )
 

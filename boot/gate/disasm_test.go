@@ -90,7 +90,7 @@ func walk(t *testing.T, b []byte) map[int]inst {
 // it says why in the same commit. That MOV to CR4 can only set bits, by an OR
 // with the gate's data, and runs before ring 3 does.
 var privileged = map[string]int{
-	"CLAC":         8, // one for each way out of a STAC
+	"CLAC":         9, // one for each way out of a STAC, and of ring 3
 	"STAC":         6, // flags before a fault and a tick, the context twice, the submission area, the report
 	"CLI":          1, // woken from sleep
 	"STI":          1, // before sleep
@@ -107,7 +107,7 @@ var privileged = map[string]int{
 
 // privilegedXen is the same for the gate on Xen.
 var privilegedXen = map[string]int{
-	"CLAC":         11,
+	"CLAC":         12,
 	"STAC":         9,  // shared info thrice, flags twice, the context twice, the console ring, the report
 	"VMMCALL":      10, // sleep, notify, alloc, close twice, console, suspend, set-up, report, shutdown
 	"HLT":          1,  // should a shutdown return

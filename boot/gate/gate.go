@@ -45,12 +45,14 @@ const (
 	exitOS    = rtabi.ExitOSFault
 	selUserSS = layout.UserData
 	selUserCS = layout.UserCode
-	// CF, PF, AF, ZF, SF, TF, DF, OF, AC, ID (Intel SDM volume 1, section 3.4.3).
-	flagsUser  = 0x240dd5
+	// CF, PF, AF, ZF, SF, DF, OF, AC, ID (Intel SDM volume 1, section 3.4.3).
+	flagsUser  = 0x240cd5
 	descFlags  = 0xffff &^ (rtabi.DescNext | rtabi.DescWrite)
 	entryOff   = layout.Vectors * 16 // SYSCALL target within the blob
 	enterOff   = entryOff + 16       // way to ring 3
 	setupOff   = enterOff + 16       // on Xen: set-up of event channels and grants
+	maxLen     = layout.Page
+	ackAll     = 3 // used buffer, configuration change (virtio 1.2, section 4.2.2)
 	uart       = 0x3f8
 	debugExit  = 0x501
 	maxCount   = 0xffffffff
@@ -69,12 +71,6 @@ type Queue struct {
 	_           [28]byte
 }
 
-// Port is where a device's interrupt is acknowledged; zero for MSI-X.
-type Port struct {
-	ISR uint64
-	Ack uint64
-}
-
 // Data is the gate's state, one supervisor page. Boot fills it before sealing.
 type Data struct {
 	Pending    uint64 // a device interrupt came since the last sleep
@@ -90,7 +86,7 @@ type Data struct {
 	InOS       uint64 // address of its depth counter
 	Upcall     uint64 // entry for faults and ticks
 	IOPhys     uint64 // physical address of the I/O region
-	IOSize     uint64
+	IOSize     uint64 // bytes of it that may be named: not the last page
 	NQueues    uint64
 	CR4        uint64 // protection bits to turn on
 	PowerPort  uint64 // I/O port that powers off, 16 bits wide; 0: none
@@ -103,8 +99,11 @@ type Data struct {
 	FaultText  [40]byte
 	OSText     [40]byte
 	ViolText   [40]byte
-	Ports      [rtabi.MaxDevices]Port
-	Queues     [MaxQueues]Queue
+	// Ports are the registers at which virtio-mmio devices take acknowledgements;
+	// 0 for MSI-X. All is acknowledged without asking what there is: were
+	// something left, the line would stay high and its edge never come again.
+	Ports  [rtabi.MaxDevices]uint64
+	Queues [MaxQueues]Queue
 }
 
 var (

@@ -23,13 +23,11 @@ interrupt:
 	CMPQ	CX, $const_vecEnd
 	JAE	leave
 	SUBQ	$const_vecDevice, CX
-	SHLQ	$4, CX
-	MOVQ	D(Data_Ports+Port_ISR)(CX*1), AX
-	TESTQ	AX, AX
+	SHLQ	$3, CX
+	MOVQ	D(Data_Ports)(CX*1), CX
+	TESTQ	CX, CX
 	JZ	noack
-	MOVL	(AX), AX
-	MOVQ	D(Data_Ports+Port_Ack)(CX*1), CX
-	MOVL	AX, (CX)
+	MOVL	$const_ackAll, (CX)	// what comes later raises the line again
 noack:
 	MOVQ	$1, D(Data_Pending)
 	MOVQ	D(Data_LAPIC), AX
@@ -89,7 +87,11 @@ entry:
 	JEQ	exit
 	JMP	violation
 
-	// post: write SI descriptors of queue DI from its submission area.
+	// post: write SI descriptors of queue DI from its submission area. Nothing
+	// keeps ring 3 from writing a descriptor that a device is reading, which
+	// then sees the address of one and the length of the other. So a length is
+	// a page at most, and the last page of the region is never named (IOSize):
+	// no address with any length leads out of it.
 post:
 	CMPQ	DI, D(Data_NQueues)
 	JAE	violation
@@ -124,6 +126,8 @@ postnext:
 	MOVL	CX, R12
 	SHRQ	$32, CX
 	JZ	postbad
+	CMPQ	CX, $const_maxLen
+	JA	postbad
 	MOVQ	R12, R13
 	ADDQ	CX, R13
 	CMPQ	R13, D(Data_IOSize)

@@ -4,8 +4,8 @@
 // Ring 3 cannot do this itself without a place below the interrupted stack
 // pointer, and there may be none: a chain of nosplit functions may have used
 // its stack to the last byte. What ring 3 says is trusted with nothing: the
-// selectors are fixed, of the flags the arithmetic ones, TF, DF, AC and ID pass,
-// and an address that is not canonical is refused, as IRETQ would fault here.
+// selectors are fixed, of the flags the arithmetic ones, DF, AC and ID pass, and
+// an address that is not canonical is refused, as IRETQ would fault here.
 resume:
 	MOVQ	D(Data_Context), CX
 	STAC

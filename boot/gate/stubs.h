@@ -77,6 +77,7 @@
 	// All vectors: 0(SP) AX, 8 vector, 16 error, 24 RIP, 32 CS, 40 RFLAGS,
 	// 48 RSP, 56 SS.
 common:
+	CLAC	// an interrupt leaves AC as ring 3 had it
 	PUSHQ	AX
 	CMPQ	8(SP), $32
 	JAE	interrupt

@@ -73,7 +73,7 @@ func (m *machine) fillGate() *gate.Data {
 	context, inSignal, inOS, upcall := ampHooks()
 	d.Context, d.InSignal, d.InOS = uint64(context), uint64(inSignal), uint64(inOS)
 	d.Upcall = uint64(upcall)
-	d.IOPhys, d.IOSize = m.ioPhys, m.ioSize
+	d.IOPhys, d.IOSize = m.ioPhys, m.ioSize-ioSlack
 	d.CR4 = m.cr4
 	putDescriptor(&d.GDTR, gdtLimit, layout.GateGDT)
 	putDescriptor(&d.IDTR, layout.Vectors*16-1, layout.GateIDT)
@@ -99,8 +99,8 @@ func (m *machine) fillQueues(d *gate.Data) {
 	d.NQueues = m.info.NDevices * rtabi.MaxQueues
 	for i := 0; i < int(m.info.NDevices) && i < rtabi.MaxDevices; i++ {
 		p := &found.Ports[i]
-		if p.ISR != 0 {
-			d.Ports[i] = gate.Port{ISR: register(p.ISR), Ack: register(p.ISRAck)}
+		if p.ISRAck != 0 {
+			d.Ports[i] = register(p.ISRAck)
 		}
 		for q := 0; q < rtabi.MaxQueues; q++ {
 			from := &m.info.Devices[i].Queues[q]

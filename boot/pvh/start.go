@@ -286,7 +286,7 @@ func (m *machine) mapRAM() failure {
 	if m.tables.failed {
 		return failTables
 	}
-	m.info.IO, m.info.IOSize = layout.IO, uintptr(m.ioSize)
+	m.info.IO, m.info.IOSize = layout.IO, uintptr(m.ioSize-ioSlack)
 	m.info.Window, m.info.WindowEnd = layout.Window, uintptr(layout.Window+m.window)
 	return failNone
 }

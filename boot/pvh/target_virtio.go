@@ -2,13 +2,17 @@
 
 package pvh
 
-import "ampoule/boot/gate"
+import (
+	"ampoule/boot/gate"
+	"ampoule/boot/layout"
+)
 
 // The target is a machine with virtio devices and a local APIC.
 const (
 	onXen       = false
 	consolePort = uart
 	maxIO       = 32 << 20
+	ioSlack     = layout.Page // end of the I/O region, never named to a device: see the gate's post
 	latePages   = 0
 )
 

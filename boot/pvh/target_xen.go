@@ -9,6 +9,7 @@ const (
 	onXen       = true
 	consolePort = 0xe9 // to the hypervisor's log
 	maxIO       = xenMaxIO
+	ioSlack     = 0 // pages are granted, not ranges
 	latePages   = 4 // for lend, after the I/O region has taken what was left
 )
 

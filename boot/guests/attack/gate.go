@@ -66,6 +66,7 @@ func gateCalls() []attack {
 		"offset":      {Offset: io, Len: 1},
 		"offset-huge": {Offset: 0xffffffff, Len: 1},
 		"len":         {Len: io + 1},
+		"len-page":    {Len: rtabi.PageSize + 1},
 		"len-huge":    {Len: 0xffffffff},
 		"end":         {Offset: io - 1, Len: 2},
 		"wrap":        {Offset: 0xfffff000, Len: 0x2000},

@@ -49,7 +49,7 @@ func accesses() []attack {
 		{"signal-stack-guard", info.Signal - info.SignalSize - 1},
 		{"system-stack-guard", info.System - layout.SystemStack - 1},
 		{"behind-system-stack", info.System}, {"behind-clock", clock + layout.Page},
-		{"before-io", info.IO - 1}, {"behind-io", info.IO + info.IOSize},
+		{"before-io", info.IO - 1}, {"behind-io", info.IO + info.IOSize + layout.Page}, // behind the page that is not named
 		{"before-window", info.Window - 1}, {"behind-window", info.WindowEnd},
 		{"lapic-physical", 0xfee00000}, {"ioapic-physical", 0xfec00000}, {"mmio-physical", 0xfeb00000},
 		{"ecam-physical", 0xb0000000}, {"kernel-half", 0xffffffff80000000},

@@ -46,6 +46,7 @@ var ends = map[string]func(){
 	"return":      func() {},
 	"exit0":       func() { os.Exit(0) },
 	"exit7":       func() { os.Exit(7) },
+	"exit128":     func() { os.Exit(128) },
 	"exit-in-go":  func() { go os.Exit(9); select {} },
 	"panic":       func() { panic("on purpose") },
 	"panic-error": func() { panic(fmt.Errorf("wrapped: %w", errors.New("inner"))) },

@@ -150,8 +150,11 @@ func ampExit(code uintptr) {
 		ampPutn(code)
 		ampPuts("\n")
 	}
+	if code > ampExitMax {
+		code = ampExitMax // no failure may look like success
+	}
 	for {
-		ampGate(ampGateExit, code&127, 0)
+		ampGate(ampGateExit, code, 0)
 	}
 }
 

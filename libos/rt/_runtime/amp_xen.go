@@ -27,12 +27,7 @@ func ampSuspend() int {
 		if r == 0 {
 			ampEpoch += nanotime1() - mono
 			ampWall = ampXenWall() + ampEpoch
-			ampLeft = 0
-			for i := range ampKey {
-				if ampBoot.Features&ampFeatureRDRAND != 0 {
-					ampKey[i] ^= uint32(ampHardware())
-				}
-			}
+			ampReseed()
 		}
 		ampInOS--
 	})
@@ -40,6 +35,27 @@ func ampSuspend() int {
 		ampDie(ampExitOSFault, "set-up after a restore failed:", uintptr(-r))
 	}
 	return r
+}
+
+// ampReseed parts VMs that were restored from one saved image: by RDRAND, and by
+// the time and the TSC, which alone must do where there is no RDRAND. What
+// package runtime draws numbers from by itself (math/rand, hash seeds) is made
+// anew from there.
+func ampReseed() {
+	ampLeft = 0
+	for i, w := range [...]uint64{uint64(ampWall + nanotime1()), uint64(cputicks())} {
+		ampKey[2*i] ^= uint32(w)
+		ampKey[2*i+1] ^= uint32(w >> 32)
+	}
+	if ampBoot.Features&ampFeatureRDRAND != 0 {
+		for i := range ampKey {
+			ampKey[i] ^= uint32(ampHardware())
+		}
+	}
+	var seed [4]uint64
+	ampRandom(uintptr(unsafe.Pointer(&seed)), unsafe.Sizeof(seed))
+	getg().m.chacha8.Init64(seed)
+	getg().m.cheaprand = rand()
 }
 
 // ampXenWall is the wall clock at Xen's system time 0, in ns since 1970.

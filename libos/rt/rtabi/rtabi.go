@@ -44,6 +44,8 @@ const (
 	ExitBoot      = 46 // the machine lacks what an image needs; the console says what
 	ExitEntropy   = 47 // no trustworthy source of randomness
 	ExitOSFault   = 48 // a fault or an impossible request inside the library OS
+
+	ExitMax = 127 // the largest there is; a program's own above it becomes it
 )
 
 // PageSize is the granule of the I/O region and of protection.
@@ -72,7 +74,8 @@ const (
 
 // Desc asks the gate for one virtqueue descriptor. The gate reads each field
 // once, and refuses an ID or Next outside the queue, a Flags bit other than
-// DescNext and DescWrite, and a range outside the I/O region.
+// DescNext and DescWrite, a range outside the I/O region, and a Len above
+// PageSize.
 type Desc struct {
 	ID     uint16 // index in the descriptor table
 	Next   uint16 // next descriptor of the chain, when Flags has DescNext
@@ -143,7 +146,7 @@ type BootInfo struct {
 	Window     uintptr // start of the RAM window: heap up from here
 	WindowEnd  uintptr // end of it: runtime metadata down from here
 	IO         uintptr // start of the I/O region
-	IOSize     uintptr // bytes
+	IOSize     uintptr // bytes that may be named to a device
 	Signal     uintptr // top of the guarded signal stack
 	SignalSize uintptr
 	System     uintptr // top of the guarded stack on which "system calls" run
