@@ -5,9 +5,12 @@ import "unsafe"
 // The RAM window is one range of addresses that is mapped from boot on. The
 // heap's arenas grow up from its start and everything else that the runtime
 // asks for (metadata, in 4 KiB steps) grows down from its end; where they meet,
-// memory is out. Nothing is ever given back: what the runtime frees it keeps
-// in lists of its own, and madvise has no one to advise.
+// memory is out. Heap memory is never given back: the runtime keeps it in lists
+// of its own, and madvise has no one to advise. Metadata is: the collector
+// frees and makes its work queues again as long as the VM lives.
 var (
+	ampFree     [32]ampRange // metadata that munmap gave back, by address, no two neighbours
+	ampFrees    int
 	ampHeapLow  uintptr
 	ampHeapHigh uintptr // end of the arena memory handed out
 	ampMetaLow  uintptr // start of the metadata handed out
@@ -44,6 +47,10 @@ func ampMmap(addr, n, prot, flags uintptr) uintptr {
 		ampArena = true
 		return ampBoot.Window
 	case addr == 0:
+		if p := ampReuse(n); p != 0 {
+			memclrNoHeapPointers(unsafe.Pointer(p), n)
+			return p
+		}
 		if n > ampMetaLow-ampHeapHigh {
 			ampRefused = true
 			return ampENOMEM
@@ -78,4 +85,77 @@ func ampCommit(addr, n, prot uintptr) uintptr {
 	}
 	memclrNoHeapPointers(unsafe.Pointer(addr), n)
 	return addr
+}
+
+// ampRange is n bytes at addr.
+type ampRange struct{ addr, n uintptr }
+
+// ampReuse takes n bytes from what was given back, 0 if no piece is that large.
+//
+//go:nosplit
+func ampReuse(n uintptr) uintptr {
+	for i := 0; i < ampFrees; i++ {
+		r := &ampFree[i]
+		if r.n < n {
+			continue
+		}
+		p := r.addr
+		r.addr += n
+		if r.n -= n; r.n == 0 {
+			ampForget(i)
+		}
+		return p
+	}
+	return 0
+}
+
+// ampMunmap takes back metadata. What does not fit the list is lost, which
+// costs memory and nothing else; address space of the heap stays the heap's.
+//
+//go:nosplit
+func ampMunmap(addr, n uintptr) {
+	n = (n + ampPageSize - 1) &^ (ampPageSize - 1)
+	if addr < ampMetaLow || n == 0 || addr+n > ampBoot.WindowEnd || addr+n < addr {
+		return
+	}
+	i := 0
+	for i < ampFrees && ampFree[i].addr < addr {
+		i++
+	}
+	switch {
+	case i > 0 && ampFree[i-1].addr+ampFree[i-1].n > addr || i < ampFrees && addr+n > ampFree[i].addr:
+		ampDie(ampExitOSFault, "metadata freed twice at", addr)
+	case i > 0 && ampFree[i-1].addr+ampFree[i-1].n == addr:
+		i--
+		ampFree[i].n += n
+		if i+1 < ampFrees && addr+n == ampFree[i+1].addr {
+			ampFree[i].n += ampFree[i+1].n
+			ampForget(i + 1)
+		}
+	case i < ampFrees && addr+n == ampFree[i].addr:
+		ampFree[i].addr = addr
+		ampFree[i].n += n
+	case ampFrees < len(ampFree):
+		for k := ampFrees; k > i; k-- {
+			ampFree[k] = ampFree[k-1]
+		}
+		ampFree[i] = ampRange{addr, n}
+		ampFrees++
+	default:
+		return
+	}
+	if ampFrees > 0 && ampFree[0].addr == ampMetaLow {
+		ampMetaLow += ampFree[0].n
+		ampForget(0)
+	}
+}
+
+// ampForget removes entry i.
+//
+//go:nosplit
+func ampForget(i int) {
+	ampFrees--
+	for ; i < ampFrees; i++ {
+		ampFree[i] = ampFree[i+1]
+	}
 }

@@ -68,7 +68,10 @@ func ampDispatch(r *ampRegs) uintptr {
 		return 0
 	case ampSysMmap:
 		return ampMmap(r.a1, r.a2, r.a3, r.a4)
-	case ampSysMunmap, ampSysMadvise, ampSysMprotect, ampSysMincore, ampSysSchedYield, ampSysSetitimer,
+	case ampSysMunmap:
+		ampMunmap(r.a1, r.a2)
+		return 0
+	case ampSysMadvise, ampSysMprotect, ampSysMincore, ampSysSchedYield, ampSysSetitimer,
 		ampSysArchPrctl, ampSysPrctl:
 		return 0
 	case ampSysExit, ampSysExitGroup:
