@@ -35,6 +35,9 @@ func (m *machine) findDevices() failure {
 	for i := 0; i < int(found.NFound) && i < len(found.Found); i++ {
 		queues += 2
 		for _, r := range found.Found[i].Regions {
+			if m.isRAM(r.Addr, r.Len) {
+				return failDevice
+			}
 			if !m.reach(r.Addr, r.Len) {
 				return failTables
 			}
@@ -107,6 +110,21 @@ func (m *machine) reach(addr, n uint64) bool {
 		}
 	}
 	return !own.failed
+}
+
+// isRAM says whether any of n bytes at addr are RAM. Registers that are would be
+// a second mapping of it, and a notification a write into it: the command line
+// can say so.
+func (m *machine) isRAM(addr, n uint64) bool {
+	if n == 0 {
+		return false
+	}
+	for _, s := range m.ram[:m.nram] {
+		if addr < s.end && (n > s.start || addr > s.start-n) {
+			return true
+		}
+	}
+	return addr < m.imageEnd
 }
 
 // mapped says whether va has a translation.

@@ -297,3 +297,22 @@ func TestPowerRegister(t *testing.T) {
 
 // A static structure must hold every device and queue that rtabi allows.
 var _ [rtabi.MaxDevices]probe.Port = probe.Result{}.Ports
+
+// TestIsRAM: what a device says are its registers must not be RAM.
+func TestIsRAM(t *testing.T) {
+	m, _ := newMachine(t)
+	m.ram[0], m.ram[1], m.nram = span{mib, 64 * mib}, span{4096 * mib, 8192 * mib}, 2
+	m.cut(4 * mib)
+	for _, tc := range []struct {
+		addr, n uint64
+		want    bool
+	}{
+		{0, 1, true}, {4*mib - 1, 1, true}, {4 * mib, 1, true}, {64*mib - 1, 1, true}, {64 * mib, 512, false},
+		{64*mib - 511, 512, true}, {0xfeb00000, 512, false}, {4096*mib - 512, 512, false}, {4096*mib - 511, 512, true},
+		{64 * mib, 4032*mib + 1, true}, {8192 * mib, 1 << 20, false}, {64 * mib, ^uint64(0), true}, {0, 0, false},
+	} {
+		if got := m.isRAM(tc.addr, tc.n); got != tc.want {
+			t.Errorf("isRAM(%#x, %#x) is %v", tc.addr, tc.n, got)
+		}
+	}
+}

@@ -50,6 +50,7 @@ const (
 	failXen
 	failNotXen
 	failOtherXen
+	failDevice
 	failures
 )
 
@@ -82,6 +83,8 @@ func (f failure) String() string {
 		return "Xen refused a hypercall of the set-up"
 	case failNotXen:
 		return "this image is for Xen: build the virtio target for other hypervisors"
+	case failDevice:
+		return "a device claims an address where RAM is"
 	case failOtherXen:
 		return "this image is for virtio: build the xen target for Xen"
 	}
@@ -90,20 +93,21 @@ func (f failure) String() string {
 
 // machine is all that boot learns and builds.
 type machine struct {
-	info    *rtabi.BootInfo
-	start   uint64 // start info
-	rsdp    uint64
-	ram     [maxSpans]span
-	nram    int
-	pages   pageAlloc
-	tables  mapper
-	window  uint64 // bytes mapped at layout.Window
-	ioPhys  uint64
-	ioSize  uint64
-	tscKHz  uint64 // what a hypervisor says, or calibrated
-	apicKHz uint64
-	smap    bool
-	cr4     uint64
+	info     *rtabi.BootInfo
+	start    uint64 // start info
+	rsdp     uint64
+	ram      [maxSpans]span
+	nram     int
+	imageEnd uint64
+	pages    pageAlloc
+	tables   mapper
+	window   uint64 // bytes mapped at layout.Window
+	ioPhys   uint64
+	ioSize   uint64
+	tscKHz   uint64 // what a hypervisor says, or calibrated
+	apicKHz  uint64
+	smap     bool
+	cr4      uint64
 
 	dataPhys, gdtPhys, idtPhys uint64  // the gate's pages
 	mainTop, mainPhys          uintptr // top of the g0 stack: for ring 3, physical

@@ -191,6 +191,7 @@ func (m *machine) mapImage() failure {
 
 // cut removes everything below end from the list of RAM.
 func (m *machine) cut(end uint64) {
+	m.imageEnd = end
 	for i := 0; i < m.nram; i++ {
 		if m.ram[i].start < end {
 			m.ram[i].start = end
