@@ -27,12 +27,25 @@ func Run(open func() (*pvboot.Machine, error), sys config.System, name string, n
 	go hear(m, cancel)
 	if err := run(ctx, m, sys, name, n); err != nil {
 		fmt.Fprintf(m.Console, "%s: %v\n", name, err)
+		sync(m)
 		os.Exit(1)
 	}
+	sync(m)
 	if errors.Is(context.Cause(ctx), errRestart) && m.Restart != nil {
 		m.Restart()
 	}
 	os.Exit(0)
+}
+
+// lastWords is how long a slow console may take for what the VM still has to
+// say.
+const lastWords = time.Second
+
+// sync lets the console finish, if it is one that keeps something back.
+func sync(m *pvboot.Machine) {
+	if c, ok := m.Console.(interface{ Sync(time.Duration) bool }); ok {
+		c.Sync(lastWords)
+	}
 }
 
 var (

@@ -104,6 +104,20 @@ func (c *Console) flush() {
 	}
 }
 
+// Sync waits until all that was written is out, for at most limit, and says
+// whether it is: for the last words of a VM.
+func (c *Console) Sync(limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(retry) {
+		c.mu.Lock()
+		c.flush()
+		left := c.n
+		c.mu.Unlock()
+		if left == 0 || !time.Now().Before(end) {
+			return left == 0
+		}
+	}
+}
+
 // drain flushes until the buffer is empty.
 func (c *Console) drain() {
 	for {

@@ -99,3 +99,17 @@ func TestHostileAnswer(t *testing.T) {
 		c.Write([]byte("text"))
 	}
 }
+
+// TestSync: last words reach a slow console, and a stuck one holds up nobody.
+func TestSync(t *testing.T) {
+	d := &device{}
+	c := New(d.put)
+	c.Write([]byte("the reason for the end\n"))
+	if c.Sync(5 * time.Millisecond) {
+		t.Error("a console that takes nothing is said to have taken all")
+	}
+	time.AfterFunc(5*time.Millisecond, func() { d.open(100) })
+	if !c.Sync(5*time.Second) || d.text() != "the reason for the end\n" {
+		t.Errorf("came through: %q", d.text())
+	}
+}
