@@ -3,6 +3,7 @@ package netif
 import (
 	"bytes"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ type host struct {
 	dev    *netiftest.Device // the stack's end
 	mac    [6]byte
 	frames chan []byte
-	silent bool
+	silent atomic.Bool
 }
 
 // newHost brings up a stack, whose peer is a host.
@@ -39,12 +40,12 @@ func (h *host) see(b []byte, _ device.Meta) {
 	p, _ := parse(b)
 	switch {
 	case p.etherType == typeARP && header.ARP(b[14:]).Op() == header.ARPRequest:
-		if r := header.ARP(b[14:]); !h.silent && !bytes.Equal(r.ProtocolAddressSender(), r.ProtocolAddressTarget()) {
+		if r := header.ARP(b[14:]); !h.silent.Load() && !bytes.Equal(r.ProtocolAddressSender(), r.ProtocolAddressTarget()) {
 			h.dev.Inject(h.arpReply(r))
 			return
 		}
 	case p.proto == 58 && header.ICMPv6(b[p.transport:]).Type() == header.ICMPv6NeighborSolicit:
-		if !h.silent {
+		if !h.silent.Load() {
 			h.dev.Inject(h.advert(header.NDPNeighborSolicit(b[p.transport+4:]).TargetAddress()))
 			return
 		}

@@ -33,7 +33,7 @@ func TestProbe(t *testing.T) {
 		answer := func(b []byte, p packet) bool { return p.proto == protoUDP }
 		h.dev.Inject(frame)
 		h.want("answer", answer)
-		h.silent = true
+		h.silent.Store(true)
 		time.Sleep(50 * time.Millisecond) // no longer reachable: stale
 		h.dev.Inject(frame)
 		h.want("answer", answer)
@@ -56,7 +56,7 @@ func TestProbe(t *testing.T) {
 // refuses: that must not lift the bound on frames that wait for the answer.
 func TestForgedAnswer(t *testing.T) {
 	h, s := newHost(t, netiftest.Options{}, testConfig(addrB4, addrB6), testLimits())
-	h.silent = true
+	h.silent.Store(true)
 	c, err := s.ListenPacket("udp", ":53")
 	if err != nil {
 		t.Fatal(err)

@@ -323,7 +323,7 @@ func TestZeroDatagrams(t *testing.T) {
 // TestMadeUpNeighbours has answers wait for neighbours that do not exist.
 func TestMadeUpNeighbours(t *testing.T) {
 	h, s := newHost(t, netiftest.Options{}, testConfig(addrB4, addrB6), testLimits())
-	h.silent = true
+	h.silent.Store(true)
 	c, err := s.ListenPacket("udp", ":53")
 	if err != nil {
 		t.Fatal(err)
@@ -356,7 +356,7 @@ func TestMadeUpNeighbours(t *testing.T) {
 	if got := s.gv.Stats().UDP.PacketsReceived.Value(); got > 200*40 || got < 200 {
 		t.Errorf("%d of 20,000 datagrams got in, want 8 of each neighbour, and a few", got)
 	}
-	h.silent = false // now one exists
+	h.silent.Store(false) // now one exists
 	eventually(t, "a neighbour that answers is served", func() bool {
 		h.dev.Inject(h.udp("10.1.2.250", 53, []byte("there")))
 		for len(h.frames) > 0 {
