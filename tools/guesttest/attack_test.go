@@ -71,7 +71,7 @@ var final = []struct {
 	{"vmmcall", rtabi.ExitFatal, "^SIGILL"},
 	{"monitor", rtabi.ExitFatal, "^SIGILL"},
 	{"sysexit", rtabi.ExitFatal, "^SIGILL"},
-	{"trap-flag", rtabi.ExitFault, faultText},
+	{"trap-flag", rtabi.ExitFatal, "^unexpected fault address"},
 	{"fault-in-handler", rtabi.ExitFault, faultText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{13}153 `},
 	{"write-bad-pointer", rtabi.ExitOSFault, osText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{9}dead000 `},
 	{"write-gate-pointer", rtabi.ExitOSFault, osText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{8}40002000 `},
@@ -150,7 +150,7 @@ var gateCalls = []struct {
 	{rtabi.GateNotify, []string{"notify-queue", "notify-huge"}},
 	{rtabi.GatePost, []string{"post-queue", "post-queue-huge", "post-queue-wrap", "post-missing-queue", "post-41", "post-huge",
 		"desc-id", "desc-id-huge", "desc-next", "desc-next-idle", "desc-indirect", "desc-flags", "desc-len-0", "desc-offset",
-		"desc-offset-huge", "desc-len", "desc-len-huge", "desc-end", "desc-wrap", "desc-wrap-huge",
+		"desc-offset-huge", "desc-len", "desc-len-page", "desc-len-huge", "desc-end", "desc-wrap", "desc-wrap-huge",
 		"desc-second-id", "desc-second-next", "desc-second-indirect", "desc-second-offset", "desc-second-len",
 		"desc-second-wrap"}},
 }

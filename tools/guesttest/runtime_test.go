@@ -93,6 +93,7 @@ var endings = []struct {
 	{"return", rtabi.ExitOK, ""},
 	{"exit0", 0, ""},
 	{"exit7", 7, "^ampoule: exit 7$"},
+	{"exit128", rtabi.ExitMax, "^ampoule: exit 128$"},
 	{"exit-in-go", 9, "^ampoule: exit 9$"},
 	{"spin-exit", 13, "^ampoule: exit 13$"},
 	{"panic", rtabi.ExitPanic, "^panic: on purpose$"},
