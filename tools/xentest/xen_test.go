@@ -282,7 +282,7 @@ func detach(h *host) {
 	if err := h.echo(2); err == nil {
 		h.t.Error("it answers without a network")
 	}
-	h.xl("network-attach", "echo", "bridge=xenbr0", "script=/etc/xen/scripts/vif-simple", "mac=00:16:3e:00:00:02")
+	h.xl("network-attach", "echo", "bridge=xenbr0", "script="+dom0.VIFScript, "mac=00:16:3e:00:00:02")
 	h.must("after network-attach", h.echo(20))
 }
 
