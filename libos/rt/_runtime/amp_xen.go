@@ -55,7 +55,8 @@ func ampReseed() {
 	var seed [4]uint64
 	ampRandom(uintptr(unsafe.Pointer(&seed)), unsafe.Sizeof(seed))
 	getg().m.chacha8.Init64(seed)
-	getg().m.cheaprand = rand()
+	// Its low half: the field has 64 bits in Go 1.26 and 32 in 1.27.
+	*(*uint32)(unsafe.Pointer(&getg().m.cheaprand)) = uint32(rand())
 }
 
 // ampXenWall is the wall clock at Xen's system time 0, in ns since 1970.
