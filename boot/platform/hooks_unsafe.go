@@ -25,6 +25,9 @@ func ampGetrandom(p unsafe.Pointer, n uintptr)
 //go:linkname ampSuspend runtime.ampSuspend
 func ampSuspend() int
 
+//go:linkname ampStats runtime.ampStats
+func ampStats() (ticks, preempts, sleeps uint64)
+
 //go:linkname nanotime runtime.nanotime
 func nanotime() int64
 

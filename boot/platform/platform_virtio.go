@@ -19,6 +19,7 @@ import (
 // must be called once.
 func Open() (*pvboot.Machine, error) {
 	info := bootInfo()
+	g := gate{new(calls)}
 	m := &pvboot.Machine{
 		Name:    "virtio",
 		Memory:  info.RAM,
@@ -27,9 +28,10 @@ func Open() (*pvboot.Machine, error) {
 		Entropy: entropy{},
 		Console: console.New(ampConsole),
 		Pool:    iopage.NewPool(region(info.IO, info.IOSize)),
+		Calls:   g.read,
 	}
 	for i := range info.Devices[:info.NDevices] {
-		d, err := open(i, &info.Devices[i], m.Pool)
+		d, err := open(i, &info.Devices[i], g, m.Pool)
 		if err != nil {
 			fmt.Fprintf(m.Console, "warning: device %d: %v\n", i, err)
 			continue
@@ -42,8 +44,8 @@ func Open() (*pvboot.Machine, error) {
 }
 
 // open makes the driver of a device: one line for each kind there is.
-func open(i int, d *rtabi.Device, pool *iopage.Pool) (device.Device, error) {
-	t := virtio.NewDevice(d, gate{})
+func open(i int, d *rtabi.Device, g gate, pool *iopage.Pool) (device.Device, error) {
+	t := virtio.NewDevice(d, g)
 	switch d.Kind {
 	case virtio.NetworkCard:
 		return virtionet.New(fmt.Sprint("net", i), t, pool, virtionet.Config{})
@@ -54,7 +56,11 @@ func open(i int, d *rtabi.Device, pool *iopage.Pool) (device.Device, error) {
 }
 
 // gate is the way to the gate's queue operations.
-type gate struct{}
+type gate struct{ *calls }
 
 func (gate) Post(queue uint32, n int) { ampGate(rtabi.GatePost, uintptr(queue), uintptr(n)) }
-func (gate) Notify(queue uint32)      { ampGate(rtabi.GateNotify, uintptr(queue), 0) }
+
+func (g gate) Notify(queue uint32) {
+	g.notifies.Add(1)
+	ampGate(rtabi.GateNotify, uintptr(queue), 0)
+}

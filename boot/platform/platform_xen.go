@@ -26,6 +26,7 @@ const connectTime = 30 * time.Second
 
 // xenMachine is what the parts of this file share.
 type xenMachine struct {
+	gate     gate
 	store    *xenstore.Client
 	devices  []*netfront.Device
 	about    lifecycle.About
@@ -37,7 +38,7 @@ type xenMachine struct {
 // called once, and waits for the network interfaces to be connected.
 func Open() (*pvboot.Machine, error) {
 	info := bootInfo()
-	x := &xenMachine{console: console.New(ampConsole), requests: make(chan pvboot.Request, 1)}
+	x := &xenMachine{gate: gate{new(calls)}, console: console.New(ampConsole), requests: make(chan pvboot.Request, 1)}
 	m := &pvboot.Machine{
 		Name:     "xen",
 		Memory:   info.RAM,
@@ -48,6 +49,7 @@ func Open() (*pvboot.Machine, error) {
 		Pool:     iopage.NewPool(region(info.IO, info.IOSize)),
 		Requests: x.requests,
 		Announce: x.announce,
+		Calls:    x.gate.read,
 		Restart:  func() { ampGate(rtabi.GateExit, rtabi.ExitOK, 1) },
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTime)
@@ -65,7 +67,7 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	if err != nil {
 		return err
 	}
-	if x.store, err = xenstore.Open(xenstore.Config{Gate: gate{}, Line: storeLine}); err != nil {
+	if x.store, err = xenstore.Open(xenstore.Config{Gate: x.gate, Line: storeLine}); err != nil {
 		return err
 	}
 	paths, err := xenbus.Enumerate(ctx, x.store, "vif")
@@ -74,7 +76,7 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	}
 	for i, path := range paths {
 		d, err := netfront.Open(ctx, fmt.Sprint("net", i), netfront.Config{
-			Bus: xenbus.Config{Store: x.store}, Path: path, Gate: gate{}, Pages: pages, Pool: m.Pool})
+			Bus: xenbus.Config{Store: x.store}, Path: path, Gate: x.gate, Pages: pages, Pool: m.Pool})
 		if err != nil {
 			fmt.Fprintf(m.Console, "warning: %s: %v\n", path, err)
 			continue
@@ -150,10 +152,14 @@ func storeLine() (xen.Line, error) {
 }
 
 // gate is the way to the gate's event channels.
-type gate struct{}
+type gate struct{ *calls }
 
-func (gate) Notify(p xen.Port) { ampGate(rtabi.GateNotify, uintptr(p), 0) }
-func (gate) Close(p xen.Port)  { ampGate(rtabi.GateClose, uintptr(p), 0) }
+func (gate) Close(p xen.Port) { ampGate(rtabi.GateClose, uintptr(p), 0) }
+
+func (g gate) Notify(p xen.Port) {
+	g.notifies.Add(1)
+	ampGate(rtabi.GateNotify, uintptr(p), 0)
+}
 
 func (gate) Alloc() (xen.Port, error) {
 	p := int(ampGate(rtabi.GateAlloc, 0, 0))

@@ -11,7 +11,7 @@ import (
 )
 
 // statsKey on the kernel command line, stats=SECONDS, asks for a line of
-// memory figures in the log every so often. It is a tool for soak tests and
+// memory figures and calls of the hypervisor in the log every so often. It is a tool for soak tests and
 // for the operator who looks for a leak; it changes nothing else.
 const statsKey = "stats="
 
@@ -34,8 +34,13 @@ func logStats(log *telemetry.Logger, m *pvboot.Machine, every time.Duration) {
 		var s runtime.MemStats
 		runtime.ReadMemStats(&s)
 		free, low := m.Pool.Free()
-		log.Info("memory", "heap", s.HeapAlloc, "sys", s.Sys, "pages_free", free, "pages_low", low,
-			"goroutines", runtime.NumGoroutine(), "gc", s.NumGC)
+		about := []any{"heap", s.HeapAlloc, "sys", s.Sys, "pages_free", free, "pages_low", low,
+			"goroutines", runtime.NumGoroutine(), "gc", s.NumGC}
+		if m.Calls != nil {
+			c := m.Calls()
+			about = append(about, "sleeps", c.Sleeps, "notifies", c.Notifies)
+		}
+		log.Info("memory", about...)
 		time.Sleep(every)
 	}
 }

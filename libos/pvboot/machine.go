@@ -38,6 +38,15 @@ type Machine struct {
 	// Restart ends the VM in a way that makes the hypervisor start it again.
 	// nil: there is no such way, and exiting is all.
 	Restart func()
+	// Calls counts what was asked of the hypervisor; nil where nobody counts.
+	Calls func() Calls
+}
+
+// Calls are exits to the hypervisor since boot, as far as the program asked for
+// them: on Xen each is one hypercall.
+type Calls struct {
+	Sleeps   uint64 // of the whole VM
+	Notifies uint64 // of devices and backends
 }
 
 // Request is something that the hypervisor asks of the VM.
