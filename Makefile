@@ -52,11 +52,11 @@ run-xen: need-xen $(if $(IMAGE),,dns-xen) ## the same on real Xen, which itself 
 	@$(call tool,xenrig) $(if $(IMAGE),-image '$(IMAGE)',-dns www.example.org -once -image dist/dns-xen/dns.elf)
 
 .PHONY: test
-test: need-test ## all tests: units, fuzz seeds, guests in QEMU
+test: need-test need-xen ## all tests: units, fuzz seeds, guests in QEMU and on real Xen
 	@$(call tool,testall)
 
 .PHONY: test-xen
-test-xen: need-test need-xen ## the tests on real Xen, which runs in QEMU: not part of make test yet
+test-xen: need-test need-xen ## only the tests on real Xen, which runs in QEMU
 	@$(call tool,testall) -xen
 
 .PHONY: test-go

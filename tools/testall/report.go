@@ -16,10 +16,12 @@ type event struct {
 	Output      string
 	Elapsed     float64
 	FailedBuild string
+	Key, Value  string // of an attribute
 }
 
 // report counts events and prints what a reader wants of them: a line for each
-// package, all output of what failed, the reason of what was skipped.
+// package, all output of what failed, the reason of what was skipped, and the
+// figures that tests measured (their attributes, testing.T.Attr).
 type report struct {
 	w       io.Writer
 	output  map[string][]string // of tests and packages under way, by "package test"
@@ -50,6 +52,8 @@ func (r *report) event(line []byte) {
 		r.output[key] = append(r.output[key], e.Output)
 	case "build-output":
 		r.build[e.ImportPath] = append(r.build[e.ImportPath], e.Output)
+	case "attr":
+		fmt.Fprintf(r.w, "     %s: %s %s\n", e.Test, e.Key, e.Value)
 	case "pass", "fail", "skip":
 		if e.Test == "" {
 			r.pkg(e, r.output[key])

@@ -17,6 +17,11 @@ func TestReport(t *testing.T) {
 {"Action":"pass","Package":"p","Elapsed":1.25}
 {"Action":"skip","Package":"q"}`, 0,
 			[]string{"ok   p: 1 passed in 1.2s\nPASS: 1 passed, 0 failed, 0 skipped\n"}},
+		"figures": {`
+{"Action":"attr","Package":"p","Test":"TestA","Key":"hypercalls-per-query","Value":"0.15"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p","Elapsed":1}`, 0,
+			[]string{"TestA: hypercalls-per-query 0.15\n"}},
 		"failing": {`
 {"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:1: wrong\n"}
 {"Action":"fail","Package":"p","Test":"TestA"}

@@ -93,7 +93,7 @@ func TestXen(t *testing.T) {
 		"echo.elf": build(t, "echo", "echo-xen", ""),
 		"dns.elf":  build(t, "dns", "dns-xen", dnsConfig(t)),
 	}
-	r, err := rig.Start(t.Context(), rig.Options{Images: images, Say: func(s string) { t.Log(s) }})
+	r, err := rig.Start(t.Context(), rig.Options{Images: images, Dom0: dnsperf, Say: func(s string) { t.Log(s) }})
 	if errors.Is(err, dom0.ErrPackages) {
 		t.Skipf("NOTHING WAS TESTED ON XEN: %v", err)
 	}
@@ -149,7 +149,7 @@ func (h *host) xl(args ...string) string {
 
 func (h *host) create(name string, n int) {
 	h.t.Helper()
-	h.must("create "+name, h.Create(h.t.Context(), name, rig.Guest{Image: name + ".elf", Memory: 32,
+	h.must("create "+name, h.Create(h.t.Context(), name, rig.Guest{Image: name + ".elf", Memory: 32, Cmdline: "stats=1",
 		VIFs: []rig.VIF{{MAC: fmt.Sprintf("00:16:3e:00:00:%02x", n)}}, OnReboot: "restart", ShadowMemory: 8}))
 	ctx, cancel := context.WithTimeout(h.t.Context(), 60*time.Second)
 	defer cancel()
@@ -313,22 +313,6 @@ func migrate(h *host) {
 	if err := h.echo(20); err != nil {
 		h.t.Fatalf("after migration: %v\n%s", err, out)
 	}
-}
-
-// load is the question of 100,000 queries: none lost by the guest, none wrong,
-// memory as before.
-func load(h *host) {
-	n := 100000
-	if testing.Short() {
-		n = 5000
-	}
-	res, err := h.Load(h.t.Context(), rig.Load{Addr: dnsAddr, Service: "dns:www.example.org", Requests: n, Clients: 32})
-	h.must("load", err)
-	h.t.Logf("%d answered in %v, %d asked again", res.Answered, res.Elapsed.Round(time.Millisecond), res.Retries)
-	if res.Failed != 0 || res.Answered != n {
-		h.t.Errorf("%d answered and %d failed of %d: %s", res.Answered, res.Failed, n, res.First)
-	}
-	h.must("after the load", h.ask("udp"))
 }
 
 // acknowledged waits for the guest to take a request from control/shutdown, and
