@@ -241,6 +241,11 @@ func twoAtOnce(h *host) {
 	if !strings.Contains(log, "platform=xen") {
 		h.t.Errorf("the console has no platform=xen:\n%s", log)
 	}
+	// What an operator sees who attaches. The guest says something every second.
+	log, err = h.Run(h.t.Context(), 30*time.Second, "sleep 4 | timeout 3 xl console dns; true")
+	if err != nil || !strings.Contains(log, "info memory host=ns1") {
+		h.t.Errorf("xl console shows no log (%v):\n%s", err, log)
+	}
 }
 
 // keys are what toolstacks read.
