@@ -11,26 +11,15 @@ import (
 	"ampoule/boot/layout"
 	"ampoule/libos/rt/rtabi"
 	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/expect"
 	"ampoule/tools/guesttest/guest"
 )
 
-// recovered is what must be among the attacks that end in a fault which Go code
-// recovers from; the guest knows many more.
-var recovered = strings.Fields(`
-	write-text write-text-own write-text-end write-text-gate-copy write-rodata write-elf-header write-clock
-	read-null write-null read-null-page-end
-	read-gate-code write-gate-code read-gate-data write-gate-data read-gate-gdt write-gate-gdt write-gate-tss
-	read-gate-idt write-gate-idt read-gate-stack write-gate-stack read-gate-stack-guard read-fault-stack
-	read-fault-stack-guard read-lapic write-lapic write-lapic-eoi write-registers read-descriptors write-descriptors
-	write-main-stack-guard write-signal-stack-guard write-system-stack-guard write-behind-io write-behind-window
-	scan-low scan-gigabytes
-	execute-data execute-bss execute-heap execute-large-heap execute-stack execute-main-stack execute-rodata
-	execute-io execute-clock execute-null execute-gate-code execute-gate-entry execute-metadata execute-ring-0-0
-	cli sti hlt rdmsr wrmsr read-cr3 write-cr0 write-cr3 write-cr4 in out ins outs iopl-out lgdt lidt ltr lldt lmsw
-	swapgs sysret iret far-call far-jump far-return mov-ss int-8 int-14 int-32 int-48 int-64 int-128`)
-
 // optional is what a CPU with UMIP and XSAVE refuses besides.
 var optional = []string{"sgdt", "sidt", "sldt", "str", "smsw", "xsetbv"}
+
+// onVirtio is what is the machine's own among those that can be recovered.
+var onVirtio = []string{"write-clock", "execute-ring-0-0"}
 
 // TestAttacksRecovered runs every attack that must end in a recoverable fault:
 // in one boot, since each leaves the machine as it was. The exit code is 1 as
@@ -39,9 +28,9 @@ func TestAttacksRecovered(t *testing.T) {
 	guest.Each(t, func(t *testing.T, v guest.Variant) {
 		lines := ends(t, 0, vm.Config{Image: images.Program(t, attackGuest, v.GOAMD64), Machine: v.Machine,
 			CPU: guest.CPU(v.GOAMD64), RAM: 32, RNG: true, Append: "attack=all"})
-		want := recovered
+		want := slices.Concat(expect.Recovered(), onVirtio)
 		if v.GOAMD64 == "v3" { // CPU max
-			want = slices.Concat(recovered, optional)
+			want = slices.Concat(want, optional)
 		}
 		for _, name := range want {
 			if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "stopped "+name+": runtime error") }) {
@@ -53,38 +42,6 @@ func TestAttacksRecovered(t *testing.T) {
 		}
 	})
 }
-
-// final are attacks that end the VM: the exit code, and what the report says.
-var final = []struct {
-	name string
-	code int
-	want string
-}{
-	{"unrecovered-text-write", rtabi.ExitFatal, `^unexpected fault address 0x2`},
-	{"execute-gate-copy", rtabi.ExitFatal, `^unexpected fault address 0x4000`},
-	{"execute-gate-enter-copy", rtabi.ExitFatal, `^unexpected fault address 0x0$`},
-	{"int-3", rtabi.ExitFatal, "^SIGTRAP"},
-	{"ud2", rtabi.ExitFatal, "^SIGILL"},
-	{"stac", rtabi.ExitFatal, "^SIGILL"},
-	{"clac", rtabi.ExitFatal, "^SIGILL"},
-	{"vmcall", rtabi.ExitFatal, "^SIGILL"},
-	{"vmmcall", rtabi.ExitFatal, "^SIGILL"},
-	{"monitor", rtabi.ExitFatal, "^SIGILL"},
-	{"sysexit", rtabi.ExitFatal, "^SIGILL"},
-	{"trap-flag", rtabi.ExitFatal, "^unexpected fault address"},
-	{"fault-in-handler", rtabi.ExitFault, faultText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{13}153 `},
-	{"write-bad-pointer", rtabi.ExitOSFault, osText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{9}dead000 `},
-	{"write-gate-pointer", rtabi.ExitOSFault, osText + `0{15}e [0-9a-f]{16} [0-9a-f]{16} 0{8}40002000 `},
-	{"random-into-text", rtabi.ExitOSFault, osText + `0{15}e 0{15}7 `},
-}
-
-// What the gate says when it ends the VM; six words in hexadecimal follow:
-// vector, error code, RIP, CR2, RFLAGS, RSP.
-const (
-	faultText = `^ampoule: fault in ring 0 or nested: `
-	osText    = `^ampoule: fault in the library OS: `
-	violation = `^ampoule: gate violation, op and args: `
-)
 
 // attackAlone boots one attack and holds its end to code and report.
 func attackAlone(t *testing.T, name string, n, code int, want string) string {
@@ -106,8 +63,9 @@ func attackAlone(t *testing.T, name string, n, code int, want string) string {
 }
 
 func TestAttacksFinal(t *testing.T) {
-	for i, a := range final {
-		t.Run(a.name, func(t *testing.T) { attackAlone(t, a.name, i, a.code, a.want) })
+	all := append(expect.Final(), expect.End{Name: "vmmcall", Code: rtabi.ExitFatal, Want: "^SIGILL"})
+	for i, a := range all {
+		t.Run(a.Name, func(t *testing.T) { attackAlone(t, a.Name, i, a.Code, a.Want) })
 	}
 }
 
@@ -121,7 +79,7 @@ func TestStackGuards(t *testing.T) {
 		size uint64
 	}{{"main", layout.MainStack}, {"signal", layout.SignalStack}, {"system", layout.SystemStack}} {
 		t.Run(s.name, func(t *testing.T) {
-			l := attackAlone(t, "overflow-"+s.name+"-stack", i, rtabi.ExitFault, faultText)
+			l := attackAlone(t, "overflow-"+s.name+"-stack", i, rtabi.ExitFault, expect.FaultText)
 			f := strings.Fields(l[len("ampoule: fault in ring 0 or nested:"):])
 			if len(f) != 6 {
 				t.Fatalf("report %q", l)
@@ -161,7 +119,7 @@ func TestGateRefuses(t *testing.T) {
 		for _, name := range c.names {
 			n++
 			t.Run(name, func(t *testing.T) {
-				attackAlone(t, name, n, rtabi.ExitViolation, violation+fmt.Sprintf("%016x ", c.op))
+				attackAlone(t, name, n, rtabi.ExitViolation, expect.Violation+fmt.Sprintf("%016x ", c.op))
 			})
 		}
 	}

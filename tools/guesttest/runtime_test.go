@@ -10,28 +10,18 @@ import (
 
 	"ampoule/libos/rt/rtabi"
 	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/expect"
 	"ampoule/tools/guesttest/guest"
 )
 
 // The programs of the runtime and attack suites.
 const (
-	suiteGuest  = "ampoule/boot/guests/suite"
-	endingGuest = "ampoule/boot/guests/ending"
-	attackGuest = "ampoule/boot/guests/attack"
+	suiteGuest  = expect.Suite
+	endingGuest = expect.Ending
+	attackGuest = expect.Attack
 	framesGuest = "ampoule/boot/guests/frames"
 	helloGuest  = "ampoule/boot/guests/hello"
 )
-
-// checks is what the runtime suite must have run: a check that is lost on the
-// way fails the test too.
-var checks = []string{
-	"goroutines", "channels", "select", "mutex", "cond", "once-pool-map", "context", "goexit", "lockosthread", "gomaxprocs",
-	"sleep", "timers", "ticker", "timer-stop-reset",
-	"gc-2gib", "maps", "finalizer", "cleanup", "big-stack", "many-stacks", "forced-gc", "make-too-large",
-	"panics", "panics-in-handlers", "panic-nesting",
-	"spinner-ticker", "spinner-gc", "spinner-fair", "vector-integrity", "register-integrity",
-	"wall-clock", "monotonic", "random", "refusals", "signal-notify", "cpu-profile",
-}
 
 // TestRuntime runs the runtime suite, each check a subtest, and compares what
 // only the host can: the wall clock, and random bytes across boots.
@@ -59,7 +49,7 @@ func TestRuntime(t *testing.T) {
 
 // results makes a subtest of each line of the suite.
 func results(t *testing.T, lines []string, v guest.Variant, random map[string]string) {
-	for _, name := range checks {
+	for _, name := range expect.Checks() {
 		t.Run(name, func(t *testing.T) {
 			i := slices.IndexFunc(lines, func(l string) bool {
 				return strings.HasPrefix(l, "ok "+name+" ") || strings.HasPrefix(l, "FAIL "+name+":")
@@ -83,57 +73,21 @@ func results(t *testing.T, lines []string, v guest.Variant, random map[string]st
 	random[lines[i]] = v.String()
 }
 
-// endings is every way in which a program can end: with which exit code, and
-// what the console must say.
-var endings = []struct {
-	name string
-	code int
-	want string // a regular expression; the empty one wants a silent console
-}{
-	{"return", rtabi.ExitOK, ""},
-	{"exit0", 0, ""},
-	{"exit7", 7, "^ampoule: exit 7$"},
-	{"exit128", rtabi.ExitMax, "^ampoule: exit 128$"},
-	{"exit-in-go", 9, "^ampoule: exit 9$"},
-	{"spin-exit", 13, "^ampoule: exit 13$"},
-	{"panic", rtabi.ExitPanic, "^panic: on purpose$"},
-	{"panic-error", rtabi.ExitPanic, "^panic: .*wrapped: inner"},
-	{"panic-in-go", rtabi.ExitPanic, "^panic: elsewhere$"},
-	{"panic-defer", rtabi.ExitPanic, "panic: second"},
-	{"init-panic", rtabi.ExitPanic, "^panic: in init$"},
-	{"nil", rtabi.ExitPanic, "nil pointer dereference"},
-	{"index", rtabi.ExitPanic, `index out of range \[2\]`},
-	{"divide", rtabi.ExitPanic, "integer divide by zero"},
-	{"goexit", rtabi.ExitDeadlock, "^fatal error: .*deadlock!$"},
-	{"deadlock", rtabi.ExitDeadlock, "^fatal error: all goroutines are asleep - deadlock!$"},
-	{"select", rtabi.ExitDeadlock, "^fatal error: all goroutines are asleep - deadlock!$"},
-	{"mutexes", rtabi.ExitDeadlock, "^fatal error: all goroutines are asleep - deadlock!$"},
-	{"map-write", rtabi.ExitFatal, "^fatal error: concurrent map writes$"},
-	{"unlock", rtabi.ExitFatal, "^fatal error: sync: unlock of unlocked mutex$"},
-	{"wild", rtabi.ExitFatal, "^unexpected fault address 0xdead000$"},
-	{"oom-large", rtabi.ExitMemory, "^fatal error: .*out of memory"},
-	{"oom-slices", rtabi.ExitMemory, "^fatal error: .*out of memory"},
-	{"oom-small", rtabi.ExitMemory, "^fatal error: .*out of memory"},
-	{"oom-stacks", rtabi.ExitMemory, "^fatal error: .*out of memory"},
-	{"stack", rtabi.ExitStack, "^fatal error: stack overflow$"},
-	{"stack-go", rtabi.ExitStack, "^fatal error: stack overflow$"},
-}
-
 // TestEndings lets a program end in every way, on a small machine of each kind.
 func TestEndings(t *testing.T) {
-	for i, e := range endings {
-		t.Run(e.name, func(t *testing.T) {
+	for i, e := range expect.Endings() {
+		t.Run(e.Name, func(t *testing.T) {
 			level := []string{"v1", "v3"}[i%2]
-			lines := ends(t, e.code, vm.Config{Image: images.Program(t, endingGuest, level),
-				Machine: vm.Machines[i/2%2], CPU: guest.CPU(level), RAM: 32, Append: "end=" + e.name})
+			lines := ends(t, e.Code, vm.Config{Image: images.Program(t, endingGuest, level),
+				Machine: vm.Machines[i/2%2], CPU: guest.CPU(level), RAM: 32, Append: "end=" + e.Name})
 			text := strings.Join(lines, "\n")
 			switch {
-			case e.want == "" && len(lines) != 1: // the guest says how it will end
+			case e.Want == "" && len(lines) != 1: // the guest says how it will end
 				t.Errorf("the console says more than it should:\n%s", text)
-			case !regexp.MustCompile("(?m)" + e.want).MatchString(text):
-				t.Errorf("no line %q:\n%s", e.want, text)
+			case !regexp.MustCompile("(?m)" + e.Want).MatchString(text):
+				t.Errorf("no line %q:\n%s", e.Want, text)
 			}
-			if e.code == rtabi.ExitPanic && !strings.Contains(text, "main.go:") {
+			if e.Code == rtabi.ExitPanic && !strings.Contains(text, "main.go:") {
 				t.Errorf("no trace:\n%s", text)
 			}
 		})

@@ -108,6 +108,8 @@ func TestXen(t *testing.T) {
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"Reboot", reboot},
 		{"Shutdown", shutdown}, {"Destroy", destroy}, {"TooLittleMemory", tooLittle},
+		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
+		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses},
 	} {
 		ok := t.Run(test.name, func(t *testing.T) {
 			h := &host{r, t}

@@ -71,6 +71,8 @@ func gateAC() uintptr
 func wildStack(sp uintptr) uintptr
 func trapFlag()
 func overflow(top uintptr)
+func hypercallAMD(nr, a, b, c uintptr) uintptr
+func hypercallIntel(nr, a, b, c uintptr) uintptr
 func lostG()
 
 // privileged is what the CPU must refuse ring 3 with a fault that Go sees as a

@@ -187,6 +187,25 @@ TEXT ·trapFlag(SB),NOSPLIT,$0-0
 	POPFQ
 	RET
 
+// hypercallAMD and hypercallIntel make a hypercall from ring 3.
+TEXT ·hypercallAMD(SB),NOSPLIT,$0-40
+	MOVQ	nr+0(FP), AX
+	MOVQ	a+8(FP), DI
+	MOVQ	b+16(FP), SI
+	MOVQ	c+24(FP), DX
+	BYTE	$0x0f; BYTE $0x01; BYTE $0xd9
+	MOVQ	AX, ret+32(FP)
+	RET
+
+TEXT ·hypercallIntel(SB),NOSPLIT,$0-40
+	MOVQ	nr+0(FP), AX
+	MOVQ	a+8(FP), DI
+	MOVQ	b+16(FP), SI
+	MOVQ	c+24(FP), DX
+	BYTE	$0x0f; BYTE $0x01; BYTE $0xc1
+	MOVQ	AX, ret+32(FP)
+	RET
+
 // overflow pushes from the top of a stack down, for ever.
 TEXT ·overflow(SB),NOSPLIT,$0-8
 	MOVQ	top+0(FP), SP

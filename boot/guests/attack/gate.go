@@ -28,8 +28,8 @@ func endings() []attack {
 		}},
 		{name: "unrecovered-text-write", do: func() { t, _ := bare.Text(); bare.Store(t, 0) }},
 		// The gate's code as linked is readable text: privileged instructions.
-		{name: "execute-gate-copy", do: func() { bare.Call(bare.Address(&gate.Blob()[gate.EntryOffset])) }},
-		{name: "execute-gate-enter-copy", do: func() { bare.Call(bare.Address(&gate.Blob()[gate.EnterOffset])) }},
+		{name: "execute-gate-copy", do: func() { bare.Call(bare.Address(&gateCopy()[gate.EntryOffset])) }},
+		{name: "execute-gate-enter-copy", do: func() { bare.Call(bare.Address(&gateCopy()[gate.EnterOffset])) }},
 		{name: "int-3", do: int3}, {name: "ud2", do: ud2}, {name: "stac", do: stac}, {name: "clac", do: clac},
 		{name: "vmcall", do: vmcall}, {name: "vmmcall", do: vmmcall}, {name: "monitor", do: monitor}, {name: "sysexit", do: sysexit}, {name: "trap-flag", do: trapFlag},
 	}
@@ -37,8 +37,11 @@ func endings() []attack {
 
 const wide = ^uintptr(0)
 
-// gateCalls hands the gate what it must refuse. They need a device.
+// gateCalls hands the gate what it must refuse. They need a device, but on Xen.
 func gateCalls() []attack {
+	if onXen() {
+		return xenGateCalls()
+	}
 	info := bare.Info()
 	io := uint32(info.IOSize)
 	size := uint16(info.Devices[0].Queues[0].Size)

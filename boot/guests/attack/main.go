@@ -94,4 +94,8 @@ func harmless() {
 	if gateAC() != 0 || wildStack(0x40002800) != 0 || wildStack(0xffff800000000000) != 0 {
 		succeeded("gate-flags")
 	}
+	if onXen() {
+		hypercalls()
+		ports()
+	}
 }

@@ -29,9 +29,13 @@ func accesses() []attack {
 	clock := bare.Address(info.Clock)
 	all := []attack{
 		write("text", text), write("text-own", bare.Entry(main)), write("text-end", etext-1),
-		write("text-gate-copy", bare.Address(&gate.Blob()[0])),
+		write("text-gate-copy", bare.Address(&gateCopy()[0])),
 		write("rodata", bare.StringAddress(codeConst)), write("elf-header", layout.Image),
-		write("clock", clock),
+	}
+	if onXen() {
+		all = append(all, xenAccesses()...)
+	} else {
+		all = append(all, write("clock", clock), read("behind-clock", clock+layout.Page), write("behind-clock", clock+layout.Page))
 	}
 	for _, p := range []struct {
 		name string
@@ -48,7 +52,7 @@ func accesses() []attack {
 		{"main-stack-guard", layout.Stacks}, {"main-stack-guard-end", layout.Stacks + layout.Page - 1},
 		{"signal-stack-guard", info.Signal - info.SignalSize - 1},
 		{"system-stack-guard", info.System - layout.SystemStack - 1},
-		{"behind-system-stack", info.System}, {"behind-clock", clock + layout.Page},
+		{"behind-system-stack", info.System},
 		{"before-io", info.IO - 1}, {"behind-io", info.IO + info.IOSize + layout.Page}, // behind the page that is not named
 		{"before-window", info.Window - 1}, {"behind-window", info.WindowEnd},
 		{"lapic-physical", 0xfee00000}, {"ioapic-physical", 0xfec00000}, {"mmio-physical", 0xfeb00000},
@@ -118,6 +122,9 @@ func executions() []attack {
 			copy(meta, codeData[:])
 			bare.Call(bare.Address(&meta[0]))
 		}},
+	}
+	if onXen() {
+		all = append(all, xenExecutions()...)
 	}
 	for i := range info.Devices[:info.NDevices] {
 		for q := range info.Devices[i].Queues {
