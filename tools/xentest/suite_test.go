@@ -58,7 +58,8 @@ func (h *host) start(g rig.Guest) {
 func (h *host) ended(limit time.Duration) (reason int, lines []string) {
 	h.t.Helper()
 	// In one script, as the way to dom0 and back takes long. The console daemon
-	// is through when the log grows no more.
+	// is through when the log grows no more; it rests up to 200 ms from a guest
+	// that writes much.
 	out, err := h.Run(h.t.Context(), limit+30*time.Second, fmt.Sprintf(`
 left=%d
 until grep -q 'has shut down' /var/log/xen/xl-%[2]s.log; do
@@ -70,7 +71,7 @@ sed -n 's/.* has shut down, reason code \([0-9]*\) .*/reason \1/p' /var/log/xen/
 old=
 until [ "$(stat -c %%s %[3]s)" = "$old" ]; do
 	old=$(stat -c %%s %[3]s)
-	usleep 100000
+	usleep 250000
 done
 cat %[3]s
 xl destroy %[2]s`, limit.Milliseconds()/100, guestName, rig.LogPath(guestName)))

@@ -112,5 +112,5 @@ func Final() []End {
 const (
 	FaultText = `^ampoule: fault in ring 0 or nested: `
 	OSText    = `^ampoule: fault in the library OS: `
-	Violation = `^ampoule: gate Violation, op and args: `
+	Violation = `^ampoule: gate violation, op and args: `
 )
