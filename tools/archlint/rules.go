@@ -36,6 +36,7 @@ var rules = []rule{
 	{"boot/pvh", []string{rtabi, "boot/layout", "boot/cpu", "boot/gate", "boot/probe"}},
 	{"boot/image", nil},
 	{"boot/platform", []string{"boot", "drivers", "libos"}},
+	{"boot/guests/grants", []string{"boot", "drivers/xen", "libos"}}, // takes netfront's rings over
 	{"boot/guests", []string{"boot", "libos", gvisor}},
 	{"boot", []string{"boot", "libos"}},
 

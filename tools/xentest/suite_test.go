@@ -102,7 +102,7 @@ func (h *host) ends(image, command string, memory, code int) []string {
 // runtimeSuite is TestRuntime of tools/guesttest on Xen, each check a subtest.
 func runtimeSuite(h *host) {
 	image := h.program(expect.Suite)
-	h.start(rig.Guest{Image: image, Memory: 64, Cmdline: "rounds=25"})
+	h.start(rig.Guest{Image: image, Memory: 64, Cmdline: "rounds=60"})
 	reason, lines := h.ended(4 * time.Minute)
 	if reason != poweroff {
 		h.t.Errorf("shutdown reason %d", reason)

@@ -109,7 +109,7 @@ func TestXen(t *testing.T) {
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"Reboot", reboot},
 		{"Shutdown", shutdown}, {"Destroy", destroy}, {"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
-		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses},
+		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
 	} {
 		ok := t.Run(test.name, func(t *testing.T) {
 			h := &host{r, t}

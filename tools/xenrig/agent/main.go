@@ -25,13 +25,15 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("want serve, load, stream or keep")
+		return fmt.Errorf("want serve, load, stream, keep or peek")
 	}
 	var result any
 	var err error
 	switch args[0] {
 	case "serve":
 		return serve(ctx, fmt.Sprintf(":%d", wire.Port))
+	case "peek":
+		return peek(args[1:], os.Stdout)
 	case "load":
 		result, err = udpLoad(ctx, args[1:])
 	case "stream":
