@@ -25,7 +25,8 @@ const grantMemory = 16 // MiB
 // other one is. The guest says what its backend answered; dom0 looks at the
 // guest's memory before and after, and Xen at what is mapped.
 func grantAttack(h *host) {
-	h.start(rig.Guest{Image: h.program("ampoule/boot/guests/grants"), Memory: grantMemory, VIFs: []rig.VIF{{}}})
+	image := h.program("ampoule/boot/guests/grants")
+	h.start(rig.Guest{Image: image, Memory: grantMemory, VIFs: []rig.VIF{{}}})
 	defer h.XL(context.WithoutCancel(h.t.Context()), "destroy", guestName)
 	h.await(`^ready [0-9]+ I/O pages$`)
 	state, err := h.State(h.t.Context(), guestName)
@@ -47,19 +48,21 @@ func grantAttack(h *host) {
 	})
 	stop()
 	h.t.Run("mapped", func(t *testing.T) { (&host{h.Rig, t}).mapped(state.ID, before) })
-	for name, want := range map[string]string{
-		"ranges": "^ranges: none was sent$", "forged-rings": "^rings refused: ", "forged-shared": "^shared info and store forged$",
-		"intact": "^intact: 256 canary pages, text$",
+	for _, c := range [][2]string{
+		{"ranges", "^ranges: none was sent$"}, {"forged-rings", "^rings refused: "},
+		{"forged-shared", "^shared info and store forged$"}, {"intact", "^intact: 256 canary pages, text$"},
 	} {
-		h.t.Run(name, func(t *testing.T) { t.Log((&host{h.Rig, t}).await(want)) })
+		h.t.Run(c[0], func(t *testing.T) { t.Log((&host{h.Rig, t}).await(c[1])) })
 	}
 	h.await("^done$")
+	h.t.Run("noticed", func(t *testing.T) { (&host{h.Rig, t}).noticed(state.ID) })
 	after := h.memory(state.ID)
 	h.t.Run("grant-table", func(t *testing.T) {
 		before.grants(t)
 		after.grants(t)
 	})
 	h.t.Run("memory", func(t *testing.T) {
+		after.sealed(t)
 		after.holds(t, evil[:64])
 		unchanged(t, before, after)
 	})
@@ -108,6 +111,20 @@ func (h *host) broadcast(text []byte) (stop func()) {
 		cancel()
 		<-done
 		c.Close()
+	}
+}
+
+// noticed wants the backend to have tried what was forged: then it was refused
+// for its own sake, and not because it never came to that.
+func (h *host) noticed(domain int) {
+	h.t.Helper()
+	out, err := h.Run(h.t.Context(), time.Minute, fmt.Sprintf(
+		"dmesg | grep vif%d; xenstore-read /local/domain/0/error/backend/vif/%[1]d/0/error", domain))
+	h.must("dom0's log", err)
+	for _, want := range []string{"Cross page boundary, txreq.offset: 4000, size: 200", "disabling device", "mapping shared-frames 400/401"} {
+		if !strings.Contains(out, want) {
+			h.t.Errorf("nothing about %q:\n%s", want, out)
+		}
 	}
 }
 

@@ -133,6 +133,28 @@ func (m *memory) shared() map[uint64]bool {
 	return all
 }
 
+// sealed holds the address space to boot/layout: nothing can be written and
+// executed, no physical page is mapped twice, no page table at all, and ring 3
+// reaches neither gate nor grant table.
+func (m *memory) sealed(t *testing.T) {
+	t.Helper()
+	at := map[uint64]uint64{}
+	for _, p := range m.pages {
+		if p.write && p.exec {
+			t.Errorf("%#x can be written and executed", p.va)
+		}
+		if own := p.va >= layout.Gate && p.va < layout.Shared; p.user == own {
+			t.Errorf("%#x: ring 3 reaches it: %v", p.va, p.user)
+		}
+		for pa := p.pa; pa < p.pa+p.size; pa += layout.Page {
+			if other, ok := at[pa]; ok || m.table[pa] {
+				t.Errorf("physical page %#x at %#x is mapped at %#x as well, or a page table", pa, p.va, other)
+			}
+			at[pa] = p.va
+		}
+	}
+}
+
 // holds wants text in I/O pages, and nowhere else but in ring pages.
 func (m *memory) holds(t *testing.T, text []byte) {
 	t.Helper()
@@ -167,9 +189,6 @@ func unchanged(t *testing.T, before, after *memory) {
 		fixed++
 		if !bytes.Equal(before.frame(pa), after.frame(pa)) {
 			t.Errorf("physical page %#x changed, mapped at %#x", pa, p.va)
-		}
-		if p.write && p.exec {
-			t.Errorf("page %#x can be written and executed", p.va)
 		}
 	}
 	if fixed < 300 {

@@ -1,6 +1,7 @@
 package xen
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"path"
@@ -43,9 +44,8 @@ const (
 // guestName is the domain that the suites run in, one after the other.
 const guestName = "guest"
 
-// start creates the domain of a guest that ends by itself. The clock is as in
-// the configuration that mkimage writes. What is left of a domain that was
-// stopped in its tracks goes first.
+// start creates the domain of a guest, which stays when it has ended. The clock
+// is as in the configuration that mkimage writes.
 func (h *host) start(g rig.Guest) {
 	h.t.Helper()
 	g.OnPoweroff, g.OnCrash, g.OnReboot = "preserve", "preserve", "preserve"
@@ -65,7 +65,7 @@ left=%d
 until grep -q 'has shut down' /var/log/xen/xl-%[2]s.log; do
 	left=$((left - 1))
 	[ $left -gt 0 ] || { xl list; break; }
-	usleep 100000
+	usleep 150000
 done
 sed -n 's/.* has shut down, reason code \([0-9]*\) .*/reason \1/p' /var/log/xen/xl-%[2]s.log
 old=
@@ -74,7 +74,10 @@ until [ "$(stat -c %%s %[3]s)" = "$old" ]; do
 	usleep 250000
 done
 cat %[3]s
-xl destroy %[2]s`, limit.Milliseconds()/100, guestName, rig.LogPath(guestName)))
+xl destroy %[2]s`, limit.Milliseconds()/150, guestName, rig.LogPath(guestName)))
+	if err != nil {
+		h.XL(context.WithoutCancel(h.t.Context()), "destroy", guestName)
+	}
 	h.must("the guest's end", err)
 	lines = strings.Split(strings.TrimSpace(strings.ReplaceAll(out, "\r", "")), "\n")
 	if _, err := fmt.Sscanf(lines[0], "reason %d", &reason); err != nil {
