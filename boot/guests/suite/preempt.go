@@ -64,7 +64,7 @@ func spinning(r *report, n int, f func()) []uint64 {
 // may hold the CPU for two ticks of 10 ms, so each period ends within 40 ms;
 // the median must, in the best of some rounds, as the host may hold us up too.
 func spinnerTicker(r *report) {
-	for range timerRounds {
+	for range rounds() {
 		var gaps []time.Duration
 		r.notes = r.notes[:0]
 		spinning(r, 1, func() {
@@ -83,7 +83,7 @@ func spinnerTicker(r *report) {
 			return
 		}
 	}
-	r.errorf("20 ms ticker starved in each of %d rounds", timerRounds)
+	r.errorf("20 ms ticker starved in each of %d rounds", rounds())
 }
 
 // spinnerGC: a collection stops the world, so it must be able to stop a spinner.

@@ -28,13 +28,17 @@ const (
 	timerRounds = 5
 )
 
+// rounds is the number of attempts that a check of timing has.
+func rounds() int {
+	if n, err := strconv.Atoi(bare.Option("rounds")); err == nil {
+		return n
+	}
+	return timerRounds
+}
+
 // late runs rounds of measure until the median keeps the bound.
 func late(r *report, measure func() []time.Duration) {
-	rounds := timerRounds
-	if n, err := strconv.Atoi(bare.Option("rounds")); err == nil {
-		rounds = n
-	}
-	for range rounds {
+	for range rounds() {
 		l := measure()
 		slices.Sort(l)
 		r.notes = r.notes[:0]
@@ -47,7 +51,7 @@ func late(r *report, measure func() []time.Duration) {
 			return
 		}
 	}
-	r.errorf("median over %v in each of %d rounds", timerBound, rounds)
+	r.errorf("median over %v in each of %d rounds", timerBound, rounds())
 }
 
 // sleeps measures goroutine sleeps one at a time, of uneven lengths.
