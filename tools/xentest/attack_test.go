@@ -21,7 +21,8 @@ var onXen = strings.Fields(`
 
 // attacksRecovered runs every attack that must end in a recoverable fault, and
 // then those that must have no effect: hypercalls from ring 3, gate calls with
-// odd flags and stacks, more event channels than there are.
+// odd flags and stacks, more event channels than there are. The processor has
+// SMEP and SMAP, so that the gate works with them.
 func attacksRecovered(h *host) {
 	lines := h.ends(h.program(expect.Attack), "attack=all", 32, rtabi.ExitOK)
 	for _, name := range slices.Concat(expect.Recovered(), onXen) {
@@ -30,6 +31,11 @@ func attacksRecovered(h *host) {
 		}
 	}
 	line(h.t, lines[len(lines)-1:], `^attack: 1\d\d stopped$`)
+	var features uint64
+	fmt.Sscanf(line(h.t, lines, "^features 0x[0-9a-f]+$"), "features 0x%x", &features)
+	if want := uint64(rtabi.FeatureXen | rtabi.FeatureSMEP | rtabi.FeatureSMAP); features&want != want {
+		h.t.Errorf("features %#x, want SMEP and SMAP among them", features)
+	}
 }
 
 // attackAlone boots one attack that ends the VM and answers the line of the

@@ -37,6 +37,7 @@ func main() {
 	}
 	if name == "all" {
 		harmless()
+		fmt.Printf("features %#x\n", bare.Info().Features)
 		fmt.Println("attack:", n, "stopped")
 		return
 	}
