@@ -92,7 +92,7 @@ xl destroy %[2]s`, limit/every, guestName, rig.LogPath(guestName), every.Microse
 func (h *host) ends(image, command string, memory, code int) []string {
 	h.t.Helper()
 	h.start(rig.Guest{Image: image, Memory: memory, Cmdline: command})
-	reason, lines := h.ended(time.Minute, 150*time.Millisecond)
+	reason, lines := h.ended(2*time.Minute, 150*time.Millisecond)
 	want := crash
 	if code == rtabi.ExitOK {
 		want = poweroff
