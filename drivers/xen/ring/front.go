@@ -122,11 +122,12 @@ func (f *Front) Flush() (notify bool) {
 // An index that is ahead of what the backend was asked puts the ring out of use.
 // It answers 0 for a ring that is out of use.
 func (f *Front) Sync() int {
+	if f.err != nil {
+		return 0
+	}
 	n := f.page.Load32(abi.RingRspProd) - f.taken
 	if n > f.shown-f.taken {
 		f.Fail(fmt.Errorf("ring: response index jumped by %d with %d in flight", n, f.shown-f.taken))
-	}
-	if f.err != nil {
 		return 0
 	}
 	return int(n)
