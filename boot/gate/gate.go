@@ -36,6 +36,7 @@ const (
 	opClose    = rtabi.GateClose
 	opSuspend  = rtabi.GateSuspend
 	opPort     = rtabi.GatePort
+	opInUse    = rtabi.GateInUse
 	opResume   = rtabi.GateResume
 	vecTick    = layout.VectorTick
 	vecDevice  = layout.VectorDevice

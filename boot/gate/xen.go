@@ -26,7 +26,8 @@ const (
 	consoleSize     = 2048
 	maxPoll         = 16
 	maxPort         = 63
-	noSpace         = 28 // ENOSPC
+	noSpace         = 28     // ENOSPC
+	grantBusy       = 3 << 3 // GTF_reading, GTF_writing (public/grant_table.h)
 	debugPort       = 0xe9
 )
 

@@ -78,6 +78,8 @@ entry:
 	JEQ	close
 	CMPQ	AX, $const_opPort
 	JEQ	port
+	CMPQ	AX, $const_opInUse
+	JEQ	inuse
 	CMPQ	AX, $const_opSuspend
 	JEQ	suspend
 	CMPQ	AX, $const_opResume
@@ -210,6 +212,22 @@ port:
 	CMPQ	DI, $1
 	JEQ	ret
 	MOVQ	$const_opPort, AX
+	JMP	violation
+
+	// inuse: whether the backend is using the page of reference DI, which must
+	// be one of those that the set-up fills in. Xen keeps the two flags.
+inuse:
+	SUBQ	$const_FirstRef, DI
+	MOVQ	X(Xen_NRings), CX
+	ADDQ	X(Xen_NIO), CX
+	CMPQ	DI, CX
+	JAE	notgranted
+	MOVQ	X(Xen_Grants), CX
+	MOVL	(8*const_FirstRef)(CX)(DI*8), AX
+	ANDL	$const_grantBusy, AX
+	JMP	ret
+notgranted:
+	ADDQ	$const_FirstRef, DI
 	JMP	violation
 
 	// console: up to 8 bytes of DI, SI of them, into the console ring. The

@@ -161,6 +161,8 @@ func (g gate) Notify(p xen.Port) {
 	ampGate(rtabi.GateNotify, uintptr(p), 0)
 }
 
+func (gate) InUse(r xen.Ref) bool { return ampGate(rtabi.GateInUse, uintptr(r), 0) != 0 }
+
 func (gate) Alloc() (xen.Port, error) {
 	p := int(ampGate(rtabi.GateAlloc, 0, 0))
 	if p < 0 {

@@ -19,14 +19,10 @@ type Gate interface {
 	Alloc() (Port, error)
 	// Close gives back a port from Alloc (EVTCHNOP_close).
 	Close(Port)
-}
-
-// Grants is what a Gate offers besides when it can tell from the grant table
-// what a backend is using right now. With it, pages that a backend left mapped
-// when its directory vanished stay out of use until they are not.
-type Grants interface {
-	// InUse says whether a grant is being read or written through, or mapped
-	// (GTF_reading, GTF_writing). A reference that boot has not made is not.
+	// InUse says whether the backend domain is reading or writing the page of
+	// a reference, or has it mapped (GTF_reading, GTF_writing). The reference
+	// must be one of those that boot has made; the gate answers any other one
+	// by ending the VM.
 	InUse(Ref) bool
 }
 

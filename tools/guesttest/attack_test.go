@@ -104,6 +104,7 @@ var gateCalls = []struct {
 	{1<<32 | rtabi.GatePost, []string{"op-high-bits"}},
 	{rtabi.GateAlloc, []string{"op-alloc"}}, {rtabi.GateClose, []string{"op-close"}},
 	{rtabi.GateSuspend, []string{"op-suspend"}}, {rtabi.GatePort, []string{"op-port"}},
+	{rtabi.GateInUse, []string{"op-inuse"}},
 	{rtabi.GateConsole, []string{"console-9", "console-huge", "console-negative"}},
 	{rtabi.GateNotify, []string{"notify-queue", "notify-huge"}},
 	{rtabi.GatePost, []string{"post-queue", "post-queue-huge", "post-queue-wrap", "post-missing-queue", "post-41", "post-huge",

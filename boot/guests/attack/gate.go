@@ -48,7 +48,7 @@ func gateCalls() []attack {
 	all := []attack{
 		call("op-unknown", 99, 0, 0), call("op-huge", wide, 0, 0), call("op-high-bits", 1<<32|rtabi.GatePost, 0, 0),
 		call("op-alloc", rtabi.GateAlloc, 0, 0), call("op-close", rtabi.GateClose, 0, 0),
-		call("op-suspend", rtabi.GateSuspend, 0, 0), call("op-port", rtabi.GatePort, 0, 0),
+		call("op-suspend", rtabi.GateSuspend, 0, 0), call("op-port", rtabi.GatePort, 0, 0), call("op-inuse", rtabi.GateInUse, 8, 0),
 		call("console-9", rtabi.GateConsole, 0, 9), call("console-huge", rtabi.GateConsole, 0, wide),
 		call("console-negative", rtabi.GateConsole, 0, 1<<63),
 		call("post-queue", rtabi.GatePost, uintptr(info.NDevices)*rtabi.MaxQueues, 0),

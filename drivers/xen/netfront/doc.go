@@ -37,8 +37,9 @@
 // pages go back to the pool together, once the ring is torn down: when the
 // backend is Closed (it has unmapped everything before it says so), when its
 // directory is gone or it has begun anew (see xenbus), or when the VM was
-// restored. Where the gate can tell that a page is in use even so (xen.Grants),
-// that page stays out of the pool until it is not.
+// restored. A page that the gate finds in use even so (xen.Gate.InUse), as one
+// that a dead backend left mapped, stays out of the pool until it is not, and a
+// ring in use is not connected again.
 //
 // # When the backend goes and comes back
 //

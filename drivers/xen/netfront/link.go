@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
@@ -62,7 +63,7 @@ func (d *Device) Connect(ctx context.Context, p *xenbus.Peer) ([]xenbus.Key, err
 		return nil, err
 	}
 	w := &d.wire
-	if g := d.grants; g != nil && (g.InUse(w.txRef) || g.InUse(w.rxRef)) {
+	if g := d.conf.Gate; g.InUse(w.txRef) || g.InUse(w.rxRef) {
 		return nil, errors.New("the former backend still has the rings")
 	}
 	if w.rxPort, err = d.conf.Gate.Alloc(); err != nil {
@@ -220,7 +221,7 @@ func (d *Device) sweep(restored bool) {
 	r := &d.rx
 	left := r.held[:0]
 	for _, b := range r.held {
-		if !restored && d.grants != nil && d.grants.InUse(d.conf.Pages.IORef(b.Offset())) {
+		if !restored && d.conf.Gate.InUse(d.conf.Pages.IORef(b.Offset())) {
 			left = append(left, b)
 			continue
 		}
@@ -228,4 +229,32 @@ func (d *Device) sweep(restored bool) {
 	}
 	clear(r.held[len(left):])
 	r.held = left
+	d.sweepLater()
+}
+
+// Pauses between two looks at the pages kept aside: each one is twice the one
+// before.
+const (
+	sweepFirst = 10 * time.Millisecond
+	sweepLast  = 10 * time.Second
+)
+
+// sweepLater has another look made while there are pages aside: nothing tells
+// when a backend unmaps one. rx.mu is held.
+func (d *Device) sweepLater() {
+	r := &d.rx
+	if len(r.held) == 0 {
+		r.sweepPause = 0
+		return
+	}
+	r.sweepPause = min(max(2*r.sweepPause, sweepFirst), sweepLast)
+	if r.sweeper != nil {
+		r.sweeper.Reset(r.sweepPause)
+		return
+	}
+	r.sweeper = time.AfterFunc(r.sweepPause, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		d.sweep(false)
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/drivers/xen/xentest"
@@ -227,42 +226,70 @@ func TestGrantInUse(t *testing.T) {
 	}
 }
 
-// pinning is a gate that says what is in use.
-type pinning struct {
-	*xentest.Dom0
-	pinned map[xen.Ref]bool
-}
-
-func (p *pinning) InUse(r xen.Ref) bool { return p.pinned[r] }
-
-// TestQuarantine: when the gate knows that a page is still mapped although the
-// backend is gone, it stays out of the pool until it is not.
+// TestQuarantine: a page that is still mapped although the backend's directory
+// is gone stays out of the pool until it is not, and comes back by itself.
 func TestQuarantine(t *testing.T) {
-	g := &pinning{pinned: map[xen.Ref]bool{}}
-	r := setup{gate: func(d *xentest.Dom0) xen.Gate { g.Dom0 = d; return g }}.open(t)
+	r := setup{}.open(t)
 	b := r.chain(packet(false, protoUDP, nil, 100))
-	index := b.Index()
+	ref := r.d.Pages.IORef(b.Index() * iopage.Size)
 	if n, err := r.dev.Send([]device.Frame{{Buf: b}}); n != 1 || err != nil {
 		t.Fatal(err)
 	}
-	r.dev.rx.mu.Lock()
-	g.pinned[r.d.Pages.IORef(index*iopage.Size)] = true
-	r.dev.rx.mu.Unlock()
+	r.d.Map(ref, true)
 	r.back.Detach()
 	r.until("pages", func() bool { n, _ := r.pool.Free(); return n == r.pool.Len()-1 })
+	time.Sleep(4 * sweepFirst)
 	if n := r.dev.Stats().Quarantine; n != 1 {
 		t.Errorf("%d pages in quarantine", n)
 	}
 	r.back.Attach(xentest.Linux())
 	r.until("back", r.here)
 	r.whole(1)
+	r.d.Map(ref, false)
+	r.until("the page", func() bool { return r.dev.Stats().Quarantine == 0 })
+	r.whole(0)
+	r.works()
+}
+
+// TestRingInUse: rings that a former backend still maps are not given to the
+// next one; when they are free the device comes up by itself.
+func TestRingInUse(t *testing.T) {
+	r := setup{}.open(t)
+	r.d.Map(r.dev.wire.rxRef, true)
 	r.back.Detach()
 	r.until("gone", r.gone)
-	r.dev.rx.mu.Lock()
-	clear(g.pinned)
-	r.dev.rx.mu.Unlock()
 	r.back.Attach(xentest.Linux())
+	r.until("a reason", func() bool {
+		err := r.dev.Cause()
+		return err != nil && strings.Contains(err.Error(), "still has the rings")
+	})
+	r.d.Map(r.dev.wire.rxRef, false)
 	r.until("back", r.here)
+	r.works()
+}
+
+// TestMappedAtRestore: what was mapped before a restore is not any more.
+func TestMappedAtRestore(t *testing.T) {
+	r := setup{}.open(t)
+	ctx := context.Background()
+	b := r.chain(packet(false, protoUDP, nil, 100))
+	r.d.Map(r.d.Pages.IORef(b.Index()*iopage.Size), true)
+	if n, err := r.dev.Send([]device.Frame{{Buf: b}}); n != 1 || err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{r.dev.Suspend(ctx), r.store.Suspend(ctx)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.d.Restore(r.back)
+	for _, err := range []error{r.store.Resume(ctx, true), r.dev.Resume(ctx, true)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.until("back", r.here)
+	r.whole(0)
 	r.works()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/xenbus"
@@ -64,11 +65,10 @@ type Stats struct {
 // Device is one network interface. All methods may be called from any goroutine;
 // none blocks but Suspend and Resume.
 type Device struct {
-	name   string
-	conf   Config
-	grants xen.Grants // may be nil
-	bus    *xenbus.Device
-	info   device.NetInfo // set by the first Connect, before Open returns
+	name string
+	conf Config
+	bus  *xenbus.Device
+	info device.NetInfo // set by the first Connect, before Open returns
 
 	gone   atomic.Bool // checked by every method; set again and again, cleared by Up
 	closed atomic.Bool
@@ -116,6 +116,9 @@ func Open(ctx context.Context, name string, c Config) (*Device, error) {
 func (d *Device) discard() {
 	<-d.bus.Done()
 	if !d.wire.ports {
+		for g, w := d.conf.Gate, &d.wire; g.InUse(w.txRef) || g.InUse(w.rxRef); {
+			time.Sleep(sweepLast)
+		}
 		event.Unregister(&d.rx.src)
 		event.Unregister(&d.tx.src)
 		d.wire.give(d.conf.Pages)
@@ -128,7 +131,6 @@ func newDevice(name string, c Config) (*Device, error) {
 		return nil, fmt.Errorf("pool of %d pages, %d are granted", n, c.Pages.IOPages())
 	}
 	d := &Device{name: name, conf: c, cause: errStart}
-	d.grants, _ = c.Gate.(xen.Grants)
 	d.gone.Store(true)
 	if err := d.rx.init(c); err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/drivers/xen/xenstore"
 	"ampoule/drivers/xen/xentest"
@@ -22,7 +21,6 @@ type setup struct {
 	mac     string
 	pages   int // 256
 	conf    Config
-	gate    func(*xentest.Dom0) xen.Gate
 }
 
 // rig is a device, and what is around it.
@@ -69,9 +67,6 @@ func (s setup) try(tb testing.TB, wait time.Duration) (*rig, error) {
 	c := s.conf
 	c.Bus = xenbus.Config{Store: r.store, Times: times}
 	c.Path, c.Gate, c.Pages, c.Pool = "device/vif/0", r.d, r.d.Pages, r.d.Pool
-	if s.gate != nil {
-		c.Gate = s.gate(r.d)
-	}
 	c.Link = func(up bool) { r.link <- up }
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()

@@ -3,6 +3,7 @@ package netfront
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
@@ -45,7 +46,10 @@ type receiver struct {
 	stats Stats
 	batch [batch]*iopage.Buf
 	parts [maxRxPages]part // of the frame being received
-	held  []*iopage.Buf    // pages of former rings that a backend still has
+
+	held       []*iopage.Buf // pages of former rings that a backend still has
+	sweeper    *time.Timer   // looks whether it has given them back
+	sweepPause time.Duration
 }
 
 // part is one page of a frame, as the backend's response states it, checked.

@@ -16,6 +16,7 @@ type deafGate struct{}
 func (deafGate) Notify(xen.Port)          {}
 func (deafGate) Alloc() (xen.Port, error) { return 0, errors.New("none") }
 func (deafGate) Close(xen.Port)           {}
+func (deafGate) InUse(xen.Ref) bool       { return false }
 
 // FuzzXenstore lets a store write anything to the page, in any pieces, between
 // the client's steps. Nothing panics or loops, a message is never larger than

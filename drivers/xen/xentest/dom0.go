@@ -37,7 +37,8 @@ type Dom0 struct {
 	mu     sync.Mutex
 	ports  map[xen.Port]*port
 	next   xen.Port
-	refuse int // Allocs to answer with an error
+	refuse int              // Allocs to answer with an error
+	mapped map[xen.Ref]bool // pages that some backend has mapped
 }
 
 type port struct {
@@ -108,6 +109,24 @@ func (d *Dom0) Close(p xen.Port) {
 	delete(d.ports, p)
 }
 
+// InUse is the gate's.
+func (d *Dom0) InUse(r xen.Ref) bool {
+	d.page(uint32(r)) // or it is a violation
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mapped[r]
+}
+
+// Map makes a page look mapped by a backend, or not any more.
+func (d *Dom0) Map(r xen.Ref, on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mapped == nil {
+		d.mapped = map[xen.Ref]bool{}
+	}
+	d.mapped[r] = on
+}
+
 // RefusePorts makes the next n Allocs fail.
 func (d *Dom0) RefusePorts(n int) {
 	d.mu.Lock()
@@ -155,6 +174,7 @@ func (d *Dom0) connect(p xen.Port, peer func()) bool {
 func (d *Dom0) Restore(vifs ...*Netback) {
 	d.mu.Lock()
 	d.ports = map[xen.Port]*port{}
+	d.mapped = nil // a new domain, and a new grant table
 	d.mu.Unlock()
 	d.Store.restore()
 	d.Console.restore()

@@ -24,10 +24,11 @@ const (
 	GateResume  = 9 // ends an upcall: goes on as the runtime's ucontext says
 
 	// On Xen only.
-	GateAlloc   = 5 // answers a new event channel that the backend may bind, or a negated error
-	GateClose   = 6 // DI: port from GateAlloc
-	GateSuspend = 7 // gives the VM up for a save; answers 0 in the restored VM, 1 if cancelled
-	GatePort    = 8 // DI: 0 for the store's, 1 for the console's port
+	GateAlloc   = 5  // answers a new event channel that the backend may bind, or a negated error
+	GateClose   = 6  // DI: port from GateAlloc
+	GateSuspend = 7  // gives the VM up for a save; answers 0 in the restored VM, 1 if cancelled
+	GatePort    = 8  // DI: 0 for the store's, 1 for the console's port
+	GateInUse   = 10 // DI: a grant reference that boot has made; answers 0, or not 0 while the backend reads, writes or maps its page
 )
 
 // Exit codes of a VM. Codes below ExitBoot that are not named here are the
