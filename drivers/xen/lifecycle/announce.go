@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"ampoule/drivers/xen/xenstore"
@@ -28,13 +29,23 @@ type About struct {
 // pair is a key and its value.
 type pair struct{ key, value string }
 
+// optional are the keys that not every toolstack has: libxl makes the control/
+// keys that it reads (shutdown, feature-poweroff, -reboot, -suspend) and lets
+// the VM write no other there, while XAPI leaves all of control/ to the VM and
+// reads these too.
+var optional = [...]string{"control/feature-halt", "control/feature-shutdown"}
+
 // Announce writes what the toolstack reads: at the start, again when something
 // has changed, and after a restore. It writes all that it can, and answers what
-// the store refused.
+// the store refused but a toolstack of this kind would have taken.
 func Announce(ctx context.Context, store *xenstore.Client, a About) error {
 	var errs []error
 	for _, p := range a.pairs() {
-		if err := store.Write(ctx, p.key, p.value); err != nil {
+		err := store.Write(ctx, p.key, p.value)
+		if errors.Is(err, xenstore.ErrAccess) && slices.Contains(optional[:], p.key) {
+			continue
+		}
+		if err != nil {
 			errs = append(errs, err)
 			if ctx.Err() != nil || errors.Is(err, xenstore.ErrBroken) {
 				break

@@ -14,9 +14,9 @@
 //
 // Announce writes control/feature-*, without which XAPI offers no clean shutdown
 // and no migration, and the attr/* and data/* keys by which XAPI, Xen Orchestra
-// and Terraform know a VM with guest tools. The store may refuse some of them
-// (their directories are the toolstack's to make); the others are written all
-// the same.
+// and Terraform know a VM with guest tools. The store may refuse some of them;
+// the others are written all the same. That libxl refuses those control/feature-*
+// that only XAPI reads is no error.
 //
 // # Save and restore
 //

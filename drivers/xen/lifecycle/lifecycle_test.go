@@ -170,6 +170,27 @@ func TestAnnounce(t *testing.T) {
 	}
 }
 
+// TestAnnounceLibxl: of control/, libxl lets a VM write the keys that it has
+// made. That is its design and no error; that it refuses one of those is.
+func TestAnnounceLibxl(t *testing.T) {
+	r := open(t, 0)
+	r.d.Store.Deny(home + "control/feature-halt")
+	r.d.Store.Deny(home + "control/feature-shutdown")
+	if err := Announce(r.ctx, r.c, About{Name: "dns"}); err != nil {
+		t.Errorf("with libxl's keys: %v", err)
+	}
+	if v, _ := r.d.Store.Get(home + "control/feature-reboot"); v != "1" {
+		t.Errorf("feature-reboot is %q", v)
+	}
+	if v, _ := r.d.Store.Get(home + "data/updated"); v != "1" {
+		t.Errorf("data/updated is %q", v)
+	}
+	r.d.Store.Deny(home + "control/feature-suspend")
+	if err := Announce(r.ctx, r.c, About{Name: "dns"}); !errors.Is(err, xenstore.ErrAccess) || !strings.Contains(err.Error(), "feature-suspend") {
+		t.Errorf("feature-suspend refused: %v", err)
+	}
+}
+
 // part notes what is asked of it.
 type part struct {
 	name string
