@@ -17,6 +17,8 @@ var (
 	ErrSuspended = errors.New("xenbus: suspended")
 	// ErrClosed says that the device was closed on this side.
 	ErrClosed = errors.New("xenbus: closed")
+	// ErrBusy says that a device still has its backend.
+	ErrBusy = errors.New("xenbus: not removed yet")
 )
 
 // Driver is the part of a device's driver that a Device calls, from its one
@@ -86,16 +88,16 @@ type Config struct {
 // goroutine.
 type Device struct {
 	conf Config
-	path string // of the frontend
-	drv  Driver
+	drv  Driver // nil: never to be connected, see Park
 
-	frontWatch *xenstore.Watch
+	frontWatch *xenstore.Watch // the goroutine's
 	orders     chan order
 	kick       chan struct{}
 	done       chan struct{}
 	machine    machine // the goroutine's
 
 	mu     sync.Mutex
+	path   string // of the frontend
 	up     bool
 	ended  bool
 	err    error         // why it is not up, if that is known
@@ -125,6 +127,33 @@ func Start(ctx context.Context, conf Config, path string, drv Driver) (*Device, 
 	return d, nil
 }
 
+// Park looks after a device that nobody uses, until Stop: it is never connected,
+// but when the toolstack removes it, the backend is answered.
+func Park(ctx context.Context, conf Config, path string) (*Device, error) {
+	return Start(ctx, conf, path, nil)
+}
+
+// Path is the frontend's directory.
+func (d *Device) Path() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.path
+}
+
+// Move has a device that the toolstack has removed for good go on with another
+// frontend directory. It answers ErrBusy while the former backend is there or
+// has not given everything back.
+func (d *Device) Move(ctx context.Context, path string) error {
+	err := ErrClosed
+	if oerr := d.order(ctx, func() { err = d.machine.move(ctx, path) }); oerr != nil {
+		return oerr
+	}
+	if err != nil {
+		return fmt.Errorf("xenbus: move %s to %s: %w", d.Path(), path, err)
+	}
+	return nil
+}
+
 // Wait waits until the device is up. When the context ends first, the error says
 // why it is not, as far as that is known.
 func (d *Device) Wait(ctx context.Context) error {
@@ -136,12 +165,12 @@ func (d *Device) Wait(ctx context.Context) error {
 		case up:
 			return nil
 		case ended:
-			return fmt.Errorf("xenbus: %s: %w", d.path, ErrClosed)
+			return fmt.Errorf("xenbus: %s: %w", d.Path(), ErrClosed)
 		}
 		select {
 		case <-note:
 		case <-ctx.Done():
-			return fmt.Errorf("xenbus: %s: not connected: %w", d.path, errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("xenbus: %s: not connected: %w", d.Path(), errors.Join(context.Cause(ctx), err))
 		}
 	}
 }
@@ -199,7 +228,7 @@ func (d *Device) order(ctx context.Context, f func()) error {
 	case <-d.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("xenbus: %s: busy: %w", d.path, context.Cause(ctx))
+		return fmt.Errorf("xenbus: %s: busy: %w", d.Path(), context.Cause(ctx))
 	}
 }
 

@@ -35,6 +35,10 @@
 // that one must first be removed and made anew. Attempts that fail are repeated
 // after a pause that doubles up to Times.RetryMax.
 //
+// A device that the toolstack has removed for good, directory and all, can go on
+// with another directory (Device.Move). One that nobody uses is parked (Park): a
+// toolstack that removes it gets its answer, or it would wait for ten seconds.
+//
 // # Misbehaving stores
 //
 // Strings have any length and content; what is no state counts as Unknown, what

@@ -42,7 +42,7 @@ type machine struct {
 func (d *Device) run() {
 	defer close(d.done)
 	m := &d.machine
-	defer m.unwatch()
+	defer m.end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var end time.Time
@@ -157,72 +157,16 @@ func (m *machine) step(ctx context.Context) (time.Duration, error) {
 	return time.Hour, nil
 }
 
-// findBackend reads where the backend's directory is, and watches its state. A
-// backend that has moved or is gone is another one: rings are the former one's.
-func (m *machine) findBackend(ctx context.Context) error {
-	v, have, err := read(ctx, m.d.conf.Store, m.d.path+"/backend")
-	if err != nil {
-		return err
-	}
-	if have {
-		if err := checkBackend(v); err != nil {
-			return err
-		}
-	}
-	if v == m.back {
-		return nil
-	}
-	m.unwatch()
-	if m.phase == up || m.phase == linking {
-		m.leave(ctx, fmt.Errorf("%w: its directory is gone", ErrLeft))
-	}
-	if m.phase == leaving {
-		m.free()
-	}
-	m.back, m.barred, m.pause, m.retryAt = "", false, 0, time.Time{}
-	if v == "" {
-		m.note(fmt.Errorf("%w: no backend", ErrLeft))
-		return nil
-	}
-	if m.backWatch, err = m.d.conf.Store.Watch(ctx, v+"/state"); err != nil {
-		return err
-	}
-	m.back = v
-	return nil
-}
-
-// findRenewal finds out that the toolstack has removed the device and made it
-// anew between two looks: the state is the first one again, which we have not
-// written. What the former backend had is free, and what it did is forgotten.
-func (m *machine) findRenewal(ctx context.Context) error {
-	if !m.left || m.phase != leaving && !m.barred {
-		return nil
-	}
-	v, _, err := read(ctx, m.d.conf.Store, m.d.path+"/state")
-	if err != nil || parseState(v) != abi.StateInitialising {
-		return err
-	}
-	if m.phase == leaving {
-		m.free()
-	}
-	m.barred, m.left = false, false
-	return nil
-}
-
-func (m *machine) unwatch() {
-	if m.backWatch == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	// When the store did not hear of it, its events are dropped.
-	_ = m.d.conf.Store.Unwatch(ctx, m.backWatch)
-	m.backWatch = nil
-}
-
 // inIdle begins a handshake, or asks the backend for one.
 func (m *machine) inIdle(ctx context.Context, state abi.State) (time.Duration, error) {
 	if m.barred || m.back == "" || m.d.stopping() {
+		return time.Hour, nil
+	}
+	if state == abi.StateClosing {
+		// It is being removed without ever having been connected.
+		return time.Hour, m.setState(ctx, abi.StateClosed)
+	}
+	if m.d.drv == nil {
 		return time.Hour, nil
 	}
 	if left := time.Until(m.retryAt); left > 0 {
@@ -254,18 +198,18 @@ func (m *machine) inIdle(ctx context.Context, state abi.State) (time.Duration, e
 // connect writes what the backend must know.
 func (m *machine) connect(ctx context.Context) error {
 	t := m.d.conf
-	v, _, err := read(ctx, t.Store, m.d.path+"/backend-id")
+	v, _, err := read(ctx, t.Store, m.d.Path()+"/backend-id")
 	if err != nil {
 		return err
 	}
 	if id, err := strconv.ParseUint(v, 10, 16); err != nil || uint16(id) != t.Domain {
-		return fmt.Errorf("xenbus: %s: backend in domain %.16q, grants are for domain %d", m.d.path, v, t.Domain)
+		return fmt.Errorf("xenbus: %s: backend in domain %.16q, grants are for domain %d", m.d.Path(), v, t.Domain)
 	}
-	keys, err := m.d.drv.Connect(ctx, &Peer{store: t.Store, front: m.d.path, back: m.back})
+	keys, err := m.d.drv.Connect(ctx, &Peer{store: t.Store, front: m.d.Path(), back: m.back})
 	if err != nil {
-		return fmt.Errorf("xenbus: %s: %w", m.d.path, err)
+		return fmt.Errorf("xenbus: %s: %w", m.d.Path(), err)
 	}
-	err = t.Store.Transact(ctx, func(tx xenstore.Tx) error { return writeKeys(ctx, tx, m.d.path, keys) })
+	err = t.Store.Transact(ctx, func(tx xenstore.Tx) error { return writeKeys(ctx, tx, m.d.Path(), keys) })
 	if err == nil {
 		err = m.setState(ctx, abi.StateConnected)
 	}
@@ -298,7 +242,7 @@ func writeKeys(ctx context.Context, tx xenstore.Tx, dir string, keys []Key) erro
 // setState writes the frontend's state, but does not make a directory anew that
 // is gone, and does not fire watches for nothing.
 func (m *machine) setState(ctx context.Context, s abi.State) error {
-	path, want := m.d.path+"/state", strconv.Itoa(int(s))
+	path, want := m.d.Path()+"/state", strconv.Itoa(int(s))
 	m.left = false
 	err := m.d.conf.Store.Transact(ctx, func(tx xenstore.Tx) error {
 		v, err := tx.Read(ctx, path)
@@ -332,7 +276,7 @@ func (m *machine) inLinking(ctx context.Context, state abi.State) time.Duration 
 	case left > 0:
 		return left
 	default:
-		err = fmt.Errorf("xenbus: %s: the backend stays in state %d", m.d.path, state)
+		err = fmt.Errorf("xenbus: %s: the backend stays in state %d", m.d.Path(), state)
 	}
 	m.leave(ctx, err)
 	m.backOff()
