@@ -57,11 +57,11 @@ type TxReady interface {
 	TxReady() *event.Source
 }
 
-// NetInfo does not change while the device lives.
+// NetInfo does not change while the device lives, but for the MAC address.
 type NetInfo struct {
-	MAC      [6]byte
-	MTU      int // bytes of an Ethernet payload
-	HeadRoom int // bytes that the driver needs free before a frame's first byte
+	MAC      [6]byte // another one, maybe, when a device that Returns is back
+	MTU      int     // bytes of an Ethernet payload
+	HeadRoom int     // bytes that the driver needs free before a frame's first byte
 	Offload  Feature
 	Batch    int  // a good number of frames for one Send or Recv
 	Returns  bool // the backend may go and come back: ErrGone is not the end

@@ -15,11 +15,12 @@ import (
 // ARP (RFC 5227, section 3) and unsolicited neighbour advertisements (RFC 4861,
 // section 7.2.6). Nothing depends on their arrival.
 func (s *Stack) announce(cfg *Config) {
+	mac := [6]byte([]byte(s.link.LinkAddress()))
 	if cfg.IPv4.IsValid() {
-		s.link.sendRaw(gratuitousARP(s.link.info.MAC, cfg.IPv4.Addr()))
+		s.link.sendRaw(gratuitousARP(mac, cfg.IPv4.Addr()))
 	}
 	for _, p := range cfg.IPv6 {
-		s.link.sendRaw(advertisement(s.link.info.MAC, p.Addr()))
+		s.link.sendRaw(advertisement(mac, p.Addr()))
 	}
 }
 

@@ -25,3 +25,9 @@ const (
 type FastPath interface {
 	Frame(f *device.Frame) Verdict
 }
+
+// Relinker is a FastPath that wants to know when the device has another MAC
+// address. Relink is called by the receiving goroutine between two frames.
+type Relinker interface {
+	Relink(device.NetInfo)
+}

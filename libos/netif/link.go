@@ -21,8 +21,8 @@ const gsoMax = 15 * 4096
 type link struct {
 	back  func() // called in a goroutine of its own when a device that was away is back
 	dev   device.Net
-	info  device.NetInfo
-	mac   tcpip.LinkAddress
+	info  device.NetInfo // but for the MAC, which is mac
+	mac   atomic.Pointer[tcpip.LinkAddress]
 	frags bool
 
 	fast   atomic.Pointer[FastPath]
@@ -48,7 +48,7 @@ var (
 func newLink(dev device.Net, frags bool, limits *Limits) *link {
 	l := &link{dev: dev, info: dev.Info(), frags: frags, done: make(chan struct{})}
 	l.asking.limit = limits.NeighbourQueue
-	l.mac = tcpip.LinkAddress(l.info.MAC[:])
+	l.setMAC(l.info.MAC)
 	l.tx.init(l)
 	return l
 }
@@ -63,7 +63,13 @@ func (l *link) SetMTU(uint32) {}
 func (l *link) MaxHeaderLength() uint16 { return header.EthernetMinimumSize }
 
 // LinkAddress implements stack.LinkEndpoint.
-func (l *link) LinkAddress() tcpip.LinkAddress { return l.mac }
+func (l *link) LinkAddress() tcpip.LinkAddress { return *l.mac.Load() }
+
+// setMAC is the device's address from now on.
+func (l *link) setMAC(mac [6]byte) {
+	a := tcpip.LinkAddress(mac[:])
+	l.mac.Store(&a)
+}
 
 // SetLinkAddress implements stack.LinkEndpoint; the device's is what holds.
 func (l *link) SetLinkAddress(tcpip.LinkAddress) {}
@@ -135,7 +141,7 @@ func (l *link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardw
 func (l *link) AddHeader(pkt *stack.PacketBuffer) {
 	eth := header.Ethernet(pkt.LinkHeader().Push(header.EthernetMinimumSize))
 	eth.Encode(&header.EthernetFields{
-		SrcAddr: l.mac,
+		SrcAddr: l.LinkAddress(),
 		DstAddr: pkt.EgressRoute.RemoteLinkAddress,
 		Type:    pkt.NetworkProtocolNumber,
 	})

@@ -1,7 +1,6 @@
 package netif
 
 import (
-	"bytes"
 	"errors"
 	"runtime"
 
@@ -50,6 +49,7 @@ func (l *link) receive() {
 		if away {
 			away = false
 			l.count.gone.Store(false)
+			l.renew()
 			go l.back()
 		}
 		if n == 0 {
@@ -62,6 +62,21 @@ func (l *link) receive() {
 			runtime.Gosched()
 		}
 		clear(batch[:n])
+	}
+}
+
+// renew takes over the address of a device that is back: it may be another one.
+// The fast path is told too.
+func (l *link) renew() {
+	info := l.dev.Info()
+	if string(l.LinkAddress()) == string(info.MAC[:]) {
+		return
+	}
+	l.setMAC(info.MAC)
+	if f := l.fast.Load(); f != nil {
+		if r, ok := (*f).(Relinker); ok {
+			r.Relink(info)
+		}
 	}
 }
 
@@ -159,7 +174,7 @@ func (l *link) accept(head []byte, f *device.Frame, pkt *stack.PacketBuffer) boo
 		return false
 	}
 	switch dst := head[:6]; {
-	case bytes.Equal(dst, l.info.MAC[:]):
+	case string(dst) == string(l.LinkAddress()):
 		pkt.PktType = tcpip.PacketHost
 	case dst[0]&1 == 0:
 		l.count.rxForeign.Add(1)

@@ -68,6 +68,9 @@ func New(info device.NetInfo, addresses []netip.Prefix, port uint16, h Handler) 
 	return p
 }
 
+// Relink implements netif.Relinker.
+func (p *Path) Relink(info device.NetInfo) { p.info = info }
+
 // Sizes and offsets in a frame.
 const (
 	ethSize  = 14

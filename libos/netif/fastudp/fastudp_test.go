@@ -143,6 +143,27 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestRelink: with another MAC address, frames to the former one are none of
+// ours, and answers come from the new one.
+func TestRelink(t *testing.T) {
+	p := newPath(0)
+	now := [6]byte{2, 9, 9, 9, 9, 9}
+	p.Relink(device.NetInfo{MAC: now, MTU: 1500})
+	b := datagram(t, peer4, our4.Addr(), 1234, 7777, []byte("hello"))
+	f := receive(t, newPool(), b)
+	if v := p.Frame(&f); v != netif.Pass {
+		t.Errorf("a frame to the former address: verdict %d", v)
+	}
+	copy(b, now[:])
+	f = receive(t, newPool(), b)
+	if v := p.Frame(&f); v != netif.Reply {
+		t.Fatalf("a frame to the new address: verdict %d", v)
+	}
+	if got := [6]byte(f.Buf.Bytes()[6:12]); got != now {
+		t.Errorf("the answer comes from %x", got)
+	}
+}
+
 // With checksum offload the field holds the pseudo-header's sum, so that
 // summing from CsumStart completes it.
 func TestAnswerOffload(t *testing.T) {

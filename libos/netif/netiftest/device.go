@@ -31,6 +31,7 @@ type Options struct {
 	Repeat   float64        // chance that it arrives twice
 	Reorder  float64        // chance that it is overtaken by the next
 	HeadRoom int            // NetInfo.HeadRoom; 0: 12
+	Returns  bool           // NetInfo.Returns; see Leave
 }
 
 func (o *Options) fill() {
@@ -78,7 +79,7 @@ func newDevice(name string, n byte, o Options) *Device {
 	d := &Device{name: name, opts: o, pool: iopage.NewPool(make([]byte, o.Pages*iopage.Size))}
 	d.info = device.NetInfo{
 		MAC: [6]byte{0x02, 0, 0, 0, 0, n}, MTU: o.MTU, HeadRoom: o.HeadRoom,
-		Offload: o.Offload, Batch: 32,
+		Offload: o.Offload, Batch: 32, Returns: o.Returns,
 	}
 	d.wire.init(o)
 	return d
@@ -97,7 +98,27 @@ func (d *Device) Close() error {
 }
 
 // Info implements device.Net.
-func (d *Device) Info() device.NetInfo { return d.info }
+func (d *Device) Info() device.NetInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.info
+}
+
+// Leave takes the device away until Return. Options.Returns must be set.
+func (d *Device) Leave() {
+	d.mu.Lock()
+	d.gone = true
+	d.mu.Unlock()
+	d.src.Wake()
+}
+
+// Return brings it back with an address of its own.
+func (d *Device) Return(mac [6]byte) {
+	d.mu.Lock()
+	d.gone, d.info.MAC = false, mac
+	d.mu.Unlock()
+	d.src.Wake()
+}
 
 // Alloc implements device.Net.
 func (d *Device) Alloc() (*iopage.Buf, error) {
