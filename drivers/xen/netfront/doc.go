@@ -47,8 +47,10 @@
 // event sources become ready once; after a Recv that answered ErrGone, Ready is
 // not ready until the device is back, so a receiver just goes on to wait. When it is back, the methods work as before,
 // Ready becomes ready once, and Config.Link is told, so that the network stack
-// can announce itself. Info stays the same: a backend that comes back with less
-// than was offered at first is refused, and Cause says so.
+// can announce itself. Info stays the same but for the MAC address, which is that
+// of the vif there is: a backend that comes back with less than was offered at
+// first is refused, and Cause says so. A vif that was removed for good may be
+// replaced by one of another number (Move).
 //
 // # Bounds
 //

@@ -72,9 +72,13 @@ func (d *Device) negotiate(ctx context.Context, p *xenbus.Peer) (o offer, err er
 		info.MTU = min(info.MTU, iopage.Size-etherLen-vlanLen)
 	}
 	if d.wire.known {
-		return o, d.compare(info)
+		if err := d.compare(info); err != nil {
+			return o, err
+		}
+	} else {
+		d.info, d.wire.known = info, true
 	}
-	d.info, d.wire.known = info, true
+	d.setMAC(info.MAC)
 	return o, nil
 }
 

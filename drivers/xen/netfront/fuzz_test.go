@@ -47,7 +47,7 @@ func bare(tb testing.TB, pages int) *rig {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	dev.info = device.NetInfo{MAC: [6]byte{2}, MTU: 1500, Offload: allOffloads, Batch: batch}
+	dev.info = device.NetInfo{MTU: 1500, Offload: allOffloads, Batch: batch}
 	dev.wire.rxPort, _ = d.Alloc()
 	dev.wire.txPort, _ = d.Alloc()
 	return &rig{TB: tb, dev: dev, d: d, back: d.NewNetback(), pool: d.Pool}

@@ -293,6 +293,35 @@ func TestMappedAtRestore(t *testing.T) {
 	r.works()
 }
 
+// TestReplaced: a vif that was removed for good is replaced by one with another
+// MAC address, in the same place and in another.
+func TestReplaced(t *testing.T) {
+	r := setup{}.open(t)
+	ctx := context.Background()
+	r.linked(true)
+	r.back.Detach()
+	r.linked(false)
+	r.back.SetMAC("00:16:3e:00:00:aa")
+	r.back.Attach(xentest.Linux())
+	r.linked(true)
+	if got, want := r.dev.Info().MAC, [6]byte{0, 0x16, 0x3e, 0, 0, 0xaa}; got != want {
+		t.Errorf("MAC is %x, want %x", got, want)
+	}
+	r.works()
+	if err := r.dev.Move(ctx, "device/vif/3"); !errors.Is(err, xenbus.ErrBusy) {
+		t.Errorf("Move of a vif that is there: %v", err)
+	}
+	r.back.Detach()
+	r.linked(false)
+	r.back = r.d.AddVIF(3, xentest.Linux())
+	r.until("moved", func() bool { return r.dev.Move(ctx, "device/vif/3") == nil })
+	r.linked(true)
+	if got, want := r.dev.Info().MAC, [6]byte{0, 0x16, 0x3e, 0, 0, 4}; got != want {
+		t.Errorf("MAC is %x, want %x", got, want)
+	}
+	r.works()
+}
+
 func TestSaveRestore(t *testing.T) {
 	r := setup{}.open(t)
 	ctx := context.Background()

@@ -68,7 +68,8 @@ type Device struct {
 	name string
 	conf Config
 	bus  *xenbus.Device
-	info device.NetInfo // set by the first Connect, before Open returns
+	info device.NetInfo // set by the first Connect, before Wait returns; see Info for the MAC
+	mac  atomic.Uint64  // of the vif, set by each Connect
 
 	gone   atomic.Bool // checked by every method; set again and again, cleared by Up
 	closed atomic.Bool
@@ -92,6 +93,22 @@ var (
 // Open takes over a network interface and waits until it is connected, no longer
 // than the context allows.
 func Open(ctx context.Context, name string, c Config) (*Device, error) {
+	d, err := Start(ctx, name, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Wait(ctx); err != nil {
+		d.Close()
+		go d.discard()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Start takes over a network interface and does not wait until it is connected.
+// Until the first Wait that succeeds, only Wait, Path, Move, Suspend, Resume,
+// Cause, Stats and Close may be called.
+func Start(ctx context.Context, name string, c Config) (*Device, error) {
 	d, err := newDevice(name, c)
 	if err != nil {
 		return nil, fmt.Errorf("netfront: %s: %w", name, err)
@@ -103,13 +120,24 @@ func Open(ctx context.Context, name string, c Config) (*Device, error) {
 		return nil, fmt.Errorf("netfront: %s: %w", name, err)
 	}
 	d.wire.start()
-	if err := d.bus.Wait(ctx); err != nil {
-		d.Close()
-		go d.discard()
-		return nil, fmt.Errorf("netfront: %s: %w", name, err)
-	}
 	return d, nil
 }
+
+// Wait waits until the device is connected. The error says why it is not when
+// the context ends.
+func (d *Device) Wait(ctx context.Context) error {
+	if err := d.bus.Wait(ctx); err != nil {
+		return fmt.Errorf("netfront: %s: %w", d.name, err)
+	}
+	return nil
+}
+
+// Path is the frontend's directory: "device/vif/0".
+func (d *Device) Path() string { return d.bus.Path() }
+
+// Move has a device whose vif was removed for good go on with another one; see
+// xenbus.Device.Move.
+func (d *Device) Move(ctx context.Context, path string) error { return d.bus.Move(ctx, path) }
 
 // discard gives back what a device that nobody has seen holds, once the backend
 // is done with it.
@@ -158,7 +186,22 @@ func newDevice(name string, c Config) (*Device, error) {
 func (d *Device) Name() string { return d.name }
 
 // Info implements device.Net.
-func (d *Device) Info() device.NetInfo { return d.info }
+func (d *Device) Info() device.NetInfo {
+	i, m := d.info, d.mac.Load()
+	for k := range i.MAC {
+		i.MAC[k] = byte(m >> (8 * k))
+	}
+	return i
+}
+
+// setMAC is what Info tells from now on.
+func (d *Device) setMAC(mac [6]byte) {
+	var m uint64
+	for k, b := range mac {
+		m |= uint64(b) << (8 * k)
+	}
+	d.mac.Store(m)
+}
 
 // Ready implements device.Net. It is also ready, once, when the device goes and
 // when it is back.

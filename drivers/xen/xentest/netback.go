@@ -98,6 +98,9 @@ func (n *Netback) Attach(offers map[string]string) {
 	n.restart()
 }
 
+// SetMAC is the address of the vif that the next Attach makes.
+func (n *Netback) SetMAC(mac string) { n.mac = mac }
+
 // Mute makes the backend not answer the handshake.
 func (n *Netback) Mute(on bool) {
 	n.mu.Lock()
