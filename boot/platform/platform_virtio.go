@@ -26,7 +26,7 @@ func Open() (*pvboot.Machine, error) {
 		Command: string(info.Command[:info.CommandLen]),
 		Clock:   clock{},
 		Entropy: entropy{},
-		Console: console.New(ampConsole),
+		Console: console.New(console.Words(ampConsole)),
 		Pool:    iopage.NewPool(region(info.IO, info.IOSize)),
 		Calls:   g.read,
 	}

@@ -45,6 +45,12 @@ func (p Page) Load64(off uint32) uint64 { return atomic.LoadUint64(p.long(off)) 
 // Store32 stores the word at off; it is a full fence.
 func (p Page) Store32(off, v uint32) { atomic.StoreUint32(p.word(off), v) }
 
+// CompareAndSwap32 stores the word at off if it still is old, and says whether it
+// was; it is a full fence.
+func (p Page) CompareAndSwap32(off, old, v uint32) bool {
+	return atomic.CompareAndSwapUint32(p.word(off), old, v)
+}
+
 // Set32 stores the word at off with no order promised: it is seen at the latest
 // with the next Store32.
 func (p Page) Set32(off, v uint32) { *p.word(off) = v }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ampoule/libos/config"
+	"ampoule/libos/device"
 	"ampoule/libos/netif"
 	"ampoule/libos/pvboot"
 	"ampoule/libos/telemetry"
@@ -82,6 +83,19 @@ func announce(m *pvboot.Machine, sys config.System, name string, log *telemetry.
 	}
 }
 
+// network is the machine's network device. It waits for one that may be attached
+// later, and calls waiting before that.
+func network(ctx context.Context, m *pvboot.Machine, waiting func()) (device.Net, error) {
+	if dev := m.Net(); dev != nil {
+		return dev, nil
+	}
+	if m.WaitNet == nil {
+		return nil, fmt.Errorf("the machine has no network device among %d devices; attach one", len(m.Devices))
+	}
+	waiting()
+	return m.WaitNet(ctx)
+}
+
 // run serves on m until ctx is done.
 func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string, n New) error {
 	start := time.Now()
@@ -89,9 +103,16 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 	if sys.Hostname != "" {
 		log = log.With("host", sys.Hostname)
 	}
-	dev := m.Net()
-	if dev == nil {
-		return fmt.Errorf("the machine has no network device among %d devices; attach one", len(m.Devices))
+	dev, err := network(ctx, m, func() {
+		log.Info("waiting for a network interface: attach one")
+		go announce(m, sys, name, log)
+	})
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopping", "reason", context.Cause(ctx))
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	limits := sys.Limits
 	if limits == nil {

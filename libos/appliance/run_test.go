@@ -93,3 +93,66 @@ func TestRunDeviceGone(t *testing.T) {
 		t.Errorf("error %v, want %v", err, errGone)
 	}
 }
+
+// TestRunLateDevice: without a device, where one may be attached, the appliance
+// says that it waits, announces itself, and serves when there is one.
+func TestRunLateDevice(t *testing.T) {
+	dev, _ := netiftest.Pair(netiftest.Options{}, netiftest.Options{})
+	attached := make(chan struct{})
+	announced := make(chan struct{}, 2)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	m := machine(&out)
+	m.WaitNet = func(ctx context.Context) (device.Net, error) {
+		select {
+		case <-attached:
+			return dev, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	m.Announce = func(string, []netip.Prefix) error {
+		announced <- struct{}{}
+		return nil
+	}
+	served := make(chan struct{})
+	ended := make(chan error)
+	go func() {
+		ended <- run(ctx, m, sys, "x", func(*Env) (Appliance, error) { close(served); return waits{}, nil })
+	}()
+	<-announced
+	select {
+	case <-served:
+		t.Error("it serves without a device")
+	default:
+	}
+	close(attached)
+	<-served
+	<-announced
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if log := out.String(); !strings.Contains(log, "waiting for a network interface") || !strings.Contains(log, "serving") {
+		t.Errorf("log %q", log)
+	}
+}
+
+// TestRunStopsWaiting: an appliance that waits for a device ends when asked.
+func TestRunStopsWaiting(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var out bytes.Buffer
+	m := machine(&out)
+	m.WaitNet = func(ctx context.Context) (device.Net, error) {
+		cancel(errOff)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if err := run(ctx, m, sys, "x", serves); err != nil {
+		t.Errorf("error %v", err)
+	}
+	if log := out.String(); !strings.Contains(log, errOff.Error()) {
+		t.Errorf("log %q", log)
+	}
+}

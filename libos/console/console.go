@@ -12,9 +12,30 @@ import (
 	"time"
 )
 
-// Put offers up to 8 bytes, the first in the low byte, to the console hardware
-// and answers how many it took. It must not block.
-type Put func(bytes uint64, n int) int
+// Put offers bytes to the console hardware and answers how many it took, from the
+// first one on. It must not block or keep p.
+type Put func(p []byte) int
+
+// Words makes a Put of hardware that takes up to 8 bytes at a time, the first in
+// the low byte.
+func Words(put func(bytes uint64, n int) int) Put {
+	return func(p []byte) (total int) {
+		for len(p) > 0 {
+			var w uint64
+			k := min(len(p), 8)
+			for i, b := range p[:k] {
+				w |= uint64(b) << (8 * i)
+			}
+			took := put(w, k)
+			if took <= 0 || took > k {
+				break
+			}
+			p = p[took:]
+			total += took
+		}
+		return total
+	}
+}
 
 // Size of the buffer in bytes.
 const Size = 16 << 10
@@ -87,20 +108,19 @@ func (c *Console) reportLoss() {
 	}
 }
 
-// flush offers the buffer to the hardware until it takes no more.
+// flush offers the buffer to the hardware until it takes no more: all at once,
+// where the buffer does not wrap.
 func (c *Console) flush() {
 	for c.n > 0 {
-		var w uint64
-		k := min(c.n, 8)
-		for i := 0; i < k; i++ {
-			w |= uint64(c.buf[(c.head+i)%Size]) << (8 * i)
-		}
-		took := c.put(w, k)
-		if took <= 0 || took > k {
+		p := c.buf[c.head:min(c.head+c.n, Size)]
+		took := c.put(p)
+		if took <= 0 || took > len(p) {
 			return
 		}
 		c.head = (c.head + took) % Size
-		c.n -= took
+		if c.n -= took; c.n == 0 {
+			c.head = 0
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,7 @@ func wait(t *testing.T, what string, f func() bool) {
 
 func TestWriteAtOnce(t *testing.T) {
 	d := &device{room: 1 << 20}
-	c := New(d.put)
+	c := New(Words(d.put))
 	text := strings.Repeat("one line of text\n", 3000) // more than the buffer
 	c.Write([]byte(text))
 	if d.text() != text {
@@ -62,7 +63,7 @@ func TestWriteAtOnce(t *testing.T) {
 
 func TestSlowConsoleGetsAll(t *testing.T) {
 	d := &device{}
-	c := New(d.put)
+	c := New(Words(d.put))
 	want := bytes.Repeat([]byte("0123456789"), 1000)
 	c.Write(want)
 	if d.text() != "" {
@@ -81,7 +82,7 @@ func TestSlowConsoleGetsAll(t *testing.T) {
 // costs its buffer, and says how much was lost once it works again.
 func TestStuckConsole(t *testing.T) {
 	d := &device{}
-	c := New(d.put)
+	c := New(Words(d.put))
 	for i := 0; i < 100; i++ {
 		c.Write(bytes.Repeat([]byte{'x'}, 1000))
 	}
@@ -92,18 +93,33 @@ func TestStuckConsole(t *testing.T) {
 	wait(t, "the report of the loss", func() bool { return strings.Contains(d.text(), "bytes lost]") })
 }
 
+// TestPieces: what is written at once is offered at once.
+func TestPieces(t *testing.T) {
+	var got []string
+	c := New(func(p []byte) int { got = append(got, string(p)); return len(p) })
+	want := make([]string, 1000) // more than the buffer
+	for i := range want {
+		want[i] = strings.Repeat("x", i%100) + "\n"
+		c.Write([]byte(want[i]))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d pieces for %d lines, or others", len(got), len(want))
+	}
+}
+
 // The hardware's answer is not trusted: nonsense counts as nothing taken.
 func TestHostileAnswer(t *testing.T) {
 	for _, answer := range []int{-1, 9, 1 << 30} {
-		c := New(func(uint64, int) int { return answer })
-		c.Write([]byte("text"))
+		for _, put := range []Put{Words(func(uint64, int) int { return answer }), func([]byte) int { return answer }} {
+			New(put).Write([]byte("text"))
+		}
 	}
 }
 
 // TestSync: last words reach a slow console, and a stuck one holds up nobody.
 func TestSync(t *testing.T) {
 	d := &device{}
-	c := New(d.put)
+	c := New(Words(d.put))
 	c.Write([]byte("the reason for the end\n"))
 	if c.Sync(5 * time.Millisecond) {
 		t.Error("a console that takes nothing is said to have taken all")

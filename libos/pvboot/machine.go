@@ -3,6 +3,7 @@
 package pvboot
 
 import (
+	"context"
 	"io"
 	"net/netip"
 
@@ -29,6 +30,9 @@ type Machine struct {
 	Devices []device.Device // in the order in which boot found them
 	Pool    *iopage.Pool    // the I/O pages that the devices share
 
+	// WaitNet waits for a first network device where one may be attached to the
+	// running VM; nil where none ever is.
+	WaitNet func(context.Context) (device.Net, error)
 	// Requests delivers what the hypervisor asks of the VM; nil where it never
 	// asks. Each is acknowledged already.
 	Requests <-chan Request

@@ -1,20 +1,26 @@
 // Package console drives the PV console (public/io/console.h): one page with a
 // ring of bytes for each direction, which xenconsoled reads and fills.
 //
-// Put and Write never wait: they take what the ring has room for. Put has the
-// form that libos/console wants; Write is for callers with more than eight bytes
-// at hand, and costs one notification however many they are.
+// Write never waits: it takes what the ring has room for, with one notification
+// however many bytes they are. Input goes, line by line, to Config.Input; without
+// one it stays in the ring, and costs nothing.
 //
-// Input goes, line by line, to Config.Line, or nowhere.
+// # Two writers
+//
+// The gate writes to the same ring, without asking here: panics, what the runtime
+// prints, and its own reports must come out whatever state this package is in.
+// So the producer index in the page is the only one there is. Write copies its
+// bytes behind it and moves it only if nobody else has; otherwise it begins
+// again behind what the gate wrote. On the one vCPU the gate's writes are whole.
 //
 // # Misbehaving daemons
 //
 // A console that never drains (CVE-2022-46770 was an endless loop over one) is a
-// full ring: nothing is taken. Indexes are kept here and never read back from
-// the page; a consumer index ahead of what was written makes the ring full for
-// as long as it stays so, and a producer index that jumps makes the input begin
-// anew at that index. Input without end is read at a bounded pace, and a line
-// that is too long is cut.
+// full ring: nothing is taken. The indexes of output only ever select within the
+// ring; when they are impossible, the ring is full for as long as they are. The
+// consumer index of input is kept here, and a producer index that jumps makes the
+// input begin anew at that index. Input without end is read at a bounded pace,
+// and a line that is too long is cut.
 package console
 
 import (
@@ -56,7 +62,6 @@ type Console struct {
 
 	mu        sync.Mutex // guards all below
 	line      xen.Line
-	outProd   uint32
 	inCons    uint32
 	suspended bool
 	closed    bool
@@ -72,6 +77,10 @@ func Open(conf Config) (*Console, error) {
 	if err := c.attach(); err != nil {
 		return nil, err
 	}
+	if conf.Input == nil {
+		close(c.done)
+		return c, nil
+	}
 	c.src.Counter, c.src.Seen = c.line.Page.Half(abi.ConsoleInProd), uint16(c.inCons)
 	if err := event.Register(&c.src); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -80,7 +89,7 @@ func Open(conf Config) (*Console, error) {
 	return c, nil
 }
 
-// attach reads the indexes as they are now.
+// attach takes over page and port as they are now.
 func (c *Console) attach() error {
 	line, err := c.conf.Line()
 	if err != nil {
@@ -90,20 +99,12 @@ func (c *Console) attach() error {
 		return fmt.Errorf("console: no page")
 	}
 	c.line = line
-	c.outProd = line.Page.Load32(abi.ConsoleOutProd)
 	c.inCons = line.Page.Load32(abi.ConsoleInCons)
 	return nil
 }
 
-// Put offers up to 8 bytes, the first in the low byte, and answers how many the
-// ring had room for.
-func (c *Console) Put(bytes uint64, n int) int {
-	var b [8]byte
-	for i := range b {
-		b[i] = byte(bytes >> (8 * i))
-	}
-	return c.Write(b[:max(0, min(n, len(b)))])
-}
+// tries is how often Write begins again: once is all that the gate can cause.
+const tries = 3
 
 // Write offers bytes and answers how many the ring had room for.
 func (c *Console) Write(b []byte) int {
@@ -112,22 +113,43 @@ func (c *Console) Write(b []byte) int {
 	if c.suspended || c.closed || len(b) == 0 {
 		return 0
 	}
+	for range tries {
+		at, n := c.copy(b)
+		if n == 0 {
+			return 0
+		}
+		if c.publish(at, n) {
+			return n
+		}
+	}
+	return 0
+}
+
+// copy puts as many bytes as there is room for into the ring, and says behind
+// which index.
+func (c *Console) copy(b []byte) (at uint32, n int) {
 	p := c.line.Page
-	used := c.outProd - p.Load32(abi.ConsoleOutCons)
+	at = p.Load32(abi.ConsoleOutProd)
+	used := at - p.Load32(abi.ConsoleOutCons)
 	if used > abi.ConsoleOut {
 		c.jumps++
-		return 0
+		return at, 0
 	}
 	ring := p.Bytes()[abi.ConsoleOutAt : abi.ConsoleOutAt+abi.ConsoleOut]
 	b = b[:min(len(b), abi.ConsoleOut-int(used))]
-	k := copy(ring[c.outProd%abi.ConsoleOut:], b)
+	k := copy(ring[at%abi.ConsoleOut:], b)
 	copy(ring, b[k:])
-	if len(b) > 0 {
-		c.outProd += uint32(len(b))
-		p.Store32(abi.ConsoleOutProd, c.outProd)
-		c.conf.Gate.Notify(c.line.Port)
+	return at, len(b)
+}
+
+// publish shows the daemon n bytes behind an index, unless someone else has
+// written there.
+func (c *Console) publish(at uint32, n int) bool {
+	if !c.line.Page.CompareAndSwap32(abi.ConsoleOutProd, at, at+uint32(n)) {
+		return false
 	}
-	return len(b)
+	c.conf.Gate.Notify(c.line.Port)
+	return true
 }
 
 // Jumps counts the impossible indexes that the daemon has shown.

@@ -23,13 +23,13 @@ func open(t *testing.T, input func([]byte)) (*Console, *xentest.Dom0) {
 	return c, d
 }
 
-var _ oscons.Put = (*Console)(nil).Put
+var _ oscons.Put = (*Console)(nil).Write
 
 func TestWrite(t *testing.T) {
 	c, d := open(t, nil)
 	before := d.Notifies(d.Console.Port())
-	if n := c.Put(0x0a6f6c6c6548, 6); n != 6 {
-		t.Fatalf("Put took %d", n)
+	if n := c.Write([]byte("Hello\n")); n != 6 {
+		t.Fatalf("Write took %d", n)
 	}
 	if n := c.Write([]byte(strings.Repeat("x", 300))); n != 300 {
 		t.Fatalf("Write took %d", n)
@@ -41,17 +41,12 @@ func TestWrite(t *testing.T) {
 	if got, want := string(d.Console.Take(5000)), "Hello\n"+strings.Repeat("x", 300); got != want {
 		t.Errorf("%q came out", got)
 	}
-	for _, n := range []int{-1, 0, 9, 1 << 40} {
-		if got := c.Put(0, n); got != max(0, min(n, 8)) {
-			t.Errorf("Put of %d took %d", n, got)
-		}
-	}
 }
 
 // TestUnderOSConsole runs libos/console on it: all arrives, in order.
 func TestUnderOSConsole(t *testing.T) {
 	c, d := open(t, nil)
-	o := oscons.New(c.Put)
+	o := oscons.New(c.Write)
 	var want, got []byte
 	for i := range 400 {
 		line := []byte(strings.Repeat(string(rune('a'+i%26)), i%90) + "\n")
@@ -72,7 +67,7 @@ func TestNeverDrains(t *testing.T) {
 	c, d := open(t, nil)
 	total := 0
 	for range 10000 {
-		total += c.Put(0x7878787878787878, 8)
+		total += c.Write([]byte("xxxxxxxx"))
 	}
 	if total != abi.ConsoleOut {
 		t.Errorf("%d bytes taken", total)
@@ -147,7 +142,7 @@ func TestInput(t *testing.T) {
 
 // TestInputStorm: input without end is taken at a bounded pace.
 func TestInputStorm(t *testing.T) {
-	_, d := open(t, nil)
+	_, d := open(t, func([]byte) {})
 	start, from := time.Now(), d.Console.InCons()
 	for time.Since(start) < 100*time.Millisecond {
 		d.Console.Type(strings.Repeat("\x00\xff", 512))
@@ -178,29 +173,78 @@ func TestSaveRestore(t *testing.T) {
 	}
 }
 
-// FuzzConsole lets a daemon write anything to its page.
+// TestTwoWriters: what the gate writes between Write's steps, or before it, comes
+// out whole, and what Write was given comes out behind it.
+func TestTwoWriters(t *testing.T) {
+	c, d := open(t, nil)
+	c.Write([]byte("before\n"))
+	gate(d, "panic: one\n")
+	c.Write([]byte("after\n"))
+	at, n := c.copy([]byte("a line that is overtaken\n"))
+	gate(d, "two\n")
+	if c.publish(at, n) {
+		t.Error("bytes that the gate has overwritten were shown")
+	}
+	c.Write([]byte("a line that is overtaken\n"))
+	want := "before\npanic: one\nafter\ntwo\na line that is overtaken\n"
+	if got := string(d.Console.Take(5000)); got != want {
+		t.Errorf("%q came out, want %q", got, want)
+	}
+}
+
+// gate writes as the gate does.
+func gate(d *xentest.Dom0, text string) {
+	line, _ := d.Console.Line()
+	prod := line.Page.Load32(abi.ConsoleOutProd)
+	for i := range text {
+		line.Page.Bytes()[abi.ConsoleOutAt+(prod+uint32(i))%abi.ConsoleOut] = text[i]
+	}
+	line.Page.Store32(abi.ConsoleOutProd, prod+uint32(len(text)))
+}
+
+// TestNoInput: without a use for it, input costs nothing, however much there is.
+func TestNoInput(t *testing.T) {
+	c, d := open(t, nil)
+	from, before := d.Console.InCons(), d.Notifies(d.Console.Port())
+	d.Console.Type(strings.Repeat("x", abi.ConsoleIn))
+	time.Sleep(2 * inputPause)
+	if d.Console.InCons() != from || d.Notifies(d.Console.Port()) != before {
+		t.Error("input that nobody wants was taken")
+	}
+	if n := c.Write([]byte("x")); n != 1 {
+		t.Error("no output with the input ring full")
+	}
+}
+
+// FuzzConsole lets a daemon write anything to its page, also between the two
+// steps of a write.
 func FuzzConsole(f *testing.F) {
 	f.Add([]byte{0, 9, 1, 200, 2, 3, 3, 7})
+	f.Add([]byte{4, 9, 5, 0, 4, 200, 1, 2, 5, 0, 0, 255})
 	d := xentest.New(f, 0)
 	line, err := d.Console.Line()
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, prog []byte) {
-		c := &Console{conf: Config{Gate: d, Line: d.Console.Line, Input: func(b []byte) {
-			if len(b) == 0 || len(b) > MaxLine {
-				t.Fatalf("line of %d bytes", len(b))
-			}
-		}}}
+	var text [255 * 16]byte
+	var b [abi.ConsoleIn]byte
+	var t *testing.T
+	c := &Console{conf: Config{Gate: d, Line: d.Console.Line, Input: func(b []byte) {
+		if len(b) == 0 || len(b) > MaxLine {
+			t.Fatalf("line of %d bytes", len(b))
+		}
+	}}}
+	f.Fuzz(func(now *testing.T, prog []byte) {
+		t, c.n = now, 0
 		if err := c.attach(); err != nil {
 			t.Fatal(err)
 		}
-		var b [abi.ConsoleIn]byte
-		for i := 0; i+1 < len(prog); i += 2 {
+		at, n := uint32(0), 0
+		for i := 0; i+1 < len(prog) && i < 512; i += 2 {
 			arg := int(prog[i+1])
-			switch prog[i] % 4 {
+			switch prog[i] % 6 {
 			case 0:
-				if n := c.Write(make([]byte, arg*16)); n > arg*16 || n > abi.ConsoleOut {
+				if n := c.Write(text[:arg*16]); n > arg*16 || n > abi.ConsoleOut {
 					t.Fatalf("%d of %d bytes taken", n, arg*16)
 				}
 			case 1:
@@ -211,6 +255,15 @@ func FuzzConsole(f *testing.F) {
 			case 3:
 				at := abi.ConsoleInCons + uint32(arg&3)*4
 				line.Page.Store32(at, line.Page.Load32(at)+uint32(arg)*8)
+			case 4:
+				if at, n = c.copy(text[:arg*16]); n > arg*16 || n > abi.ConsoleOut {
+					t.Fatalf("%d of %d bytes copied", n, arg*16)
+				}
+			case 5:
+				moved := line.Page.Load32(abi.ConsoleOutProd) != at
+				if c.publish(at, n) == moved {
+					t.Fatalf("shown: %v, with the index moved: %v", !moved, moved)
+				}
 			}
 		}
 	})

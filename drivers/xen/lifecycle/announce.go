@@ -20,8 +20,8 @@ type About struct {
 	Tools [4]int
 	// MemoryTotal and MemoryFree are bytes; 0 is not told.
 	MemoryTotal, MemoryFree uint64
-	// VIFs are the addresses of each network interface, by its number.
-	VIFs [][]netip.Addr
+	// VIFs are the addresses of each network interface, by the vif's number.
+	VIFs map[int][]netip.Addr
 	// NoSuspend, if not empty, is why the VM can't be saved.
 	NoSuspend string
 }

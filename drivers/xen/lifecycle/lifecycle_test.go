@@ -143,7 +143,7 @@ func TestAnnounce(t *testing.T) {
 	r.d.Store.Set(home+"data/cant_suspend_reason", "from before")
 	err := Announce(r.ctx, r.c, About{
 		Name: "ampoule-dns", Version: "1.2", Tools: [4]int{8, 3, 0, 1}, MemoryTotal: 32 << 20, MemoryFree: 20 << 20,
-		VIFs: [][]netip.Addr{{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2"), netip.MustParseAddr("10.0.0.3")}},
+		VIFs: map[int][]netip.Addr{2: {netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2"), netip.MustParseAddr("10.0.0.3")}},
 	})
 	if !errors.Is(err, xenstore.ErrAccess) {
 		t.Errorf("a key was refused: %v", err)
@@ -151,7 +151,7 @@ func TestAnnounce(t *testing.T) {
 	for k, want := range map[string]string{
 		"control/feature-poweroff": "1", "control/feature-reboot": "1", "control/feature-halt": "1",
 		"control/feature-shutdown": "1", "control/feature-suspend": "1", "attr/PVAddons/MinorVersion": "3",
-		"attr/vif/0/ipv4/0": "10.0.0.2", "attr/vif/0/ipv4/1": "10.0.0.3", "attr/vif/0/ipv6/0": "fd00::2",
+		"attr/vif/2/ipv4/0": "10.0.0.2", "attr/vif/2/ipv4/1": "10.0.0.3", "attr/vif/2/ipv6/0": "fd00::2",
 		"data/os_name": "ampoule-dns", "data/os_uname": "1.2", "data/meminfo_total": "32768", "data/meminfo_free": "20480",
 		"data/updated": "1",
 	} {

@@ -39,7 +39,7 @@ type Config struct {
 	// Net is what each interface is made of. Path and Link are set by the Set.
 	Net netfront.Config
 	// Link, if not nil, is told when interface i comes and goes; see
-	// netfront.Config.
+	// netfront.Config. It must not call the Set.
 	Link func(i int, up bool)
 	// Max is how many interfaces are wanted: 1 if zero.
 	Max int
