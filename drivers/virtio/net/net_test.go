@@ -96,7 +96,7 @@ func TestConformance(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			devicetest.Net(t, func(t *testing.T) devicetest.NetUnderTest {
 				r := c.s.open(t)
-				return devicetest.NetUnderTest{Dev: r.dev, Pool: r.pool, Peer: peer{r.peer}}
+				return devicetest.NetUnderTest{Dev: r.dev, Pool: r.pool, Peer: peer{r.peer}, Marks: true}
 			})
 		})
 	}

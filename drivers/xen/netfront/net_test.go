@@ -99,9 +99,8 @@ func (p peer) Deliver(frame []byte, m device.Meta) bool { return p.n.Deliver(fra
 func (p peer) Take() ([]byte, device.Meta, bool)        { return p.n.Take() }
 func (p peer) Break()                                   { p.n.RX.SetRspProd(p.n.RX.RspProd() + 1000) }
 
-// TestConformance runs the suite of all network drivers. Its frames with partial
-// checksums are of no protocol, and Xen's rings don't say where a checksum goes:
-// offloads are tested by TestReceiveOffload and TestSendOffload instead.
+// TestConformance runs the suite of all network drivers, with all offloads and
+// with none. More of the former is in TestReceiveOffload and TestSendOffload.
 func TestConformance(t *testing.T) {
 	none := Config{Without: allOffloads}
 	few := none
@@ -110,7 +109,9 @@ func TestConformance(t *testing.T) {
 		name string
 		s    setup
 	}{
-		{"Linux", setup{conf: none}},
+		{"Linux", setup{}},
+		{"NoOffload", setup{conf: none}},
+		{"NoTSO6", setup{without: map[string]string{"feature-gso-tcpv6": "0"}}},
 		{"SharedEventChannel", setup{conf: none, without: map[string]string{"feature-split-event-channels": "0"}}},
 		{"NoScatterGather", setup{conf: none, without: map[string]string{"feature-sg": "0"}}},
 		{"NothingOffered", setup{conf: none, without: map[string]string{

@@ -43,6 +43,9 @@ type NetUnderTest struct {
 	Dev  device.Net
 	Pool *iopage.Pool
 	Peer NetPeer
+	// Marks says that metadata crosses the wire as it is. Without it both ends
+	// find in the frame where a checksum goes, so only TCP and UDP have one.
+	Marks bool
 }
 
 // Net runs the suite for device.Net.

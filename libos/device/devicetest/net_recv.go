@@ -86,8 +86,8 @@ func (t *netTest) recvLarge() {
 		t.Skip("SKIPPED: the device has no large receive")
 	}
 	for i, size := range []int{4000, 4083, 4084, 4085, 8192, 20000, 65535 + 14} {
-		want := t.frame(i, size)
-		m := device.Meta{State: device.ChecksumPartial, GSO: device.GSOTCP4, CsumStart: 34, CsumOffset: 16, HeaderLen: 54, SegmentSize: 1448}
+		want := t.packet(i, tcp, false, size)
+		m := large(false)
 		t.deliver(want, m)
 		f := t.recv()
 		if got := content(f.Buf); !bytes.Equal(got, want) {
@@ -104,17 +104,30 @@ func (t *netTest) recvMeta() {
 	if t.Dev.Info().Offload&device.RxChecksum == 0 {
 		t.Skip("SKIPPED: the device has no receive checksum offload")
 	}
-	for _, m := range []device.Meta{
-		{State: device.ChecksumOK},
-		{State: device.ChecksumPartial, CsumStart: 34, CsumOffset: 16},
-		{State: device.ChecksumPartial, CsumStart: 34, CsumOffset: 6},
-		{State: device.ChecksumPartial, CsumStart: 54, CsumOffset: 64},
-		{},
+	for _, c := range []struct {
+		frame []byte
+		m     device.Meta
+		marks bool
+	}{
+		{t.frame(0, 120), device.Meta{State: device.ChecksumOK}, false},
+		{t.packet(1, tcp, false, 120), device.Meta{State: device.ChecksumOK}, false},
+		{t.packet(2, tcp, false, 120), partial(tcp, false), false},
+		{t.packet(3, udp, false, 120), partial(udp, false), false},
+		{t.packet(4, tcp, true, 120), partial(tcp, true), false},
+		{t.packet(5, udp, true, 62), partial(udp, true), false},
+		{t.frame(6, 120), device.Meta{State: device.ChecksumPartial, CsumStart: 54, CsumOffset: 64}, true},
+		{t.packet(7, tcp, false, 120), device.Meta{}, false},
 	} {
-		t.deliver(t.frame(0, 120), m)
+		if c.marks && !t.Marks {
+			continue
+		}
+		t.deliver(c.frame, c.m)
 		f := t.recv()
-		if f.Meta != m {
-			t.Errorf("metadata %+v, want %+v", f.Meta, m)
+		if f.Meta != c.m {
+			t.Errorf("metadata %+v, want %+v", f.Meta, c.m)
+		}
+		if got := content(f.Buf); !bytes.Equal(got, c.frame) {
+			t.Errorf("%d bytes on the wire, %d received, or changed", len(c.frame), len(got))
 		}
 		f.Buf.Release()
 	}

@@ -73,28 +73,32 @@ func (t *netTest) sendOrder() {
 
 func (t *netTest) sendMeta() {
 	has := t.Dev.Info().Offload
-	gso := device.Meta{State: device.ChecksumPartial, CsumStart: 34, CsumOffset: 16, HeaderLen: 54, SegmentSize: 1448}
-	tso4, tso6 := gso, gso
-	tso4.GSO, tso6.GSO = device.GSOTCP4, device.GSOTCP6
 	for _, c := range []struct {
-		name string
-		need device.Feature
-		m    device.Meta
-		size int
+		name  string
+		need  device.Feature
+		m     device.Meta
+		frame []byte
+		marks bool
 	}{
-		{"checksum", device.TxChecksum, device.Meta{State: device.ChecksumPartial, CsumStart: 34, CsumOffset: 6}, 100},
-		{"checksum at the end", device.TxChecksum, device.Meta{State: device.ChecksumPartial, CsumStart: 34, CsumOffset: 24}, 60},
-		{"TSO4", device.TSO4, tso4, 20000},
-		{"TSO6", device.TSO6, tso6, 65535 + 14},
+		{"TCP checksum", device.TxChecksum, partial(tcp, false), t.packet(1, tcp, false, 100), false},
+		{"UDP checksum", device.TxChecksum, partial(udp, false), t.packet(2, udp, false, 42), false},
+		{"TCP checksum, IPv6", device.TxChecksum, partial(tcp, true), t.packet(3, tcp, true, 100), false},
+		{"UDP checksum, IPv6", device.TxChecksum, partial(udp, true), t.packet(4, udp, true, 62), false},
+		{"checksum at the end", device.TxChecksum, device.Meta{State: device.ChecksumPartial, CsumStart: 34, CsumOffset: 24}, t.frame(5, 60), true},
+		{"TSO4", device.TSO4, large(false), t.packet(6, tcp, false, 20000), false},
+		{"TSO6", device.TSO6, large(true), t.packet(7, tcp, true, 65535), false},
+		{"TSO6 of the largest packet", device.TSO6, large(true), t.packet(8, tcp, true, 65535+14), true},
 	} {
-		want := t.frame(1, c.size)
-		f := device.Frame{Buf: t.buf(want), Meta: c.m}
+		if c.marks && !t.Marks {
+			continue
+		}
+		f := device.Frame{Buf: t.buf(c.frame), Meta: c.m}
 		if has&c.need == 0 {
 			t.refused(c.name+" without the offload", f)
 			continue
 		}
 		t.send(f)
-		if m := t.took(want); m != c.m {
+		if m := t.took(c.frame); m != c.m {
 			t.Errorf("%s: metadata %+v, want %+v", c.name, m, c.m)
 		}
 	}
@@ -239,8 +243,7 @@ func (t *netTest) sendReceived() {
 	if t.Dev.Info().Offload&device.LRO4 == 0 {
 		return
 	}
-	want := t.frame(9, 9000)
-	m := device.Meta{State: device.ChecksumPartial, GSO: device.GSOTCP4, CsumStart: 34, CsumOffset: 16, HeaderLen: 54, SegmentSize: 1448}
+	want, m := t.packet(9, tcp, false, 9000), large(false)
 	t.deliver(want, m)
 	f := t.recv()
 	if t.Dev.Info().Offload&device.TSO4 == 0 {
