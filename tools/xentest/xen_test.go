@@ -109,7 +109,7 @@ func TestXen(t *testing.T) {
 	}{
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"Reboot", reboot},
-		{"Shutdown", shutdown}, {"Destroy", destroy}, {"TooLittleMemory", tooLittle},
+		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
 		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
 	} {
@@ -131,7 +131,7 @@ func (h *host) show() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, name := range []string{"echo", "dns"} {
+	for _, name := range []string{"echo", "dns", "late"} {
 		log, err := h.GuestLog(ctx, name)
 		h.t.Logf("%s console (%v):\n%s", name, err, log)
 	}
@@ -304,6 +304,7 @@ func saveRestore(h *host) {
 	began := time.Now()
 	h.must("after restore", h.echo(20))
 	h.t.Logf("first answer %v after xl restore returned", time.Since(began).Round(time.Millisecond))
+	h.backSoon("echo")
 	time.Sleep(3 * time.Second)
 	res, err := k.Stop()
 	h.must("stop", err)
