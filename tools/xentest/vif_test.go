@@ -7,8 +7,19 @@ import (
 	"strings"
 	"time"
 
+	"ampoule/tools/xenrig/dom0"
 	"ampoule/tools/xenrig/rig"
 )
+
+// detach takes the interface away and gives it back.
+func detach(h *host) {
+	h.xl("network-detach", "echo", "0")
+	if err := h.echo(2); err == nil {
+		h.t.Error("it answers without a network")
+	}
+	h.xl("network-attach", "echo", "bridge=xenbr0", "script="+dom0.VIFScript, "mac=00:16:3e:00:00:02")
+	h.must("after network-attach", h.echo(20))
+}
 
 // attach attaches a vif to the guest "late".
 func (h *host) attach(mac string) {

@@ -286,15 +286,6 @@ func pause(h *host) {
 	h.must("after unpause", h.echo(10))
 }
 
-func detach(h *host) {
-	h.xl("network-detach", "echo", "0")
-	if err := h.echo(2); err == nil {
-		h.t.Error("it answers without a network")
-	}
-	h.xl("network-attach", "echo", "bridge=xenbr0", "script="+dom0.VIFScript, "mac=00:16:3e:00:00:02")
-	h.must("after network-attach", h.echo(20))
-}
-
 // saveRestore keeps a TCP connection open across a save.
 func saveRestore(h *host) {
 	k, err := h.Keep(h.t.Context(), echoAddr, 100*time.Millisecond)
