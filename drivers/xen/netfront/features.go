@@ -39,31 +39,29 @@ type offer struct {
 
 // negotiate reads what the backend offers, and the first time sets info.
 func (d *Device) negotiate(ctx context.Context, p *xenbus.Peer) (o offer, err error) {
-	has := make(map[string]bool)
-	for _, key := range []string{
+	keys, err := p.Read(ctx, []string{"mac", "mtu"}, []string{
 		"feature-rx-copy", "feature-sg", "feature-split-event-channels", "feature-no-csum-offload",
 		"feature-ipv6-csum-offload", "feature-gso-tcpv4", "feature-gso-tcpv6",
-	} {
-		if has[key], err = p.Offers(ctx, key); err != nil {
-			return o, err
-		}
+	})
+	if err != nil {
+		return o, err
 	}
-	if !has["feature-rx-copy"] {
+	if !keys.Offers("feature-rx-copy") {
 		return o, errors.New("the backend does not copy what we receive (feature-rx-copy)")
 	}
-	o = offer{sg: has["feature-sg"], split: has["feature-split-event-channels"]}
+	o = offer{sg: keys.Offers("feature-sg"), split: keys.Offers("feature-split-event-channels")}
 	// What we receive is ours to allow; what we send is the backend's.
 	can := device.RxChecksum | device.LRO4 | device.LRO6
-	if has["feature-ipv6-csum-offload"] && !has["feature-no-csum-offload"] {
+	if keys.Offers("feature-ipv6-csum-offload") && !keys.Offers("feature-no-csum-offload") {
 		can |= device.TxChecksum
-		if o.sg && has["feature-gso-tcpv4"] {
+		if o.sg && keys.Offers("feature-gso-tcpv4") {
 			can |= device.TSO4
 		}
-		if o.sg && has["feature-gso-tcpv6"] {
+		if o.sg && keys.Offers("feature-gso-tcpv6") {
 			can |= device.TSO6
 		}
 	}
-	info, err := d.readInfo(ctx, p)
+	info, err := parseInfo(keys.Front)
 	if err != nil {
 		return o, err
 	}
@@ -105,19 +103,15 @@ func (d *Device) compare(now device.NetInfo) error {
 	return nil
 }
 
-// readInfo reads MAC and MTU, which the toolstack has written.
-func (d *Device) readInfo(ctx context.Context, p *xenbus.Peer) (i device.NetInfo, err error) {
+// parseInfo reads MAC and MTU, which the toolstack has written.
+func parseInfo(keys map[string]string) (i device.NetInfo, err error) {
 	i = device.NetInfo{MTU: 1500, Batch: batch, Returns: true}
-	v, _, err := p.Frontend(ctx, "mac")
-	if err != nil {
+	if i.MAC, err = parseMAC(keys["mac"]); err != nil {
 		return i, err
 	}
-	if i.MAC, err = parseMAC(v); err != nil {
-		return i, err
-	}
-	v, have, err := p.Frontend(ctx, "mtu")
-	if err != nil || !have {
-		return i, err
+	v, have := keys["mtu"]
+	if !have {
+		return i, nil
 	}
 	n, err := strconv.ParseUint(v, 10, 32)
 	if err != nil || n < minMTU {

@@ -2,6 +2,7 @@ package xenbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,14 +10,38 @@ import (
 	"ampoule/drivers/xen/xenstore"
 )
 
-// findBackend reads where the backend's directory is, and watches its state. A
-// backend that has moved or is gone is another one: rings are the former one's.
-func (m *machine) findBackend(ctx context.Context) error {
-	v, have, err := read(ctx, m.d.conf.Store, m.d.Path()+"/backend")
-	if err != nil {
-		return err
+// findBackend reads where the backend's directory is, watches its state, and says
+// what that is. A backend that has moved or is gone is another one: rings are the
+// former one's.
+func (m *machine) findBackend(ctx context.Context) (abi.State, error) {
+	paths := []string{m.d.Path() + "/backend", m.d.Path() + "/backend-id", m.back + "/state"}
+	if m.back == "" {
+		paths = paths[:2]
 	}
-	if have {
+	v, err := m.d.conf.Store.ReadAll(ctx, paths...)
+	if err != nil {
+		return abi.StateUnknown, err
+	}
+	if err := errors.Join(v[0].Err, v[1].Err); err != nil {
+		return abi.StateUnknown, err
+	}
+	m.domain = v[1].Value
+	if m.back != "" && v[0].Value == m.back {
+		return parseState(v[2].Value), v[2].Err
+	}
+	// A backend of former times, of before a restore, is another domain's: that
+	// its state can't be read is of no interest.
+	if err := m.change(ctx, v[0]); err != nil || m.back == "" {
+		return abi.StateUnknown, err
+	}
+	state, _, err := read(ctx, m.d.conf.Store, m.back+"/state")
+	return parseState(state), err
+}
+
+// change goes over to another backend, or to none.
+func (m *machine) change(ctx context.Context, to xenstore.Value) error {
+	v := to.Value
+	if to.Have {
 		if err := checkBackend(v); err != nil {
 			return err
 		}
@@ -36,10 +61,11 @@ func (m *machine) findBackend(ctx context.Context) error {
 		m.note(fmt.Errorf("%w: no backend", ErrLeft))
 		return nil
 	}
-	if m.backWatch, err = m.d.conf.Store.Watch(ctx, v+"/state"); err != nil {
+	w, err := m.d.conf.Store.Watch(ctx, v+"/state")
+	if err != nil {
 		return err
 	}
-	m.back = v
+	m.back, m.backWatch = v, w
 	return nil
 }
 

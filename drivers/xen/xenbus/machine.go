@@ -31,6 +31,7 @@ type machine struct {
 	left      bool // the store has taken that we are Closed, and nothing since
 
 	back      string // the backend's directory, "" when there is none
+	domain    string // and its domain
 	backWatch *xenstore.Watch
 
 	deadline time.Time     // linking: when to give up
@@ -121,16 +122,9 @@ func (m *machine) backOff() time.Duration {
 
 // step looks at both ends and does what follows.
 func (m *machine) step(ctx context.Context) (time.Duration, error) {
-	if err := m.findBackend(ctx); err != nil {
+	state, err := m.findBackend(ctx)
+	if err != nil {
 		return 0, err
-	}
-	state := abi.StateUnknown
-	if m.back != "" {
-		v, _, err := read(ctx, m.d.conf.Store, m.back+"/state")
-		if err != nil {
-			return 0, err
-		}
-		state = parseState(v)
 	}
 	if err := m.findRenewal(ctx); err != nil {
 		return 0, err
@@ -198,21 +192,14 @@ func (m *machine) inIdle(ctx context.Context, state abi.State) (time.Duration, e
 // connect writes what the backend must know.
 func (m *machine) connect(ctx context.Context) error {
 	t := m.d.conf
-	v, _, err := read(ctx, t.Store, m.d.Path()+"/backend-id")
-	if err != nil {
-		return err
-	}
-	if id, err := strconv.ParseUint(v, 10, 16); err != nil || uint16(id) != t.Domain {
-		return fmt.Errorf("xenbus: %s: backend in domain %.16q, grants are for domain %d", m.d.Path(), v, t.Domain)
+	if id, err := strconv.ParseUint(m.domain, 10, 16); err != nil || uint16(id) != t.Domain {
+		return fmt.Errorf("xenbus: %s: backend in domain %.16q, grants are for domain %d", m.d.Path(), m.domain, t.Domain)
 	}
 	keys, err := m.d.drv.Connect(ctx, &Peer{store: t.Store, front: m.d.Path(), back: m.back})
 	if err != nil {
 		return fmt.Errorf("xenbus: %s: %w", m.d.Path(), err)
 	}
-	err = t.Store.Transact(ctx, func(tx xenstore.Tx) error { return writeKeys(ctx, tx, m.d.Path(), keys) })
-	if err == nil {
-		err = m.setState(ctx, abi.StateConnected)
-	}
+	err = m.publish(ctx, keys)
 	m.phase, m.deadline = linking, time.Now().Add(t.Times.Connect)
 	if err != nil {
 		// The backend may have seen it or not.
@@ -222,21 +209,26 @@ func (m *machine) connect(ctx context.Context) error {
 	return nil
 }
 
-func writeKeys(ctx context.Context, tx xenstore.Tx, dir string, keys []Key) error {
+// errLeft says that the frontend's directory is gone.
+var errLeft = fmt.Errorf("%w: no directory", ErrLeft)
+
+// publish writes the keys and the state Connected, all or nothing, unless the
+// directory is gone.
+func (m *machine) publish(ctx context.Context, keys []Key) error {
+	dir := m.d.Path()
+	changes := []xenstore.Change{{Path: dir + "/state", Value: strconv.Itoa(int(abi.StateConnected))}}
 	for _, k := range keys {
-		var err error
-		if k.Remove {
-			if err = tx.Rm(ctx, dir+"/"+k.Name); errors.Is(err, xenstore.ErrNotExist) {
-				err = nil
-			}
-		} else {
-			err = tx.Write(ctx, dir+"/"+k.Name, k.Value)
-		}
-		if err != nil {
+		changes = append(changes, xenstore.Change{Path: dir + "/" + k.Name, Value: k.Value, Remove: k.Remove})
+	}
+	m.left = false
+	return m.d.conf.Store.Transact(ctx, func(tx xenstore.Tx) error {
+		if _, err := tx.Read(ctx, dir+"/state"); errors.Is(err, xenstore.ErrNotExist) {
+			return errLeft
+		} else if err != nil {
 			return err
 		}
-	}
-	return nil
+		return tx.Apply(ctx, changes...)
+	})
 }
 
 // setState writes the frontend's state, but does not make a directory anew that

@@ -98,3 +98,41 @@ func TestMove(t *testing.T) {
 		t.Errorf("Move after the end: %v", err)
 	}
 }
+
+// TestFormerBackendRefused: after a restore the backend is another one, and the
+// former one's directory may not be read, nor must it be.
+func TestFormerBackendRefused(t *testing.T) {
+	r := prepare(t)
+	r.toolstack(abi.StateInitWait)
+	r.start()
+	r.until("linking", r.is(front+"/state", "4"))
+	r.state(abi.StateConnected)
+	if err := r.dev.Wait(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.dev.Suspend(r.ctx), r.c.Suspend(r.ctx)); err != nil {
+		t.Fatal(err)
+	}
+	r.d.Restore()
+	r.s.Remove(back)
+	r.s.DenyRead(back + "/state")
+	now := strings.Replace(back, "/7/", "/8/", 1)
+	r.s.Set(now+"/state", "2")
+	r.s.Set(front+"/state", "1")
+	r.s.Set(front+"/backend", now)
+	if err := errors.Join(r.c.Resume(r.ctx, true), r.dev.Resume(r.ctx, true)); err != nil {
+		t.Fatal(err)
+	}
+	r.until("linking", r.is(front+"/state", "4"))
+	r.s.Set(now+"/state", "4")
+	if err := r.dev.Wait(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.s.DenyRead(now + "/state")
+	r.s.Set(now+"/other", "") // no watch of ours
+	r.s.Set(front+"/other", "")
+	time.Sleep(20 * time.Millisecond)
+	if got := r.drv.took(); got[len(got)-1] != "up" {
+		t.Errorf("a state that can't be read for once ended the device: %q", got)
+	}
+}

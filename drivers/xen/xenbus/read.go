@@ -50,24 +50,47 @@ type Peer struct {
 	front, back string
 }
 
-// Frontend reads a key of the frontend's directory, which the toolstack fills.
-// have is false when it is not there.
-func (p *Peer) Frontend(ctx context.Context, key string) (value string, have bool, err error) {
-	return read(ctx, p.store, p.front+"/"+key)
+// Keys are keys of both ends and their values; what is not there is not in it.
+type Keys struct {
+	Front map[string]string // of the frontend's directory, which the toolstack fills
+	Back  map[string]string // of the backend's
 }
 
-// Backend reads a key of the backend's directory. have is false when it is not
-// there.
-func (p *Peer) Backend(ctx context.Context, key string) (value string, have bool, err error) {
-	return read(ctx, p.store, p.back+"/"+key)
+// Read reads keys of both directories, all at once. Values have any content.
+func (p *Peer) Read(ctx context.Context, front, back []string) (Keys, error) {
+	paths := make([]string, 0, len(front)+len(back))
+	for _, k := range front {
+		paths = append(paths, p.front+"/"+k)
+	}
+	for _, k := range back {
+		paths = append(paths, p.back+"/"+k)
+	}
+	values, err := p.store.ReadAll(ctx, paths...)
+	if err != nil {
+		return Keys{}, err
+	}
+	for _, v := range values {
+		if v.Err != nil {
+			return Keys{}, v.Err
+		}
+	}
+	of := func(keys []string, values []xenstore.Value) map[string]string {
+		m := make(map[string]string)
+		for i, v := range values {
+			if v.Have {
+				m[keys[i]] = v.Value
+			}
+		}
+		return m
+	}
+	return Keys{Front: of(front, values[:len(front)]), Back: of(back, values[len(front):])}, nil
 }
 
 // Offers says whether the backend has a feature: its key is there and a number
 // other than 0.
-func (p *Peer) Offers(ctx context.Context, key string) (bool, error) {
-	v, _, err := p.Backend(ctx, key)
-	n, perr := strconv.ParseUint(v, 10, 32)
-	return err == nil && perr == nil && n != 0, err
+func (k Keys) Offers(key string) bool {
+	n, err := strconv.ParseUint(k.Back[key], 10, 32)
+	return err == nil && n != 0
 }
 
 // read reads a path that may not be there.

@@ -68,7 +68,7 @@ func Open(conf Config) (*Client, error) {
 		return nil, fmt.Errorf("xenstore: no page")
 	}
 	c := &Client{
-		conf: conf, turn: make(chan struct{}, 1), reply: make(chan reply, 1), done: make(chan struct{}),
+		conf: conf, turn: make(chan struct{}, 1), reply: make(chan reply, maxBatch), done: make(chan struct{}),
 		watches: make(map[string]*Watch),
 	}
 	c.conn.gate = conf.Gate
@@ -181,12 +181,17 @@ func (c *Client) poll() (events int, more bool) {
 	return events, true
 }
 
-// hand gives a reply to the holder of turn, in place of one that nobody took.
-// Called with mu held.
+// hand gives a reply to the holder of turn, in place of one that nobody took when
+// there are too many. Called with mu held.
 func (c *Client) hand(r reply) {
 	select {
-	case <-c.reply:
+	case c.reply <- r:
+		return
 	default:
+	}
+	select {
+	case <-c.reply:
+	default: // it was taken this very moment
 	}
 	c.reply <- r
 }
@@ -212,23 +217,11 @@ func (c *Client) call(ctx context.Context, typ, tx uint32, parts ...string) (str
 
 // ask is call by the holder of turn.
 func (c *Client) ask(ctx context.Context, typ, tx uint32, parts ...string) (string, error) {
-	id, err := c.start(ctx, typ, tx, parts...)
-	if err != nil {
+	r := []request{{typ: typ, tx: tx, parts: parts}}
+	if err := c.askAll(ctx, r); err != nil {
 		return "", err
 	}
-	for {
-		select {
-		case r := <-c.reply:
-			if r.id == id {
-				return r.body, r.err
-			}
-		case <-ctx.Done():
-			c.mu.Lock()
-			c.conn.abandon()
-			c.mu.Unlock()
-			return "", fmt.Errorf("xenstore: no reply: %w", context.Cause(ctx))
-		}
-	}
+	return r[0].body, r[0].err
 }
 
 // start sends a request, waiting for room.
@@ -285,11 +278,19 @@ func (c *Client) Resume(ctx context.Context, restored bool) error {
 	}
 	c.mu.Unlock()
 	c.src.Wake()
-	for _, w := range watches {
-		if _, werr := c.ask(ctx, abi.StoreWatch, 0, w.path, "\x00", w.token, "\x00"); werr != nil && err == nil {
-			err = fmt.Errorf("xenstore: resume: watch %s: %w", w.path, werr)
+	reqs := make([]request, len(watches))
+	for i, w := range watches {
+		reqs[i] = request{typ: abi.StoreWatch, parts: []string{w.path, "\x00", w.token, "\x00"}}
+	}
+	err = c.askAll(ctx, reqs)
+	for i, w := range watches {
+		if err == nil && reqs[i].err != nil {
+			err = fmt.Errorf("watch %s: %w", w.path, reqs[i].err)
 		}
 		w.tell()
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("xenstore: resume: %w", err)
+	}
+	return nil
 }

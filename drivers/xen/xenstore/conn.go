@@ -9,8 +9,12 @@ import (
 	"ampoule/drivers/xen/abi"
 )
 
-// maxLate is how many replies may be outstanding that nobody waits for any more.
-const maxLate = 8
+// Bounds of the requests under way: those of one batch, and replies that nobody
+// waits for any more.
+const (
+	maxBatch = 16
+	maxLate  = 16
+)
 
 // message is one that the store sent. body is valid until the next call of next.
 type message struct {
@@ -35,22 +39,23 @@ type conn struct {
 	have    int // bytes of the message being put together
 
 	id     uint32 // of the last request
-	typ    uint32 // and its type
-	asked  bool   // its reply is to come
-	late   [maxLate]late
-	nLate  int
+	asked  [maxBatch + maxLate]asked
+	nAsked int // replies that are to come
 	broken error
 }
 
-// late is a request that was given up.
-type late struct{ id, typ uint32 }
+// asked is a request whose reply is to come. A late one was given up.
+type asked struct {
+	id, typ uint32
+	late    bool
+}
 
 // reset takes over the store's page as the store has it now: nothing is under
 // way on either side.
 func (c *conn) reset(line xen.Line) {
 	c.line = line
 	c.outLen, c.outSent, c.have = 0, 0, 0
-	c.asked, c.nLate, c.broken = false, 0, nil
+	c.nAsked, c.broken = 0, nil
 	p := line.Page
 	c.rspCons = p.Load32(abi.StoreRspProd)
 	p.Store32(abi.StoreRspCons, c.rspCons)
@@ -68,8 +73,8 @@ func (c *conn) fail(format string, args ...any) {
 	}
 }
 
-// begin makes a request of parts, in place of the last one, which must have been
-// sent and answered or abandoned.
+// begin makes a request of parts. The one before must have been sent, and no more
+// than maxBatch may be under way.
 func (c *conn) begin(typ, tx uint32, parts ...string) error {
 	if c.broken != nil {
 		return c.broken
@@ -82,7 +87,7 @@ func (c *conn) begin(typ, tx uint32, parts ...string) error {
 		n += copy(c.out[n:], s)
 	}
 	c.id++
-	for c.isLate(c.id) >= 0 {
+	for c.find(c.id) >= 0 {
 		c.id++
 	}
 	le := binary.LittleEndian
@@ -90,26 +95,25 @@ func (c *conn) begin(typ, tx uint32, parts ...string) error {
 	le.PutUint32(c.out[4:], c.id)
 	le.PutUint32(c.out[8:], tx)
 	le.PutUint32(c.out[12:], uint32(n-abi.StoreHeaderSize))
-	c.outLen, c.outSent, c.typ, c.asked = n, 0, typ, true
+	c.outLen, c.outSent = n, 0
+	c.asked[c.nAsked] = asked{id: c.id, typ: typ}
+	c.nAsked++
 	return nil
 }
 
-// abandon gives up the request under way: its reply will be dropped.
+// abandon gives up the requests under way: their replies will be dropped.
 func (c *conn) abandon() {
-	if !c.asked {
-		return
+	for i := range c.nAsked {
+		c.asked[i].late = true
 	}
-	c.asked = false
-	if c.nLate == maxLate {
-		c.fail("%d requests were not answered", maxLate+1)
-		return
+	if c.nAsked > maxLate {
+		c.fail("%d requests were not answered", c.nAsked)
 	}
-	c.late[c.nLate] = late{c.id, c.typ}
-	c.nLate++
 }
 
-func (c *conn) isLate(id uint32) int {
-	return slices.IndexFunc(c.late[:c.nLate], func(l late) bool { return l.id == id })
+// find is the place in asked of a request, or -1.
+func (c *conn) find(id uint32) int {
+	return slices.IndexFunc(c.asked[:c.nAsked], func(a asked) bool { return a.id == id })
 }
 
 // flush moves as much of the request to the ring as there is room for, and says
@@ -198,22 +202,17 @@ func (c *conn) wanted(m message) bool {
 	if m.typ == abi.StoreWatchEvent {
 		return true
 	}
-	typ := c.typ
-	if i := c.isLate(m.id); i >= 0 {
-		typ = c.late[i].typ
-		c.nLate--
-		c.late[i] = c.late[c.nLate]
-	} else if !c.asked || m.id != c.id || c.outSent < c.outLen {
+	i := c.find(m.id)
+	if i < 0 || m.id == c.id && c.outSent < c.outLen {
 		c.fail("reply of type %d to %d, which was not asked", m.typ, m.id)
 		return false
-	} else {
-		c.asked = false
-		if m.typ == typ || m.typ == abi.StoreError {
-			return true
-		}
 	}
-	if m.typ != typ && m.typ != abi.StoreError {
-		c.fail("reply of type %d to a request of type %d", m.typ, typ)
+	a := c.asked[i]
+	c.nAsked--
+	c.asked[i] = c.asked[c.nAsked]
+	if m.typ != a.typ && m.typ != abi.StoreError {
+		c.fail("reply of type %d to a request of type %d", m.typ, a.typ)
+		return false
 	}
-	return false
+	return !a.late
 }

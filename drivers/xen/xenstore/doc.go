@@ -2,10 +2,11 @@
 // share (public/io/xs_wire.h, docs/misc/xenstore.txt): read, write, mkdir, rm,
 // directory, permissions, transactions and watches.
 //
-// Any number of goroutines may use a Client. One request is under way at a time,
-// since the store answers them in order anyway; a caller waits for its turn and
-// for the reply no longer than its context allows. One goroutine of the Client
-// reads what the store sends.
+// Any number of goroutines may use a Client, one after the other: a caller waits
+// for its turn and for the reply no longer than its context allows. ReadAll and
+// Apply send all their requests before they wait, since the way to the store and
+// back takes much longer than the store does. One goroutine of the Client reads
+// what the store sends.
 //
 // # Watches
 //

@@ -31,7 +31,7 @@ func FuzzXenstore(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	cl := &Client{reply: make(chan reply, 1), watches: map[string]*Watch{}}
+	cl := &Client{reply: make(chan reply, maxBatch), watches: map[string]*Watch{}}
 	w := &Watch{c: make(chan struct{}, 1)}
 	cl.watches["1"] = w
 	f.Fuzz(func(t *testing.T, prog []byte) {
@@ -44,7 +44,7 @@ func FuzzXenstore(f *testing.F) {
 			broken := c.broken != nil
 			switch op % 6 {
 			case 0: // ask
-				if c.flush() && !c.asked {
+				if c.flush() && c.nAsked < maxBatch {
 					c.begin(uint32(arg), 0, "path\x00")
 					c.flush()
 				}
@@ -66,8 +66,8 @@ func FuzzXenstore(f *testing.F) {
 			case 5: // the store takes requests
 				line.Page.Store32(abi.StoreReqCons, c.reqProd)
 			}
-			if c.have > len(c.in) || c.outSent > c.outLen || c.nLate > maxLate {
-				t.Fatalf("have %d, sent %d of %d, late %d", c.have, c.outSent, c.outLen, c.nLate)
+			if c.have > len(c.in) || c.outSent > c.outLen || c.nAsked > len(c.asked) {
+				t.Fatalf("have %d, sent %d of %d, asked %d", c.have, c.outSent, c.outLen, c.nAsked)
 			}
 			if broken && c.broken == nil {
 				t.Fatal("a connection that was out of use works again")

@@ -27,6 +27,7 @@ type Store struct {
 	port     xen.Port
 	tree     map[string]string
 	denied   map[string]bool // paths that the VM may not write
+	secret   map[string]bool // nor read
 	version  int             // counts changes
 	watches  []watch
 	txs      map[uint32]*tx
@@ -52,7 +53,7 @@ type tx struct {
 }
 
 func newStore(d *Dom0) *Store {
-	s := &Store{d: d, page: mapPages(d.tb, 1), tree: map[string]string{}, denied: map[string]bool{}, txs: map[uint32]*tx{}}
+	s := &Store{d: d, page: mapPages(d.tb, 1), tree: map[string]string{}, denied: map[string]bool{}, secret: map[string]bool{}, txs: map[uint32]*tx{}}
 	s.port = d.bind(s.serve)
 	s.tree["/local/domain/7/name"] = "ampoule"
 	s.tree["/local/domain/7/domid"] = "7"
@@ -105,6 +106,14 @@ func (s *Store) Deny(path string) {
 	s.mu.Unlock()
 }
 
+// DenyRead makes reads of a path by the VM fail with EACCES, as those of what is
+// another domain's do.
+func (s *Store) DenyRead(path string) {
+	s.mu.Lock()
+	s.secret[path] = true
+	s.mu.Unlock()
+}
+
 // Stall makes the store leave requests in the ring, or goes on.
 func (s *Store) Stall(on bool) {
 	s.mu.Lock()
@@ -147,6 +156,11 @@ func (s *Store) Raw(b []byte) {
 	s.mu.Lock()
 	s.push(b)
 	s.mu.Unlock()
+}
+
+// Asked is the number of bytes of requests that the store has not taken.
+func (s *Store) Asked() int {
+	return int(load(s.page, abi.StoreReqProd) - load(s.page, abi.StoreReqCons))
 }
 
 // Backlog is the number of bytes that the response ring has no room for.

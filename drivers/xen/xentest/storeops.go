@@ -78,6 +78,9 @@ func (s *Store) request(typ, txid uint32, body string) (reply, fail string) {
 		}
 		return "OK\x00", ""
 	}
+	if s.secret[p] {
+		return "", "EACCES"
+	}
 	return look(typ, tree, p)
 }
 
