@@ -6,6 +6,7 @@
 // no hypercall and never sees the grant table. What is left for the drivers:
 //
 //	netfront        frames                     drivers/xen/netfront
+//	vifs            which vif is used          drivers/xen/vifs
 //	xenbus          one device's handshake     drivers/xen/xenbus
 //	xenstore        the store's client         drivers/xen/xenstore
 //	console         the PV console             drivers/xen/console
@@ -28,7 +29,7 @@
 // every ring page at any time, and drivers take them for hostile ground: what
 // is read is copied once and checked. What a driver must see to is that a page
 // is not reused for something else while a backend that keeps the rules may
-// still use it; netfront says how.
+// still use it, or a dead one still maps it (Gate.InUse); netfront says how.
 //
 // # Save and restore
 //

@@ -16,10 +16,10 @@
 //	event storm, CVE-2021-28712    TestEventStorm of netfront and xenstore, console TestInputStorm
 //	vanishing backend              netfront TestVanishingBackend, TestBackendComesAndGoes, TestMuteBackend
 //	old data, XSA-403              TestPages, ring TestOldDataTx, netfront TestOldData
-//	grant still in use             netfront TestGrantInUse, TestQuarantine
+//	grant still in use             netfront TestGrantInUse, TestQuarantine, TestRingInUse
 //	never drains, CVE-2022-46770   console TestNeverDrains
-//	strings of any content         TestStoreStrings of xenstore, xenbus and lifecycle
-//	split, stalled, dead store     xenstore TestSplitAnywhere, TestDeadStore, TestNeverAnswers
+//	strings of any content         TestStoreStrings of xenstore, xenbus, lifecycle and vifs
+//	split, stalled, dead store     xenstore TestSplitAnywhere, TestDeadStore, TestNeverAnswers, TestBatchHostile
 //	anything at all                FuzzRing, FuzzXenstore, FuzzNetfront, FuzzConsole, xenbus TestAnyOrder
 //
 // Nothing runs by itself: the store and a backend that is Auto act within the
