@@ -126,3 +126,57 @@ func TestBatchHostile(t *testing.T) {
 	r.s.Answer(nil)
 	r.revive()
 }
+
+// TestBatchGivenUp gives up batches at any moment, with a store that takes and
+// answers by fits and starts: whatever is next gets its own answers.
+func TestBatchGivenUp(t *testing.T) {
+	r := open(t)
+	long := strings.Repeat("v", 300)
+	for i := range maxBatch {
+		r.s.Set(fmt.Sprintf("/local/domain/7/data/%d", i), long[i:])
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				r.s.Stall(false)
+				return
+			default:
+			}
+			r.s.Stall(i%2 == 0)
+			time.Sleep(time.Duration(i%7) * 50 * time.Microsecond)
+		}
+	}()
+	var paths []string
+	for i := range maxBatch {
+		paths = append(paths, fmt.Sprintf("data/%d", i))
+	}
+	ended := 0
+	for i := range 300 {
+		ctx, cancel := context.WithTimeout(r.ctx, time.Duration(i%11)*100*time.Microsecond)
+		if _, err := r.c.ReadAll(ctx, paths[:1+i%maxBatch]...); err == nil {
+			ended++
+		} else if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		cancel()
+		ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+		got, err := r.c.ReadAll(ctx, paths...)
+		cancel()
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		for k, v := range got {
+			if v.Value != long[k:] {
+				t.Fatalf("round %d: value %d is of %d bytes, want %d", i, k, len(v.Value), len(long)-k)
+			}
+		}
+	}
+	close(stop)
+	<-done
+	if ended == 0 || ended == 300 {
+		t.Logf("%d of 300 were answered in time", ended)
+	}
+}
