@@ -97,6 +97,7 @@ var gateCalls = []struct {
 	{rtabi.GateClose, []string{"close-0", "close-store", "close-console", "close-timer", "close-unbound", "close-64",
 		"close-high-bits", "close-huge", "close-twice"}},
 	{rtabi.GatePort, []string{"port-2", "port-huge", "port-high-bits"}},
+	{rtabi.GateInUse, []string{"inuse-first", "inuse-last", "inuse-0", "inuse-huge", "inuse-high-bits"}},
 }
 
 // gateRefuses: the gate reports each of them and ends the VM (exit code 45).

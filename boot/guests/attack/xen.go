@@ -140,5 +140,9 @@ func xenGateCalls() []attack {
 		{name: "close-twice", do: closed(rtabi.GateClose)},
 		call("port-2", rtabi.GatePort, 2, 0), call("port-huge", rtabi.GatePort, wide, 0),
 		call("port-high-bits", rtabi.GatePort, 1<<32, 0),
+		call("inuse-first", rtabi.GateInUse, uintptr(bare.Info().Xen.RingRef)-1, 0),
+		call("inuse-last", rtabi.GateInUse, uintptr(bare.Info().Xen.IORef)+bare.Info().IOSize/rtabi.PageSize, 0),
+		call("inuse-0", rtabi.GateInUse, 0, 0), call("inuse-huge", rtabi.GateInUse, wide, 0),
+		call("inuse-high-bits", rtabi.GateInUse, 1<<32|uintptr(bare.Info().Xen.RingRef), 0),
 	}
 }
