@@ -106,7 +106,7 @@ func keep(ctx context.Context, args []string, w io.Writer) (wire.KeepResult, err
 	f := flag.NewFlagSet("keep", flag.ContinueOnError)
 	addr := f.String("addr", "", "address of the guest")
 	every := f.Duration("every", 20*time.Millisecond, "between two messages")
-	patience := f.Duration("patience", time.Minute, "for one answer")
+	patience := f.Duration("patience", 3*time.Minute, "for one answer; a save on a busy machine takes a minute")
 	if err := f.Parse(args); err != nil {
 		return wire.KeepResult{}, err
 	}
