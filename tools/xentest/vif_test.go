@@ -113,7 +113,7 @@ func (h *host) backSoon(name string) {
 		return d
 	}
 	d, boot := last(backAfter), last(bootTime)
-	h.t.Logf("network %v after the guest went on; boot took %v", d, boot)
+	h.t.Attr("resume-to-network", fmt.Sprintf("%v (boot: %v)", d, boot))
 	if d > max(boot, time.Second) {
 		h.t.Errorf("the network was back %v after the guest went on, and boot took %v", d, boot)
 	}
