@@ -14,13 +14,18 @@ import (
 // before, a former boot of this very image mostly, is forgotten: a gratuitous
 // ARP (RFC 5227, section 3) and unsolicited neighbour advertisements (RFC 4861,
 // section 7.2.6). Nothing depends on their arrival.
-func (s *Stack) announce(cfg *Config) {
-	mac := [6]byte([]byte(s.link.LinkAddress()))
-	if cfg.IPv4.IsValid() {
-		s.link.sendRaw(gratuitousARP(mac, cfg.IPv4.Addr()))
-	}
-	for _, p := range cfg.IPv6 {
-		s.link.sendRaw(advertisement(mac, p.Addr()))
+//
+// Where addresses come from routers, gVisor asks first whether an IPv6 address
+// is somebody else's, and until it knows must not say that it is ours.
+func (s *Stack) announce() {
+	mac := s.link.mac6()
+	for _, p := range s.Addresses() {
+		switch {
+		case p.Addr().Is4():
+			s.link.sendRaw(gratuitousARP(mac, p.Addr()))
+		case s.addrs.learned == nil:
+			s.link.sendRaw(advertisement(mac, p.Addr()))
+		}
 	}
 }
 

@@ -3,30 +3,42 @@ package netif
 import (
 	"fmt"
 	"net/netip"
+
+	"ampoule/libos/config/feature"
 )
 
 // Config says who the appliance is on its network. It is plain data that
 // generated source fills in. The zero value configures nothing, and New refuses
 // it.
 type Config struct {
-	// IPv4 is the address with the length of its network's prefix. The zero
-	// value switches IPv4 off.
+	// IPv4 is the address with the length of its network's prefix. Without it
+	// and without DHCP, IPv4 is off.
 	IPv4 netip.Prefix
+	// DHCP obtains address and gateway from a DHCP server instead.
+	DHCP bool
 	// Gateway4 is the next hop for everything outside IPv4's network.
 	Gateway4 netip.Addr
 	// IPv6 lists the addresses with the prefix lengths of their networks. A
-	// link-local address is derived from the MAC address in addition. An empty
-	// list switches IPv6 off.
+	// link-local address is derived from the MAC address in addition. With an
+	// empty list and without SLAAC, IPv6 is off.
 	IPv6 []netip.Prefix
+	// SLAAC takes addresses and routers from router advertisements, in addition
+	// to those that are given (RFC 4862). A given Gateway6 is preferred.
+	SLAAC bool
 	// Gateway6 is the next hop for everything outside the networks of IPv6;
-	// it may be link-local.
+	// it may be link-local, and must be where IPv6 is empty.
 	Gateway6 netip.Addr
 	// Fragments lets IP fragments in and out. Held fragments may take up to
 	// FragmentMemory, which can't be set lower.
 	Fragments bool
 }
 
-// Addresses lists all configured addresses with their networks.
+// uses4 and uses6 say which IP versions there are.
+func (c *Config) uses4() bool { return c.IPv4.IsValid() || c.DHCP }
+func (c *Config) uses6() bool { return len(c.IPv6) > 0 || c.SLAAC }
+
+// Addresses lists the addresses that the configuration gives, with their
+// networks.
 func (c *Config) Addresses() []netip.Prefix {
 	var all []netip.Prefix
 	if c.IPv4.IsValid() {
@@ -41,8 +53,14 @@ const FragmentMemory = 8 << 20
 
 // Check says what is wrong with c, naming the field.
 func (c *Config) Check() error {
-	if !c.IPv4.IsValid() && len(c.IPv6) == 0 {
+	if !c.uses4() && !c.uses6() {
 		return fmt.Errorf("netif: neither IPv4 nor IPv6 has an address")
+	}
+	if c.DHCP && !feature.DHCP || c.SLAAC && !feature.SLAAC {
+		return fmt.Errorf("netif: DHCP or SLAAC is configured, but not in this image")
+	}
+	if c.DHCP && (c.IPv4.IsValid() || c.Gateway4.IsValid()) {
+		return fmt.Errorf("netif: IPv4 or Gateway4 is given beside DHCP")
 	}
 	if c.IPv4.IsValid() && !c.IPv4.Addr().Is4() {
 		return fmt.Errorf("netif: IPv4: %v is not an IPv4 address", c.IPv4)
@@ -61,7 +79,7 @@ func (c *Config) Check() error {
 			return fmt.Errorf("netif: IPv6[%d]: %v is not a unicast address", i, p)
 		}
 	}
-	if c.Gateway6.IsValid() && c.Gateway6.IsLinkLocalUnicast() && len(c.IPv6) > 0 {
+	if c.Gateway6.IsValid() && c.Gateway6.IsLinkLocalUnicast() && c.uses6() {
 		return nil
 	}
 	return gateway("Gateway6", c.Gateway6, c.IPv6...)

@@ -1,6 +1,10 @@
 package netif
 
-import "ampoule/libos/device"
+import (
+	"net/netip"
+
+	"ampoule/libos/device"
+)
 
 // Verdict is what becomes of a frame that the fast path has seen.
 type Verdict uint8
@@ -30,4 +34,12 @@ type FastPath interface {
 // address. Relink is called by the receiving goroutine between two frames.
 type Relinker interface {
 	Relink(device.NetInfo)
+}
+
+// Readdresser is a FastPath that must know our addresses. SetAddresses is called
+// when it is put ahead of the stack and whenever they have changed, by any
+// goroutine, also while Frame runs.
+type Readdresser interface {
+	FastPath
+	SetAddresses([]netip.Prefix)
 }

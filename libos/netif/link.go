@@ -37,6 +37,7 @@ type link struct {
 	verified atomic.Bool
 
 	asking asking
+	leases *dhcpPort // takes DHCP messages; nil: none. Set before receive runs.
 	tx     transmitter
 }
 
@@ -64,6 +65,9 @@ func (l *link) MaxHeaderLength() uint16 { return header.EthernetMinimumSize }
 
 // LinkAddress implements stack.LinkEndpoint.
 func (l *link) LinkAddress() tcpip.LinkAddress { return *l.mac.Load() }
+
+// mac6 is the link address as bytes.
+func (l *link) mac6() [6]byte { return [6]byte([]byte(l.LinkAddress())) }
 
 // setMAC is the device's address from now on.
 func (l *link) setMAC(mac [6]byte) {

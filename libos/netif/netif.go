@@ -7,6 +7,10 @@
 // do it. All that a peer sends is hostile: frames are bounds-checked before
 // the stack sees them, and Limits bounds what they can make us hold.
 //
-// Addresses are static. There is no name resolution, no forwarding, and no
-// reaction to router advertisements or redirects.
+// Addresses are static, or where the configuration asks for it from a DHCP
+// server (package dhcp4) or from router advertisements (package ip6). There is
+// no name resolution, no forwarding, and no reaction to redirects.
+//
+// Which IP versions and sources of addresses an image has at all is decided by
+// package feature, when it is built.
 package netif

@@ -9,6 +9,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
 	"ampoule/libos/iopage"
 )
@@ -187,6 +188,9 @@ func (l *link) accept(head []byte, f *device.Frame, pkt *stack.PacketBuffer) boo
 	ours := f.State != device.ChecksumNone && l.info.Offload&device.RxChecksum != 0
 	if ours && !headerValid(head, p) {
 		l.count.rxInvalid.Add(1)
+		return false
+	}
+	if feature.DHCP && l.leases != nil && l.leases.take(head, p, pkt, ours) {
 		return false
 	}
 	l.verified.Store(ours)

@@ -9,16 +9,15 @@ import (
 
 	"golang.org/x/time/rate"
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
+	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
+	"ampoule/libos/netif/layer"
+	"ampoule/libos/telemetry"
 )
 
 // nic is the number of the only interface of a stack.
@@ -30,6 +29,14 @@ type Options struct {
 	// Rand is the machine's entropy: sequence numbers, cookies, ports and
 	// hash seeds are drawn from it. Any goroutine may read from it.
 	Rand io.Reader
+	// Hostname is told to the DHCP server, if there is one.
+	Hostname string
+	// Log says what DHCP and routers do to our addresses; nil says nothing.
+	Log *telemetry.Logger
+	// Changed is called after the addresses have changed, with all of them;
+	// nil is not. It is called by one goroutine at a time, and not for those
+	// that New sets up.
+	Changed func([]netip.Prefix)
 }
 
 // Stack is the network of one device. Its methods may be called from any
@@ -39,6 +46,7 @@ type Stack struct {
 	link   *link
 	limits Limits
 	v4, v6 bool
+	addrs  addresses
 }
 
 // New brings up a stack on dev with the addresses of cfg, announces them on
@@ -49,9 +57,19 @@ func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.link.back = func() { s.announce(&cfg) }
+	again := make(chan struct{}, 1)
+	s.link.back = func() {
+		s.announce()
+		select {
+		case again <- struct{}{}:
+		default: // it has been asked already
+		}
+	}
+	if err := s.obtain(&cfg, &opts, again); err != nil {
+		return nil, err
+	}
 	go s.link.receive()
-	s.announce(&cfg)
+	s.announce()
 	return s, nil
 }
 
@@ -64,44 +82,50 @@ func setUp(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 		return nil, err
 	}
 	l := newLink(dev, cfg.Fragments, &opts.Limits)
-	gv, err := newStack(&opts, l)
+	learned := layer.NewLearned()
+	if !cfg.SLAAC {
+		learned = nil
+	}
+	gv, err := newStack(&cfg, &opts, l, learned)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{gv: gv, link: l, limits: opts.Limits}
+	s := &Stack{gv: gv, link: l, limits: opts.Limits, v4: cfg.uses4(), v6: cfg.uses6()}
+	s.addrs = addresses{cfg: cfg, log: opts.Log, changed: opts.Changed, learned: learned}
 	if err := s.limit(); err != nil {
 		return nil, err
 	}
 	if err := gv.CreateNIC(nic, s.link); err != nil {
 		return nil, fmt.Errorf("netif: %s: %s", dev.Name(), err)
 	}
-	if err := s.configure(&cfg); err != nil {
-		return nil, err
+	for _, p := range cfg.Addresses() {
+		if err := s.assign(p); err != nil {
+			return nil, err
+		}
 	}
+	s.route()
 	return s, nil
 }
 
 // newStack makes gVisor's stack with our time and randomness.
-func newStack(opts *Options, l *link) (*stack.Stack, error) {
+func newStack(cfg *Config, opts *Options, l *link, learned *layer.Learned) (*stack.Stack, error) {
 	var seed [32]byte
 	if _, err := io.ReadFull(opts.Rand, seed[:]); err != nil {
 		return nil, fmt.Errorf("netif: read entropy: %w", err)
 	}
-	v6 := ipv6.NewProtocolWithOptions(ipv6.Options{
-		// Router advertisements would let any neighbour reconfigure a sealed
-		// appliance; they are off until the configuration asks for them.
-		NDPConfigs:       ipv6.NDPConfigurations{HandleRAs: ipv6.HandlingRAsDisabled},
-		AutoGenLinkLocal: true,
-		MLD:              ipv6.MLDOptions{Enabled: true},
-		// No duplicate address detection: it would keep an address from
-		// use for a second, and an appliance boots in milliseconds to serve.
-		DADConfigs: stack.DADConfigurations{},
-	})
+	o := layer.Options{IPv4: cfg.uses4(), IPv6: cfg.uses6()}
+	if feature.SLAAC {
+		o.Learned = learned
+	}
+	var layers []stack.NetworkProtocolFactory
+	for _, l := range feature.Layers {
+		layers = append(layers, l(o)...)
+	}
 	// Reno, since this release's CUBIC lets the congestion window fall to 0,
 	// where the connection stays for ever (google/gvisor#13958;
 	// TestTCPLossy hangs with it after a few megabytes).
 	return stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, v6, arp.NewProtocol},
+		NetworkProtocols:   layers,
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 		Clock:              &clock{start: time.Now()},
 		HandleLocal:        true,
@@ -138,60 +162,6 @@ func (s *Stack) limit() error {
 	return nil
 }
 
-// configure gives the interface its addresses and routes. It is what a later
-// source of addresses (DHCP, router advertisements) has to call.
-func (s *Stack) configure(cfg *Config) error {
-	var routes []tcpip.Route
-	add := func(p netip.Prefix, proto tcpip.NetworkProtocolNumber) error {
-		err := s.gv.AddProtocolAddress(nic, tcpip.ProtocolAddress{
-			Protocol: proto,
-			AddressWithPrefix: tcpip.AddressWithPrefix{
-				Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits(),
-			},
-		}, stack.AddressProperties{})
-		if err != nil {
-			return fmt.Errorf("netif: address %v: %s", p, err)
-		}
-		routes = append(routes, route(p, netip.Addr{}))
-		return nil
-	}
-	if cfg.IPv4.IsValid() {
-		s.v4 = true
-		if err := add(cfg.IPv4, header.IPv4ProtocolNumber); err != nil {
-			return err
-		}
-		if cfg.Gateway4.IsValid() {
-			routes = append(routes, route(netip.PrefixFrom(netip.IPv4Unspecified(), 0), cfg.Gateway4))
-		}
-	}
-	for _, p := range cfg.IPv6 {
-		s.v6 = true
-		if err := add(p, header.IPv6ProtocolNumber); err != nil {
-			return err
-		}
-	}
-	if s.v6 {
-		routes = append(routes, route(netip.MustParsePrefix("fe80::/10"), netip.Addr{}),
-			route(netip.MustParsePrefix("ff00::/8"), netip.Addr{}))
-	}
-	if cfg.Gateway6.IsValid() {
-		routes = append(routes, route(netip.PrefixFrom(netip.IPv6Unspecified(), 0), cfg.Gateway6))
-	}
-	s.gv.SetRouteTable(routes)
-	return nil
-}
-
-// route is a route to p, by way of gw when that is valid.
-func route(p netip.Prefix, gw netip.Addr) tcpip.Route {
-	p = p.Masked()
-	dst := tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits()}
-	r := tcpip.Route{Destination: dst.Subnet(), NIC: nic}
-	if gw.IsValid() {
-		r.Gateway = tcpip.AddrFromSlice(gw.AsSlice())
-	}
-	return r
-}
-
 // SetFastPath puts f ahead of the stack from the next burst on; nil takes it
 // away.
 func (s *Stack) SetFastPath(f FastPath) {
@@ -200,11 +170,13 @@ func (s *Stack) SetFastPath(f FastPath) {
 		return
 	}
 	s.link.fast.Store(&f)
+	s.tell()
 }
 
 // Close ends all connections and stops receiving. The device stays open. Close
 // returns when no goroutine of the stack uses the device any more.
 func (s *Stack) Close() error {
+	s.addrs.stop()
 	s.gv.Close()
 	s.link.Close()
 	<-s.link.done

@@ -14,6 +14,7 @@ package fastudp
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 
 	"ampoule/libos/device"
 	"ampoule/libos/iopage"
@@ -42,9 +43,7 @@ type Path struct {
 	handler Handler
 	port    uint16
 	info    device.NetInfo
-	v4      [][4]byte
-	cast    [][4]byte // directed broadcast addresses of our networks
-	v6      [][16]byte
+	ours    atomic.Pointer[ours]
 	answer  [Scratch]byte
 	ident   uint16
 
@@ -53,23 +52,39 @@ type Path struct {
 	Answered, Dropped, Passed uint64
 }
 
+// ours is the addresses that are answered for. It is never changed.
+type ours struct {
+	v4   [][4]byte
+	cast [][4]byte // directed broadcast addresses of our networks
+	v6   [][16]byte
+}
+
 // New makes a fast path that gives datagrams to port on any of the addresses to
 // h.
 func New(info device.NetInfo, addresses []netip.Prefix, port uint16, h Handler) *Path {
 	p := &Path{handler: h, port: port, info: info}
-	for _, a := range addresses {
-		if a.Addr().Is4() {
-			p.v4 = append(p.v4, a.Addr().As4())
-			p.cast = append(p.cast, broadcast(a))
-		} else if a.Addr().Is6() {
-			p.v6 = append(p.v6, a.Addr().As16())
-		}
-	}
+	p.SetAddresses(addresses)
 	return p
 }
 
 // Relink implements netif.Relinker.
 func (p *Path) Relink(info device.NetInfo) { p.info = info }
+
+// SetAddresses implements netif.Readdresser.
+func (p *Path) SetAddresses(addresses []netip.Prefix) {
+	o := new(ours)
+	for _, a := range addresses {
+		if a.Addr().Is4() {
+			o.v4 = append(o.v4, a.Addr().As4())
+			o.cast = append(o.cast, broadcast(a))
+		} else if a.Addr().Is6() {
+			o.v6 = append(o.v6, a.Addr().As16())
+		}
+	}
+	p.ours.Store(o)
+}
+
+var _ netif.Readdresser = (*Path)(nil)
 
 // Sizes and offsets in a frame.
 const (
@@ -112,7 +127,8 @@ func (p *Path) ip4(f *device.Frame, b *iopage.Buf, frame []byte) netif.Verdict {
 		total < ip4Size+udpSize || total > len(frame)-ethSize {
 		return netif.Pass
 	}
-	if !p.ours4([4]byte(h[16:])) || !p.unicast4([4]byte(h[12:])) || fold(sum(0, h[:])) != 0xffff {
+	o := p.ours.Load()
+	if !o.has4([4]byte(h[16:])) || !o.unicast4([4]byte(h[12:])) || fold(sum(0, h[:])) != 0xffff {
 		return netif.Pass
 	}
 	pseudo := sum(uint32(protoUDP), h[12:20])
@@ -148,7 +164,7 @@ func (p *Path) ip6(f *device.Frame, b *iopage.Buf, frame []byte) netif.Verdict {
 	if h[0]>>4 != 6 || h[6] != protoUDP || payload < udpSize || payload > len(frame)-ethSize-ip6Size {
 		return netif.Pass
 	}
-	if !p.ours6([16]byte(h[24:])) || h[8] == 0xff || [16]byte(h[8:]) == [16]byte{} {
+	if !p.ours.Load().has6([16]byte(h[24:])) || h[8] == 0xff || [16]byte(h[8:]) == [16]byte{} {
 		return netif.Pass
 	}
 	pseudo := sum(uint32(protoUDP), h[8:40])
@@ -236,18 +252,18 @@ func (p *Path) finish(f *device.Frame, frame []byte, ipSize, n int, pseudo uint3
 	p.Answered++
 }
 
-func (p *Path) ours4(a [4]byte) bool {
-	for i := range p.v4 {
-		if p.v4[i] == a {
+func (o *ours) has4(a [4]byte) bool {
+	for i := range o.v4 {
+		if o.v4[i] == a {
 			return true
 		}
 	}
 	return false
 }
 
-func (p *Path) ours6(a [16]byte) bool {
-	for i := range p.v6 {
-		if p.v6[i] == a {
+func (o *ours) has6(a [16]byte) bool {
+	for i := range o.v6 {
+		if o.v6[i] == a {
 			return true
 		}
 	}
@@ -256,9 +272,9 @@ func (p *Path) ours6(a [16]byte) bool {
 
 // unicast4 refuses sources that must not be answered: multicast, broadcast,
 // loopback and "this network" (RFC 1122, section 3.2.1.3).
-func (p *Path) unicast4(a [4]byte) bool {
-	for i := range p.cast {
-		if p.cast[i] == a {
+func (o *ours) unicast4(a [4]byte) bool {
+	for i := range o.cast {
+		if o.cast[i] == a {
 			return false
 		}
 	}

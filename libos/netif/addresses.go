@@ -1,0 +1,184 @@
+package netif
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"ampoule/libos/config/feature"
+	"ampoule/libos/netif/layer"
+	"ampoule/libos/telemetry"
+)
+
+// addresses is where our addresses and routes come from: the configuration, a
+// lease, routers.
+type addresses struct {
+	cfg     Config
+	log     *telemetry.Logger
+	changed func([]netip.Prefix)
+	learned *layer.Learned // nil without SLAAC
+
+	cancel context.CancelFunc // of the goroutines that obtain addresses; nil: none
+	wait   sync.WaitGroup     // for them
+
+	mu     sync.Mutex
+	lease  netip.Prefix // from DHCP; invalid: none
+	router netip.Addr   // of the lease; invalid: none
+}
+
+// obtain starts what obtains addresses. again asks for what was obtained to be
+// checked.
+func (s *Stack) obtain(cfg *Config, opts *Options, again <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.addrs.cancel = cancel
+	if feature.DHCP && cfg.DHCP {
+		run, err := s.dhcp(opts, again)
+		if err != nil {
+			cancel()
+			return err
+		}
+		s.addrs.wait.Go(func() { run(ctx) })
+	}
+	if feature.SLAAC && cfg.SLAAC {
+		s.addrs.wait.Go(func() { s.follow(ctx) })
+	}
+	return nil
+}
+
+// stop ends what obtain has started.
+func (a *addresses) stop() {
+	if a.cancel != nil {
+		a.cancel()
+	}
+	a.wait.Wait()
+}
+
+// Addresses lists our addresses with their networks as they are now, but for the
+// link-local one.
+func (s *Stack) Addresses() []netip.Prefix {
+	all := s.addrs.cfg.Addresses()
+	s.addrs.mu.Lock()
+	if s.addrs.lease.IsValid() {
+		all = append(all, s.addrs.lease)
+	}
+	s.addrs.mu.Unlock()
+	if feature.SLAAC && s.addrs.learned != nil {
+		learned, _, _ := s.addrs.learned.Now()
+		for _, p := range learned {
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+// tell gives the fast path our addresses.
+func (s *Stack) tell() {
+	if f := s.link.fast.Load(); f != nil {
+		if r, ok := (*f).(Readdresser); ok {
+			r.SetAddresses(s.Addresses())
+		}
+	}
+}
+
+// readdressed passes on that addresses have changed.
+func (s *Stack) readdressed() {
+	s.route()
+	s.tell()
+	if s.addrs.changed != nil {
+		s.addrs.changed(s.Addresses())
+	}
+}
+
+// protocol is the version of an address.
+func protocol(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return header.IPv4ProtocolNumber
+	}
+	return header.IPv6ProtocolNumber
+}
+
+// assign makes an address ours.
+func (s *Stack) assign(p netip.Prefix) error {
+	err := s.gv.AddProtocolAddress(nic, tcpip.ProtocolAddress{
+		Protocol: protocol(p.Addr()),
+		AddressWithPrefix: tcpip.AddressWithPrefix{
+			Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits(),
+		},
+	}, stack.AddressProperties{})
+	if err != nil {
+		return fmt.Errorf("netif: address %v: %s", p, err)
+	}
+	return nil
+}
+
+// route sets the routes: our networks, then the gateways, a configured one
+// before those that are learned.
+func (s *Stack) route() {
+	a := &s.addrs
+	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	all6 := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	a.mu.Lock()
+	four, gateway4 := a.cfg.IPv4, a.cfg.Gateway4
+	if a.lease.IsValid() {
+		four, gateway4 = a.lease, a.router
+	}
+	a.mu.Unlock()
+	var routes []tcpip.Route
+	if four.IsValid() {
+		routes = append(routes, route(four, netip.Addr{}))
+	}
+	if gateway4.IsValid() {
+		routes = append(routes, route(all, gateway4))
+	}
+	for _, p := range a.cfg.IPv6 {
+		routes = append(routes, route(p, netip.Addr{}))
+	}
+	if s.v6 {
+		routes = append(routes, route(netip.MustParsePrefix("fe80::/10"), netip.Addr{}),
+			route(netip.MustParsePrefix("ff00::/8"), netip.Addr{}))
+	}
+	var learned []layer.Route
+	if feature.SLAAC && a.learned != nil {
+		var onLink []netip.Prefix
+		_, onLink, learned = a.learned.Now()
+		for _, p := range onLink {
+			routes = append(routes, route(p, netip.Addr{}))
+		}
+		// The longest prefix counts (RFC 4191, section 3.2), and gVisor takes
+		// the first route that fits.
+		slices.SortStableFunc(learned, func(a, b layer.Route) int { return b.To.Bits() - a.To.Bits() })
+	}
+	for _, r := range learned {
+		if r.To.Bits() > 0 {
+			routes = append(routes, route(r.To, r.Router))
+		}
+	}
+	if a.cfg.Gateway6.IsValid() {
+		routes = append(routes, route(all6, a.cfg.Gateway6))
+	}
+	for _, r := range learned {
+		if r.To.Bits() == 0 {
+			routes = append(routes, route(r.To, r.Router))
+		}
+	}
+	s.gv.SetRouteTable(routes)
+}
+
+// route is a route to p, by way of gw when that is valid.
+func route(p netip.Prefix, gw netip.Addr) tcpip.Route {
+	p = p.Masked()
+	dst := tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits()}
+	r := tcpip.Route{Destination: dst.Subnet(), NIC: nic}
+	if gw.IsValid() {
+		r.Gateway = tcpip.AddrFromSlice(gw.AsSlice())
+	}
+	return r
+}
