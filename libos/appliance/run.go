@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ampoule/libos/config"
+	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
 	"ampoule/libos/netif"
 	"ampoule/libos/pvboot"
@@ -69,20 +70,6 @@ func hear(m *pvboot.Machine, cancel context.CancelCauseFunc) {
 // drainTime is what a Drainer gets to finish what it has begun.
 const drainTime = 10 * time.Second
 
-// announce tells the hypervisor's tools about us. That they don't take it is no
-// reason not to serve.
-func announce(m *pvboot.Machine, sys config.System, name string, log *telemetry.Logger) {
-	if m.Announce == nil {
-		return
-	}
-	if sys.Hostname != "" {
-		name = sys.Hostname
-	}
-	if err := m.Announce(name, sys.Net.Addresses()); err != nil {
-		log.Info("the hypervisor's tools took not all that was announced", "error", err)
-	}
-}
-
 // network is the machine's network device. It waits for one that may be attached
 // later, and calls waiting before that.
 func network(ctx context.Context, m *pvboot.Machine, waiting func()) (device.Net, error) {
@@ -99,13 +86,17 @@ func network(ctx context.Context, m *pvboot.Machine, waiting func()) (device.Net
 // run serves on m until ctx is done.
 func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string, n New) error {
 	start := time.Now()
-	log := telemetry.New(m.Console, time.Now, telemetry.Info)
-	if sys.Hostname != "" {
+	log := telemetry.New(m.Console, time.Now, sys.Console)
+	if sys.Hostname == "" {
+		sys.Hostname = name
+	} else {
 		log = log.With("host", sys.Hostname)
 	}
+	h := newHerald(m, sys, log)
+	defer h.end()
 	dev, err := network(ctx, m, func() {
 		log.Info("waiting for a network interface: attach one")
-		go announce(m, sys, name, log)
+		h.tell(sys.Net.Addresses)
 	})
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopping", "reason", context.Cause(ctx))
@@ -114,23 +105,23 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 	if err != nil {
 		return err
 	}
-	limits := sys.Limits
-	if limits == nil {
-		l := netif.DefaultLimits(m.Memory)
-		limits = &l
-	}
-	stack, err := netif.New(dev, sys.Net, netif.Options{Limits: *limits, Rand: m.Entropy})
+	stack, err := netif.New(dev, sys.Net, netif.Options{
+		Limits: sys.Limits.Fill(m.Memory), Rand: m.Entropy, Hostname: sys.Hostname, Log: log, Changed: h.again,
+	})
 	if err != nil {
 		return err
 	}
 	defer stack.Close()
-	a, err := n(&Env{Net: stack, Link: dev.Info(), Addr: sys.Net.Addresses(), Log: log, Rand: m.Entropy, Now: time.Now})
+	if feature.Syslog && sys.Syslog != nil {
+		defer collect(log, sys, name, stack)()
+	}
+	now := stack.Addresses()
+	a, err := n(&Env{Net: stack, Link: dev.Info(), Addr: now, Log: log, Rand: m.Entropy, Now: time.Now})
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "appliance", name, "platform", m.Name, "net", dev.Name(),
-		"ipv4", sys.Net.IPv4, "ipv6", sys.Net.IPv6, "boot", sinceBoot(m, start))
-	go announce(m, sys, name, log)
+	log.Info("serving", "appliance", name, "platform", m.Name, "net", dev.Name(), "addresses", netif.List(now), "boot", sinceBoot(m, start))
+	h.tell(stack.Addresses)
 	if every := statsInterval(m.Command); every > 0 {
 		go logStats(log, m, every)
 	}

@@ -2,7 +2,11 @@
 // in common. The values are compiled in: a build writes them as Go source.
 package config
 
-import "ampoule/libos/netif"
+import (
+	"ampoule/libos/netif"
+	"ampoule/libos/telemetry"
+	"ampoule/libos/telemetry/syslog"
+)
 
 // System is the part of an image's configuration that is not the appliance's.
 // It is plain data that is never changed.
@@ -11,7 +15,11 @@ type System struct {
 	Hostname string
 	// Net is the configuration of the first network device.
 	Net netif.Config
-	// Limits bounds the network; where nil, netif.DefaultLimits sizes it by
-	// the machine's memory.
-	Limits *netif.Limits
+	// Limits bounds the network; what is zero is sized by the machine's memory
+	// (netif.Limits.Fill).
+	Limits netif.Limits
+	// Console is the lowest level of events that are written to the console.
+	Console telemetry.Level
+	// Syslog is where the log goes beside the console; nil: nowhere.
+	Syslog *syslog.Config
 }

@@ -21,13 +21,14 @@ import (
 type addresses struct {
 	cfg     Config
 	log     *telemetry.Logger
-	changed func([]netip.Prefix)
+	changed func()
 	learned *layer.Learned // nil without SLAAC
 
 	cancel context.CancelFunc // of the goroutines that obtain addresses; nil: none
 	wait   sync.WaitGroup     // for them
 
-	mu     sync.Mutex
+	apply  sync.Mutex   // held while the stack is told, so that the last news counts
+	mu     sync.Mutex   // for what follows
 	lease  netip.Prefix // from DHCP; invalid: none
 	router netip.Addr   // of the lease; invalid: none
 }
@@ -79,8 +80,22 @@ func (s *Stack) Addresses() []netip.Prefix {
 	return all
 }
 
+// List is addresses as a log shows them.
+func List(addresses []netip.Prefix) string {
+	if len(addresses) == 0 {
+		return "none"
+	}
+	var b []byte
+	for _, p := range addresses {
+		b = append(p.AppendTo(b), ',')
+	}
+	return string(b[:len(b)-1])
+}
+
 // tell gives the fast path our addresses.
 func (s *Stack) tell() {
+	s.addrs.apply.Lock()
+	defer s.addrs.apply.Unlock()
 	if f := s.link.fast.Load(); f != nil {
 		if r, ok := (*f).(Readdresser); ok {
 			r.SetAddresses(s.Addresses())
@@ -93,7 +108,7 @@ func (s *Stack) readdressed() {
 	s.route()
 	s.tell()
 	if s.addrs.changed != nil {
-		s.addrs.changed(s.Addresses())
+		s.addrs.changed()
 	}
 }
 
@@ -123,6 +138,8 @@ func (s *Stack) assign(p netip.Prefix) error {
 // before those that are learned.
 func (s *Stack) route() {
 	a := &s.addrs
+	a.apply.Lock()
+	defer a.apply.Unlock()
 	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	all6 := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	a.mu.Lock()

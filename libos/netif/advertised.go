@@ -24,15 +24,19 @@ func (s *Stack) follow(ctx context.Context) {
 		if i := slices.IndexFunc(routes, func(r layer.Route) bool { return r.To.Bits() == 0 }); i >= 0 {
 			router = routes[i].Router
 		}
-		if router != through {
-			a.log.Info("router", "ipv6", router, "before", through)
-			through = router
+		switch {
+		case router == through:
+		case router.IsValid():
+			a.log.Info("default router", "ipv6", router)
+		default:
+			a.log.Warn("no router any more", "ipv6", through)
 		}
+		through = router
 		if slices.Equal(now, before) {
 			s.route()
 			continue
 		}
-		a.log.Info("addresses from routers", "ipv6", now, "before", before)
+		a.log.Info("addresses from routers", "ipv6", List(now), "before", List(before))
 		before = now
 		s.readdressed()
 	}

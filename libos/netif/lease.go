@@ -141,7 +141,11 @@ func (p *dhcpPort) Bound(l dhcp4.Lease) {
 	a.mu.Lock()
 	a.lease, a.router = l.Address, l.Router
 	a.mu.Unlock()
-	a.log.Info("lease", "ipv4", l.Address, "gateway", l.Router, "server", l.Server, "expires", l.Expire)
+	gateway := "none"
+	if l.Router.IsValid() {
+		gateway = l.Router.String()
+	}
+	a.log.Info("lease", "ipv4", l.Address, "gateway", gateway, "server", l.Server, "expires", l.Expire)
 	p.s.readdressed()
 	p.s.link.sendRaw(gratuitousARP(p.s.link.mac6(), l.Address.Addr()))
 	if p.conn == nil {

@@ -6,7 +6,7 @@ import (
 )
 
 // Limits bounds what peers can make the network use. All bounds are here.
-// Sizes are in bytes. A zero field is refused by New: start from DefaultLimits.
+// Sizes are in bytes. A zero field is refused by New: Fill sets it.
 type Limits struct {
 	// TCPReceive and TCPSend are the buffers of one connection. gVisor lets
 	// the send buffer of a busy connection grow up to Max.
@@ -69,6 +69,42 @@ func DefaultLimits(ram uint64) Limits {
 	}
 	l.MaxConns = int(ram/3) / l.PerConn()
 	return l
+}
+
+// Fill is l with the defaults of a machine with ram bytes in the place of zero
+// fields. MaxConns follows the buffers.
+func (l Limits) Fill(ram uint64) Limits {
+	d := DefaultLimits(ram)
+	l.TCPReceive.fill(d.TCPReceive)
+	l.TCPSend.fill(d.TCPSend)
+	for _, f := range []struct{ to, from *int }{
+		{&l.Backlog, &d.Backlog}, {&l.MaxRetries, &d.MaxRetries}, {&l.UDPPackets, &d.UDPPackets},
+		{&l.UDPReceive, &d.UDPReceive}, {&l.ICMPRate, &d.ICMPRate}, {&l.ICMPBurst, &d.ICMPBurst},
+		{&l.NeighbourQueue, &d.NeighbourQueue},
+	} {
+		if *f.to == 0 {
+			*f.to = *f.from
+		}
+	}
+	if l.TimeWait == 0 {
+		l.TimeWait = d.TimeWait
+	}
+	if l.FinWait == 0 {
+		l.FinWait = d.FinWait
+	}
+	if l.MaxConns == 0 {
+		l.MaxConns = int(ram/3) / l.PerConn()
+	}
+	return l
+}
+
+// fill sets a range that has only a maximum, or nothing, keeping it ascending.
+func (r *BufferRange) fill(d BufferRange) {
+	if r.Max == 0 {
+		*r = d
+		return
+	}
+	r.Min, r.Default = min(d.Min, r.Max), min(d.Default, r.Max)
 }
 
 // PerConn is the most that one connection costs.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -33,10 +32,9 @@ type Options struct {
 	Hostname string
 	// Log says what DHCP and routers do to our addresses; nil says nothing.
 	Log *telemetry.Logger
-	// Changed is called after the addresses have changed, with all of them;
-	// nil is not. It is called by one goroutine at a time, and not for those
-	// that New sets up.
-	Changed func([]netip.Prefix)
+	// Changed is called by any goroutine when Addresses has changed since New;
+	// nil is not. It must not block.
+	Changed func()
 }
 
 // Stack is the network of one device. Its methods may be called from any

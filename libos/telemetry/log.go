@@ -1,5 +1,6 @@
 // Package telemetry is what an appliance tells its operator. So far that is a
-// log: one line per event, key=value pairs after the message, on the console.
+// log: one line per event, key=value pairs after the message, on the console,
+// and a Sink for those who want the events elsewhere too (package syslog).
 //
 // It is small on purpose (log/slog would add 800 KiB to an image) and knows no
 // configuration of its own.
@@ -8,17 +9,18 @@ package telemetry
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Level says how much an event matters.
+// Level says how much an event matters. The zero Level is Info.
 type Level int32
 
 const (
-	Debug Level = iota
+	Debug Level = iota - 1
 	Info
 	Warn
 	Error
@@ -49,14 +51,31 @@ const maxLine = 1024
 type Logger struct {
 	core  *core
 	attrs string // " key=value" pairs that go into each line
+	pairs []Pair // the same for a Sink
 }
 
+// Sink takes the events as they are, beside the writer.
+type Sink interface {
+	// Event takes one event. It must not block, log, or keep pairs. Any
+	// goroutine may call it. Text is as it was given: it may hold anything.
+	Event(t time.Time, level Level, msg string, pairs []Pair)
+}
+
+// Pair is a key with its value.
+type Pair struct{ Key, Value string }
+
 type core struct {
-	mu  sync.Mutex
-	w   io.Writer
-	now func() time.Time
-	min atomic.Int32
-	buf []byte
+	mu   sync.Mutex
+	w    io.Writer
+	now  func() time.Time
+	min  atomic.Int32
+	also atomic.Pointer[also]
+	buf  []byte
+}
+
+type also struct {
+	sink Sink
+	min  Level
 }
 
 // New makes a logger that writes events of level min and above to w. The time
@@ -75,12 +94,19 @@ func (l *Logger) SetLevel(min Level) {
 	}
 }
 
+// Also gives events of level min and above to sink as well, those of l and of all
+// loggers that share its writer. There is one Sink at a time.
+func (l *Logger) Also(sink Sink, min Level) { l.core.also.Store(&also{sink, min}) }
+
 // With is a logger that adds the pairs to each line.
 func (l *Logger) With(pairs ...any) *Logger {
 	if l == nil || l.core == nil {
 		return l
 	}
-	return &Logger{core: l.core, attrs: l.attrs + string(appendPairs(nil, pairs))}
+	return &Logger{
+		core: l.core, attrs: l.attrs + string(appendPairs(nil, pairs)),
+		pairs: textPairs(slices.Clip(l.pairs), pairs),
+	}
 }
 
 // Debug logs msg with key, value pairs. A value is written as fmt's %v does.
@@ -96,17 +122,32 @@ func (l *Logger) Warn(msg string, pairs ...any) { l.log(Warn, msg, pairs) }
 func (l *Logger) Error(msg string, pairs ...any) { l.log(Error, msg, pairs) }
 
 func (l *Logger) log(level Level, msg string, pairs []any) {
-	if l == nil || l.core == nil || level < Level(l.core.min.Load()) {
+	if l == nil || l.core == nil {
 		return
 	}
 	c := l.core
+	also, here := c.also.Load(), level >= Level(c.min.Load())
+	there := also != nil && level >= also.min
+	if !here && !there {
+		return
+	}
 	t := c.now().UTC()
+	if there {
+		also.sink.Event(t, level, msg, textPairs(slices.Clip(l.pairs), pairs))
+	}
+	if here {
+		c.write(t, level, msg, l.attrs, pairs)
+	}
+}
+
+// write writes one line.
+func (c *core) write(t time.Time, level Level, msg, attrs string, pairs []any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := t.AppendFormat(c.buf[:0], "2006-01-02T15:04:05.000Z07:00")
 	b = append(append(b, ' '), level.String()...)
 	b = appendText(append(b, ' '), msg, false)
-	b = append(b, l.attrs...)
+	b = append(b, attrs...)
 	b = appendPairs(b, pairs)
 	if len(b) > maxLine {
 		b = append(b[:maxLine-3], "..."...)
@@ -130,10 +171,34 @@ func appendPairs(b []byte, pairs []any) []byte {
 	return b
 }
 
-func appendValue(b []byte, v any) []byte {
+// textPairs appends pairs with their values as text.
+func textPairs(to []Pair, pairs []any) []Pair {
+	for i := 0; i < len(pairs); i += 2 {
+		key, ok := pairs[i].(string)
+		if !ok || i+1 == len(pairs) {
+			to = append(to, Pair{"!badkey", text(pairs[i])})
+			continue
+		}
+		to = append(to, Pair{key, text(pairs[i+1])})
+	}
+	return to
+}
+
+// text is a value as fmt's %v writes it.
+func text(v any) string {
 	switch v := v.(type) {
 	case string:
-		return appendText(b, v, true)
+		return v
+	case error:
+		return v.Error()
+	case fmt.Stringer:
+		return v.String()
+	}
+	return fmt.Sprint(v)
+}
+
+func appendValue(b []byte, v any) []byte {
+	switch v := v.(type) {
 	case int:
 		return strconv.AppendInt(b, int64(v), 10)
 	case int64:
@@ -142,12 +207,8 @@ func appendValue(b []byte, v any) []byte {
 		return strconv.AppendUint(b, v, 10)
 	case bool:
 		return strconv.AppendBool(b, v)
-	case error:
-		return appendText(b, v.Error(), true)
-	case fmt.Stringer:
-		return appendText(b, v.String(), true)
 	}
-	return appendText(b, fmt.Sprint(v), true)
+	return appendText(b, text(v), true)
 }
 
 // appendText writes s, quoted when a reader of the line could be misled by it:
