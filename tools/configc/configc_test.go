@@ -162,10 +162,10 @@ func TestUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "usage: configc -config FILE -app APPLIANCE [-o FILE]"},
+		{nil, "usage: configc -config FILE -app APPLIANCE [-o FILE] [-feature FILE]"},
 		{[]string{"-config", "x.toml"}, "configc: -app : no such appliance; there are: dns, echo"},
 		{[]string{"-config", "x.toml", "-app", "dsn"}, "configc: -app dsn: no such appliance; there are: dns, echo"},
-		{[]string{"-config", "x.toml", "-app", "dns", "y"}, "usage: configc -config FILE -app APPLIANCE [-o FILE]"},
+		{[]string{"-config", "x.toml", "-app", "dns", "y"}, "usage: configc -config FILE -app APPLIANCE [-o FILE] [-feature FILE]"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run(c.args, &stdout, &stderr); code != 2 || strings.TrimSpace(stderr.String()) != c.want {

@@ -3,18 +3,11 @@
 package image
 
 import (
-	"net/netip"
-	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
 	"ampoule/libos/config/zone"
 	"ampoule/tools/configc/report"
 	"ampoule/tools/configc/tree"
-	"ampoule/tools/configc/zonefile"
-
-	"github.com/miekg/dns"
 )
 
 // Apps are the appliances whose configuration can be compiled.
@@ -25,65 +18,96 @@ type Image struct {
 	App      string
 	Hostname string
 	Network  Network
+	Limits   Limits
+	Console  int // index in levels
+	Syslog   *Syslog
 	DNS      DNS
 	Echo     Echo
 }
 
-// Network is the section [network].
-type Network struct {
-	IPv4      netip.Prefix
-	Gateway4  netip.Addr
-	IPv6      []netip.Prefix
-	Gateway6  netip.Addr
-	Fragments bool
+// schemas are the tables that an image of an appliance may have: the file
+// itself, those that all have, and the appliance's own.
+func schemas(app string) []*table {
+	own := map[string][]*table{"dns": {dnsTable(), zoneTable()}, "echo": {echoTable()}}
+	all := []*table{nil, networkTable(), limitsTable(), consoleTable(), syslogTable()}
+	root := &table{about: "The file itself.", keys: []key{{
+		name: "hostname", want: text("a host name: letters, digits and hyphens, with dots between, up to 253 in all"),
+		absent: "the appliance's name", about: "name in the log and for the hypervisor's tools; told to a DHCP server",
+	}}}
+	all = append(all, own[app]...)
+	for _, t := range all[1:] {
+		if !strings.Contains(t.name, ".") {
+			root.keys = append(root.keys, key{name: t.name, want: tables("a table: [" + t.name + "]"), absent: "empty", about: t.about})
+		}
+	}
+	all[0] = root
+	return all
 }
 
-// Echo is the section [echo].
-type Echo struct{ Port int }
-
-// DNS is the section [dns].
-type DNS struct {
-	Port           int
-	UDPSize        int
-	TCPConnections int
-	TCPIdle        time.Duration
-	Zones          []Zone
-}
-
-// Zone is one of dns.zones.
-type Zone struct {
-	Origin string // fully qualified, lower case
-	File   string
-	Table  zone.Zone
+// schema returns the table of a name.
+func schema(all []*table, name string) *table {
+	for _, t := range all {
+		if t.name == name {
+			return t
+		}
+	}
+	panic("no schema " + name)
 }
 
 // Load reads and checks the configuration of an image for the appliance app,
 // one of Apps. Everything that is wrong goes to list; the result is of use only
 // when no error did.
 func Load(file, app string, list *report.List) *Image {
-	root := tree.Read(file, list)
-	if root == nil {
+	tree := tree.Read(file, list)
+	if tree == nil {
 		return nil
 	}
-	s := &section{file: file, table: root, list: list}
-	img := &Image{App: app, Hostname: hostname(s, app)}
-	img.Network = network(s.sub("network"))
+	all := schemas(app)
+	root := open(file, all[0], tree, list, all)
+	sub := func(name string) *section { return root.sub(name, schema(all, name), all) }
+	img := &Image{App: app, Hostname: hostname(root, app)}
+	img.Network = network(sub("network"))
+	img.Limits = limits(sub("limits"))
+	console := sub("console")
+	img.Console = console.choice("level")
+	if root.has("syslog") {
+		img.Syslog = syslogSection(sub("syslog"), &img.Network)
+	}
+	p := ports{}
+	if img.Network.DHCP {
+		p.take(68, "network.dhcp", "the DHCP client")
+	}
 	switch app {
 	case "dns":
-		img.DNS = dnsSection(s.sub("dns"))
+		img.DNS = dnsSection(sub("dns"), schema(all, "dns.zones"), &img.Limits, p)
 	case "echo":
-		e := s.sub("echo")
-		img.Echo.Port = e.integer("port", 1, 65535, 7)
-		e.finish()
+		e := sub("echo")
+		img.Echo.Port = p.integer(e, "port", "the echo service")
 	}
-	s.finish()
 	return img
+}
+
+// ports is who uses which UDP port.
+type ports map[int]struct{ key, what string }
+
+func (p ports) take(port int, key, what string) { p[port] = struct{ key, what string }{key, what} }
+
+// integer reads a port for what, and refuses one that is in use.
+func (p ports) integer(s *section, key, what string) int {
+	n := s.integer(key)
+	if o, used := p[n]; used {
+		if v := s.value(key); v != nil {
+			s.against(key, v, "which %s has (%s); must be another port", o.what, o.key)
+		}
+		return n
+	}
+	p.take(n, s.schema.path(key), what)
+	return n
 }
 
 // hostname returns the name that the image goes by in its log.
 func hostname(s *section, otherwise string) string {
-	const want = "a host name: letters, digits and hyphens, with dots between, up to 253 in all"
-	name, v := s.text("hostname", want)
+	name, v := s.text("hostname")
 	if v == nil {
 		return otherwise
 	}
@@ -94,108 +118,7 @@ func hostname(s *section, otherwise string) string {
 			label[0] != '-' && label[len(label)-1] != '-'
 	}
 	if !ok {
-		s.errorf("hostname", v, "%s", want)
+		s.refuse("hostname", v)
 	}
 	return name
-}
-
-func network(s *section) Network {
-	var n Network
-	v4, v6 := s.value("ipv4"), s.value("ipv6")
-	if v4 == nil && v6 == nil {
-		s.missing("ipv4", "an address, or ipv6 be a list of them")
-	}
-	var four []netip.Prefix
-	if v4 != nil {
-		if n.IPv4 = s.prefix("ipv4", v4, true); n.IPv4.IsValid() {
-			four = append(four, n.IPv4)
-		}
-	}
-	n.Gateway4 = s.gateway("gateway4", true, "ipv4", four)
-	if v6 != nil {
-		items, ok := v6.V.([]*tree.Value)
-		if !ok {
-			s.errorf("ipv6", v6, `a list of addresses, such as ["2001:db8::53/64"]`)
-		}
-		for _, v := range items {
-			p := s.prefix("ipv6", v, false)
-			if slices.Contains(n.IPv6, p) && p.IsValid() {
-				s.repeat("ipv6", v)
-			}
-			if p.IsValid() {
-				n.IPv6 = append(n.IPv6, p)
-			}
-		}
-	}
-	n.Gateway6 = s.gateway("gateway6", false, "ipv6", n.IPv6)
-	n.Fragments = s.flag("fragments")
-	s.finish()
-	return n
-}
-
-func dnsSection(s *section) DNS {
-	d := DNS{
-		Port:           s.integer("port", 1, 65535, 53),
-		UDPSize:        s.integer("udp_size", 512, 4096, 1232),
-		TCPConnections: s.integer("tcp_connections", 1, 65535, 128),
-		TCPIdle:        s.duration("tcp_idle", time.Second, time.Hour, 10*time.Second),
-	}
-	const want = `a list of zones, each [[dns.zones]] with an origin and a file`
-	v := s.value("zones")
-	s.finish()
-	if v == nil {
-		s.missing("zones", want)
-		return d
-	}
-	items, ok := v.V.([]*tree.Value)
-	if !ok || len(items) == 0 {
-		s.errorf("zones", v, want)
-		return d
-	}
-	for _, v := range items {
-		t, ok := v.V.(*tree.Table)
-		if !ok {
-			s.errorf("zones", v, want)
-			continue
-		}
-		z := zoneSection(&section{s.file, "dns.zones", t, s.list, nil}, d.Zones)
-		d.Zones = append(d.Zones, z)
-	}
-	slices.SortFunc(d.Zones, func(a, b Zone) int { return strings.Compare(a.Origin, b.Origin) })
-	return d
-}
-
-// zoneSection reads one zone; others are those before it.
-func zoneSection(s *section, others []Zone) Zone {
-	const wantOrigin = `the name of a zone, such as "example.org"`
-	const wantFile = "the path of a zone file, from the folder of this file"
-	var z Zone
-	origin, vo := s.text("origin", wantOrigin)
-	file, vf := s.text("file", wantFile)
-	s.finish()
-	if vo == nil && s.table.Values["origin"] == nil {
-		s.missing("origin", wantOrigin)
-	}
-	if vf == nil && s.table.Values["file"] == nil {
-		s.missing("file", wantFile)
-	}
-	if vo == nil || vf == nil {
-		return z
-	}
-	if _, ok := dns.IsDomainName(origin); !ok || origin == "" {
-		s.errorf("origin", vo, wantOrigin)
-		return z
-	}
-	z.Origin = dns.CanonicalName(origin)
-	if slices.ContainsFunc(others, func(o Zone) bool { return o.Origin == z.Origin }) {
-		s.repeat("origin", vo)
-		return z
-	}
-	if file == "" {
-		s.errorf("file", vf, wantFile)
-		return z
-	}
-	z.File = filepath.ToSlash(s.beside(file))
-	z.Table = zonefile.Read(z.File, z.Origin, s.list)
-	return z
 }

@@ -2,7 +2,6 @@ package image
 
 import (
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,194 +11,198 @@ import (
 	"ampoule/tools/configc/tree"
 )
 
-// section is a table of the configuration while it is checked. Reading a key
-// marks it as known, so that finish can name those that are not.
+// section is a table of the configuration while it is checked against its
+// schema.
 type section struct {
-	file  string
-	name  string // "" for the file as a whole
-	table *tree.Table
-	list  *report.List
-	known []string
+	file   string
+	schema *table
+	table  *tree.Table
+	list   *report.List
+	lost   bool // something else stands in its place, which is reported
 }
 
-func (s *section) path(key string) string {
-	if s.name == "" {
-		return key
+// open starts to read a table: keys that its schema does not know, and those
+// that must be there and are not, are reported. others are the schemas of the
+// whole image.
+func open(file string, schema *table, t *tree.Table, list *report.List, others []*table) *section {
+	s := &section{file: file, schema: schema, table: t, list: list}
+	for _, name := range t.Keys {
+		if schema.key(name) == nil {
+			s.unknown(name, others)
+		}
 	}
-	return s.name + "." + key
+	for _, k := range schema.keys {
+		if k.def == nil && k.absent == "" && t.Values[k.name] == nil {
+			s.missing(k.name)
+		}
+	}
+	return s
+}
+
+// unknown says that there is no such key, and which may be meant.
+func (s *section) unknown(name string, others []*table) {
+	hint := ""
+	if near := nearest(name, s.schema.names()); near != "" {
+		hint = "did you mean " + s.schema.path(near) + "? "
+	} else {
+		for _, o := range others {
+			if o != s.schema && o.key(name) != nil {
+				hint = "did you mean " + o.path(name) + "? "
+				break
+			}
+		}
+	}
+	if s.schema.name == "" && slices.Contains(Apps[:], name) {
+		hint = "it belongs to an image of the " + name + " appliance; "
+	}
+	s.list.Errorf(s.file, s.table.Values[name].Line, "%s: no such key; %sallowed here: %s",
+		s.schema.path(name), hint, strings.Join(s.schema.names(), ", "))
 }
 
 // errorf says what is wrong with a value: what was found and what is allowed.
 func (s *section) errorf(key string, v *tree.Value, format string, args ...any) {
-	s.list.Errorf(s.file, v.Line, "%s: found %s, must be %s", s.path(key), v.Found(), fmt.Sprintf(format, args...))
+	s.list.Errorf(s.file, v.Line, "%s: found %s, must be %s", s.schema.path(key), v.Found(), fmt.Sprintf(format, args...))
 }
 
-// repeat says that a value is there a second time.
-func (s *section) repeat(key string, v *tree.Value) {
-	s.list.Errorf(s.file, v.Line, "%s: found %s a second time, must be there once", s.path(key), v.Found())
-}
-
-// value returns the value of key, or nil.
-func (s *section) value(key string) *tree.Value {
-	s.known = append(s.known, key)
-	return s.table.Values[key]
-}
-
-// sub returns the table at key. One that is not there is empty.
-func (s *section) sub(key string) *section {
-	sub := &section{s.file, s.path(key), &tree.Table{Line: s.table.Line}, s.list, nil}
-	if v := s.value(key); v != nil {
-		if t, ok := v.V.(*tree.Table); ok {
-			sub.table = t
-		} else {
-			s.errorf(key, v, "a table: [%s]", s.path(key))
+// refuse says that a value is not what its schema wants.
+func (s *section) refuse(key string, v *tree.Value) {
+	w := s.schema.key(key).want
+	quotes := ""
+	switch w.(type) {
+	case text, duration, size, choice:
+		if _, ok := v.V.(string); !ok {
+			quotes = ", in quotes"
 		}
 	}
-	return sub
+	s.errorf(key, v, "%s%s", w, quotes)
 }
 
-// finish names the keys that nobody read.
-func (s *section) finish() {
-	for _, key := range s.table.Keys {
-		if !slices.Contains(s.known, key) {
-			s.list.Errorf(s.file, s.table.Values[key].Line, "%s: no such key; allowed here: %s",
-				s.path(key), strings.Join(s.known, ", "))
-		}
-	}
+// against says that a value does not go with something else.
+func (s *section) against(key string, v *tree.Value, format string, args ...any) {
+	s.list.Errorf(s.file, v.Line, "%s: found %s, %s", s.schema.path(key), v.Found(), fmt.Sprintf(format, args...))
+}
+
+// repeat says that a value is there a second time; the first is at line.
+func (s *section) repeat(key string, v *tree.Value, line int) {
+	s.against(key, v, "which is there already in line %d; must be there once", line)
 }
 
 // missing says that a key must be there.
-func (s *section) missing(key, format string, args ...any) {
-	s.list.Errorf(s.file, s.table.Line, "%s: not there, must be %s", s.path(key), fmt.Sprintf(format, args...))
+func (s *section) missing(key string) {
+	s.list.Errorf(s.file, s.table.Line, "%s: not there, must be %s", s.schema.path(key), s.schema.key(key).want)
+}
+
+// value returns the value of a key of the schema, or nil.
+func (s *section) value(key string) *tree.Value {
+	if s.schema.key(key) == nil {
+		panic("no key " + key + " in the schema of " + s.schema.name)
+	}
+	return s.table.Values[key]
+}
+
+// has says whether a key is there.
+func (s *section) has(key string) bool { return s.value(key) != nil }
+
+// sub opens the table at key. One that is not there is empty.
+func (s *section) sub(key string, schema *table, others []*table) *section {
+	t := &tree.Table{Line: s.table.Line}
+	if v := s.value(key); v != nil {
+		found, ok := v.V.(*tree.Table)
+		if !ok {
+			s.refuse(key, v)
+			return &section{s.file, schema, t, s.list, true}
+		}
+		t = found
+	}
+	return open(s.file, schema, t, s.list, others)
 }
 
 // text returns a string and its value, which is nil when there is none.
-func (s *section) text(key, want string) (string, *tree.Value) {
+func (s *section) text(key string) (string, *tree.Value) {
 	v := s.value(key)
 	if v == nil {
 		return "", nil
 	}
 	t, ok := v.V.(string)
 	if !ok {
-		s.errorf(key, v, "%s, in quotes", want)
+		s.refuse(key, v)
 		return "", nil
 	}
 	return t, v
 }
 
-// integer returns a number from low to high.
-func (s *section) integer(key string, low, high, otherwise int) int {
-	v := s.value(key)
-	if v == nil {
-		return otherwise
+// integer returns a number; what is left out or wrong is the default.
+func (s *section) integer(key string) int {
+	k, v := s.schema.key(key), s.value(key)
+	w := k.want.(integer)
+	if v != nil {
+		if n, ok := v.V.(int64); ok && n >= int64(w.low) && n <= int64(w.high) {
+			return int(n)
+		}
+		s.refuse(key, v)
 	}
-	if n, ok := v.V.(int64); ok && n >= int64(low) && n <= int64(high) {
-		return int(n)
-	}
-	s.errorf(key, v, "a number from %d to %d", low, high)
-	return otherwise
+	n, _ := k.def.(int)
+	return n
 }
 
 // flag returns true or false.
 func (s *section) flag(key string) bool {
+	def, _ := s.schema.key(key).def.(bool)
 	v := s.value(key)
 	if v == nil {
-		return false
+		return def
 	}
 	b, ok := v.V.(bool)
 	if !ok {
-		s.errorf(key, v, "true or false")
+		s.refuse(key, v)
+		return def
 	}
 	return b
 }
 
-// duration returns a time from low to high, both whole seconds.
-func (s *section) duration(key string, low, high, otherwise time.Duration) time.Duration {
-	want := fmt.Sprintf(`a time from "%ds" to "%ds"`, low/time.Second, high/time.Second)
-	t, v := s.text(key, want)
-	if v == nil {
-		return otherwise
+// duration returns a time; 0 when it is left out and has no default.
+func (s *section) duration(key string) time.Duration {
+	k := s.schema.key(key)
+	w := k.want.(duration)
+	if t, v := s.text(key); v != nil {
+		if d, err := time.ParseDuration(t); err == nil && d >= w.low && d <= w.high {
+			return d
+		}
+		s.refuse(key, v)
 	}
-	d, err := time.ParseDuration(t)
-	if err != nil || d < low || d > high {
-		s.errorf(key, v, "%s", want)
-		return otherwise
-	}
+	def, _ := k.def.(string)
+	d, _ := time.ParseDuration(def)
 	return d
 }
 
-// prefix checks an address with the length of its network's prefix.
-func (s *section) prefix(key string, v *tree.Value, four bool) netip.Prefix {
-	want := `an IPv6 address with its prefix length, such as "2001:db8::53/64"`
-	if four {
-		want = `an IPv4 address with its prefix length, such as "192.0.2.53/24"`
+// size returns a number of bytes; 0 when it is left out and has no default.
+func (s *section) size(key string) int {
+	w := s.schema.key(key).want.(size)
+	if t, v := s.text(key); v != nil {
+		if n := parseSize(t); n >= w.low && n <= w.high {
+			return n
+		}
+		s.refuse(key, v)
 	}
-	t, _ := v.V.(string)
-	p, err := netip.ParsePrefix(t)
-	if err != nil || p.Addr().Is4() != four || p.Addr().Is4In6() {
-		s.errorf(key, v, "%s", want)
-		return netip.Prefix{}
-	}
-	a := p.Addr()
-	switch {
-	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		s.errorf(key, v, "the address of one host")
-	case p.Bits() == 0:
-		s.errorf(key, v, "%s, longer than /0", want)
-	case four && p.Bits() < 31 && (a == p.Masked().Addr() || a == lastAddr(p)):
-		s.errorf(key, v, "the address of one host, not the first or last of %s", p.Masked())
-	default:
-		return p
-	}
-	return netip.Prefix{}
+	return 0
 }
 
-// lastAddr returns the broadcast address of an IPv4 network.
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(b)
-}
-
-// gateway checks the address of a router in one of the networks.
-func (s *section) gateway(key string, four bool, of string, networks []netip.Prefix) netip.Addr {
-	kind := "an IPv6 address"
-	if four {
-		kind = "an IPv4 address"
-	}
-	t, v := s.text(key, kind)
-	if v == nil {
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(t)
-	if err != nil || a.Is4() != four || a.Is4In6() || a.Zone() != "" {
-		s.errorf(key, v, "%s", kind)
-		return netip.Addr{}
-	}
-	if !four && len(networks) > 0 && a.IsLinkLocalUnicast() {
-		return a
-	}
-	var within []string
-	for _, p := range networks {
-		if p.Addr() == a {
-			s.errorf(key, v, "another host's address, not the image's own")
-			return netip.Addr{}
+// choice returns the place of a word among those that are allowed.
+func (s *section) choice(key string) int {
+	k := s.schema.key(key)
+	w := k.want.(choice)
+	if t, v := s.text(key); v != nil {
+		if i := slices.Index(w, t); i >= 0 {
+			return i
 		}
-		if p.Contains(a) {
-			return a
-		}
-		if n := p.Masked().String(); !slices.Contains(within, n) {
-			within = append(within, n)
+		if near := nearest(t, w); near != "" {
+			s.errorf(key, v, "%s; did you mean %q?", w, near)
+		} else {
+			s.refuse(key, v)
 		}
 	}
-	if len(within) == 0 {
-		s.list.Errorf(s.file, v.Line, "%s: found %s without a valid %s", s.path(key), v.Found(), s.path(of))
-		return netip.Addr{}
-	}
-	s.errorf(key, v, "in %s, the network of %s", strings.Join(within, " or "), s.path(of))
-	return netip.Addr{}
+	def, _ := k.def.(string)
+	return max(slices.Index(w, def), 0)
 }
 
 // beside returns the path of a file that the configuration names: as it is, or

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"ampoule/libos/config/zone"
@@ -26,7 +27,7 @@ func (img *Image) Source(w io.Writer) error {
 	case "dns":
 		img.dnsSource(&head)
 	case "echo":
-		imports(&head, "net/netip", "", "ampoule/appliances/echo/echod", "ampoule/libos/config", "ampoule/libos/netif")
+		img.imports(&head, nil, "ampoule/appliances/echo/echod")
 		img.system(&head)
 		fmt.Fprintf(&head, "\n// Echo is the appliance's own part.\nvar Echo = echod.Config{Port: %d}\n", img.Echo.Port)
 	}
@@ -44,15 +45,25 @@ func (img *Image) Source(w io.Writer) error {
 	return b.Flush()
 }
 
-// imports writes the import declaration; an empty path is an empty line.
-func imports(w io.Writer, paths ...string) {
+// imports writes the import declaration: what system needs, and more.
+func (img *Image) imports(w io.Writer, std []string, own ...string) {
+	own = append(own, "ampoule/libos/config", "ampoule/libos/netif", "ampoule/libos/telemetry")
+	if n := &img.Network; n.IPv4.IsValid() || n.Gateway4.IsValid() || len(n.IPv6) > 0 || n.Gateway6.IsValid() || img.Syslog != nil {
+		std = append(std, "net/netip")
+	}
+	if img.Limits.TimeWait > 0 || img.Limits.FinWait > 0 {
+		std = append(std, "time")
+	}
+	if img.Syslog != nil {
+		own = append(own, "ampoule/libos/telemetry/syslog")
+	}
 	fmt.Fprint(w, "import (\n")
-	for _, p := range paths {
-		if p == "" {
-			fmt.Fprintln(w)
-			continue
+	for _, group := range [][]string{std, own} {
+		slices.Sort(group)
+		for _, p := range slices.Compact(group) {
+			fmt.Fprintf(w, "\t%q\n", p)
 		}
-		fmt.Fprintf(w, "\t%q\n", p)
+		fmt.Fprintln(w)
 	}
 	fmt.Fprint(w, ")\n\n")
 }
@@ -78,10 +89,52 @@ func (img *Image) system(w io.Writer) {
 	if n.Gateway6.IsValid() {
 		fmt.Fprintf(w, "\t\tGateway6:  %s, // %s\n", addr(n.Gateway6), n.Gateway6)
 	}
-	if n.Fragments {
-		fmt.Fprint(w, "\t\tFragments: true,\n")
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"DHCP", n.DHCP}, {"SLAAC", n.SLAAC}, {"Fragments", n.Fragments}} {
+		if f.set {
+			fmt.Fprintf(w, "\t\t%s: true,\n", f.name)
+		}
 	}
-	fmt.Fprint(w, "\t},\n}\n")
+	fmt.Fprint(w, "\t},\n")
+	img.Limits.source(w)
+	fmt.Fprintf(w, "\tConsole: %s,\n", level(img.Console))
+	if l := img.Syslog; l != nil {
+		fmt.Fprintf(w, "\tSyslog: &syslog.Config{\n\t\tServer: netip.AddrPortFrom(%s, %d), // %s\n"+
+			"\t\tFacility: %d, // %s\n\t\tLevel: %s,\n\t\tQueue: %d,\n\t\tEnterprise: %d,\n\t},\n",
+			addr(l.Server.Addr()), l.Server.Port(), l.Server, l.Facility, facilities[l.Facility], level(l.Level), l.Queue, l.Enterprise)
+	}
+	fmt.Fprint(w, "}\n")
+}
+
+// level is a log level as Go.
+func level(i int) string {
+	return "telemetry." + strings.ToUpper(levels[i][:1]) + levels[i][1:]
+}
+
+// source writes the limits that differ from the defaults.
+func (l *Limits) source(w io.Writer) {
+	if *l == (Limits{}) {
+		return
+	}
+	fmt.Fprint(w, "\tLimits: netif.Limits{\n")
+	for _, f := range []struct {
+		name, format string
+		n            int
+	}{
+		{"MaxConns", "%d", l.Connections}, {"Backlog", "%d", l.Backlog}, {"MaxRetries", "%d", l.Retries},
+		{"TCPReceive", "netif.BufferRange{Max: %d}", l.Receive}, {"TCPSend", "netif.BufferRange{Max: %d}", l.Send},
+		{"TimeWait", "%d * time.Millisecond", int(l.TimeWait.Milliseconds())},
+		{"FinWait", "%d * time.Millisecond", int(l.FinWait.Milliseconds())},
+		{"UDPPackets", "%d", l.UDPQueue}, {"UDPReceive", "%d", l.UDPBuffer},
+		{"ICMPRate", "%d", l.ICMPRate}, {"ICMPBurst", "%d", l.ICMPBurst}, {"NeighbourQueue", "%d", l.Neighbour},
+	} {
+		if f.n != 0 {
+			fmt.Fprintf(w, "\t\t%s: "+f.format+",\n", f.name, f.n)
+		}
+	}
+	fmt.Fprint(w, "\t},\n")
 }
 
 func prefix(p netip.Prefix) string {
@@ -107,8 +160,7 @@ func addr(a netip.Addr) string {
 
 func (img *Image) dnsSource(w io.Writer) {
 	d := img.DNS
-	imports(w, "net/netip", "time", "", "ampoule/appliances/dns/dnsd", "ampoule/libos/config",
-		"ampoule/libos/config/zone", "ampoule/libos/netif")
+	img.imports(w, []string{"time"}, "ampoule/appliances/dns/dnsd", "ampoule/libos/config/zone")
 	img.system(w)
 	fmt.Fprintf(w, "\n// DNS is the appliance's own part.\nvar DNS = dnsd.Config{\n"+
 		"\tPort:           %d,\n\tUDPSize:        %d,\n\tTCPConnections: %d,\n\tTCPIdle:        %d * time.Millisecond,\n\tZones: []zone.Zone{\n",

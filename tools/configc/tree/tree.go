@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"ampoule/tools/configc/report"
+	"ampoule/tools/configc/secret"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -28,6 +29,8 @@ type Other string
 // Table is a set of values by key.
 type Table struct {
 	Line   int
+	path   string   // of its name, with a dot behind it; "" for the file itself
+	header int      // the line of its own header; 0: it has none
 	Keys   []string // in the order of the file
 	Values map[string]*Value
 }
@@ -44,23 +47,49 @@ func Read(file string, list *report.List) *Table {
 		list.Errorf(file, 0, "can't be read: %v", err)
 		return nil
 	}
-	// The decoder finds what a walk over the syntax does not: keys that are
-	// there twice, tables that contradict each other, dates that don't exist.
-	var all map[string]any
-	if err := toml.Unmarshal(data, &all); err != nil {
-		line := 0
-		var derr *toml.DecodeError
-		if errors.As(err, &derr) {
-			line, _ = derr.Position()
-		}
-		list.Errorf(file, line, "not TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
+	if !secret.Check(file, data, list) {
 		return nil
 	}
-	root := newTable(1)
-	r := reader{}
+	// The decoder has the place of a mistake in the syntax, and finds tables
+	// that contradict each other and dates that don't exist. Keys that are
+	// there twice are found by the walk, all of them.
+	var all map[string]any
+	bad := toml.Unmarshal(data, &all)
+	root := newTable("", 1)
+	r := reader{file: file, list: list}
 	r.Reset(data)
-	at := root
-	for r.NextExpression() {
+	r.walk(root)
+	if r.Error() == nil && (bad == nil || r.twice) {
+		return root
+	}
+	line, found := 0, ""
+	var derr *toml.DecodeError
+	if errors.As(bad, &derr) {
+		line, _ = derr.Position()
+		if lines := strings.Split(string(data), "\n"); line > 0 && line <= len(lines) {
+			found = fmt.Sprintf("; the line is: %s", strings.TrimSpace(lines[line-1]))
+		}
+	}
+	list.Errorf(file, line, "not TOML: %s%s", strings.TrimPrefix(bad.Error(), "toml: "), found)
+	return nil
+}
+
+func newTable(path string, line int) *Table {
+	return &Table{Line: line, path: path, Values: map[string]*Value{}}
+}
+
+type reader struct {
+	unstable.Parser
+	file  string
+	list  *report.List
+	twice bool // a key was there already, which is reported
+}
+
+func (r *reader) line(n *unstable.Node) int { return r.Shape(n.Raw).Start.Line }
+
+// walk puts all of the file into root.
+func (r *reader) walk(root *Table) {
+	for at := root; r.NextExpression(); {
 		e := r.Expression()
 		switch e.Kind {
 		case unstable.Table:
@@ -71,70 +100,85 @@ func Read(file string, list *report.List) *Table {
 			r.keyValue(at, e)
 		}
 	}
-	if err := r.Error(); err != nil {
-		list.Errorf(file, 0, "not TOML: %v", err)
-		return nil
-	}
-	return root
 }
 
-func newTable(line int) *Table { return &Table{Line: line, Values: map[string]*Value{}} }
-
-func (t *Table) set(key string, v *Value) {
-	if _, ok := t.Values[key]; !ok {
-		t.Keys = append(t.Keys, key)
+// set puts a value at key, which must be free; the first one stays.
+func (r *reader) set(t *Table, key string, v *Value) {
+	if old, ok := t.Values[key]; ok {
+		r.twice = true
+		r.list.Errorf(r.file, v.Line, "%s: is there already in line %d; must be there once", t.path+key, old.Line)
+		return
 	}
+	t.Keys = append(t.Keys, key)
 	t.Values[key] = v
 }
 
-// child returns the table at key, the last one if there are several.
-func (t *Table) child(key string, line int) *Table {
-	if v := t.Values[key]; v != nil {
-		switch v := v.V.(type) {
-		case *Table:
-			return v
-		case []*Value:
-			return v[len(v)-1].V.(*Table)
+// child returns the table at key, the last one if there are several. What is
+// below something that is no table is lost, which the decoder complains of.
+func (r *reader) child(t *Table, key string, line int) *Table {
+	v := t.Values[key]
+	if v == nil {
+		sub := newTable(t.path+key+".", line)
+		r.set(t, key, &Value{line, sub})
+		return sub
+	}
+	switch v := v.V.(type) {
+	case *Table:
+		return v
+	case []*Value:
+		if len(v) > 0 {
+			if sub, ok := v[len(v)-1].V.(*Table); ok {
+				return sub
+			}
 		}
 	}
-	sub := newTable(line)
-	t.set(key, &Value{line, sub})
-	return sub
+	return newTable(t.path+key+".", line)
 }
-
-type reader struct{ unstable.Parser }
-
-func (r *reader) line(n *unstable.Node) int { return r.Shape(n.Raw).Start.Line }
 
 // descend goes to the table that a header names and makes what is not there.
 func (r *reader) descend(t *Table, key unstable.Iterator, array bool) *Table {
 	for key.Next() {
 		n := key.Node()
 		name, line := string(n.Data), r.line(n)
-		if !array || n.Next() != nil {
-			t = t.child(name, line)
+		if !array || !key.IsLast() {
+			t = r.child(t, name, line)
+			if key.IsLast() {
+				r.header(t, line)
+			}
 			continue
 		}
 		v := t.Values[name]
 		if v == nil {
 			v = &Value{line, []*Value(nil)}
-			t.set(name, v)
+			r.set(t, name, v)
 		}
-		sub := newTable(line)
-		v.V = append(v.V.([]*Value), &Value{line, sub})
+		items, ok := v.V.([]*Value)
+		sub := newTable(t.path+name+".", line)
+		if ok {
+			v.V = append(items, &Value{line, sub})
+		}
 		t = sub
 	}
 	return t
+}
+
+// header takes note that t has a header of its own, and refuses a second one.
+func (r *reader) header(t *Table, line int) {
+	if t.header > 0 {
+		r.twice = true
+		r.list.Errorf(r.file, line, "[%s]: is there already in line %d; must be there once", strings.TrimSuffix(t.path, "."), t.header)
+	}
+	t.header, t.Line = line, line
 }
 
 func (r *reader) keyValue(t *Table, e *unstable.Node) {
 	key := e.Key()
 	for key.Next() {
 		n := key.Node()
-		if name, line := string(n.Data), r.line(n); n.Next() != nil {
-			t = t.child(name, line)
+		if name, line := string(n.Data), r.line(n); !key.IsLast() {
+			t = r.child(t, name, line)
 		} else {
-			t.set(name, r.value(e.Value(), line))
+			r.set(t, name, r.value(e.Value(), line))
 		}
 	}
 }
@@ -164,7 +208,7 @@ func (r *reader) value(n *unstable.Node, line int) *Value {
 		}
 		return &Value{line, list}
 	case unstable.InlineTable:
-		t := newTable(line)
+		t := newTable("", line)
 		for it := n.Children(); it.Next(); {
 			if it.Node().Kind == unstable.KeyValue {
 				r.keyValue(t, it.Node())
