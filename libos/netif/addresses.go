@@ -22,7 +22,10 @@ type addresses struct {
 	cfg     Config
 	log     *telemetry.Logger
 	changed func()
-	learned *layer.Learned // nil without SLAAC
+	// learned and ways are what routers have said; nil without SLAAC. They are
+	// functions so that without it no type of it is in the image.
+	learned func() []netip.Prefix
+	ways    func() (specific, general []tcpip.Route)
 
 	cancel context.CancelFunc // of the goroutines that obtain addresses; nil: none
 	wait   sync.WaitGroup     // for them
@@ -33,9 +36,9 @@ type addresses struct {
 	router netip.Addr   // of the lease; invalid: none
 }
 
-// obtain starts what obtains addresses. again asks for what was obtained to be
-// checked.
-func (s *Stack) obtain(cfg *Config, opts *Options, again <-chan struct{}) error {
+// obtain starts what obtains addresses: a DHCP client, which checks its lease
+// when again says so, and what acts on the words of routers.
+func (s *Stack) obtain(cfg *Config, opts *Options, learned *layer.Learned, again <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.addrs.cancel = cancel
 	if feature.DHCP && cfg.DHCP {
@@ -47,7 +50,7 @@ func (s *Stack) obtain(cfg *Config, opts *Options, again <-chan struct{}) error 
 		s.addrs.wait.Go(func() { run(ctx) })
 	}
 	if feature.SLAAC && cfg.SLAAC {
-		s.addrs.wait.Go(func() { s.follow(ctx) })
+		s.addrs.wait.Go(func() { s.follow(ctx, learned) })
 	}
 	return nil
 }
@@ -69,9 +72,8 @@ func (s *Stack) Addresses() []netip.Prefix {
 		all = append(all, s.addrs.lease)
 	}
 	s.addrs.mu.Unlock()
-	if feature.SLAAC && s.addrs.learned != nil {
-		learned, _, _ := s.addrs.learned.Now()
-		for _, p := range learned {
+	if s.addrs.learned != nil {
+		for _, p := range s.addrs.learned() {
 			if !slices.Contains(all, p) {
 				all = append(all, p)
 			}
@@ -162,30 +164,16 @@ func (s *Stack) route() {
 		routes = append(routes, route(netip.MustParsePrefix("fe80::/10"), netip.Addr{}),
 			route(netip.MustParsePrefix("ff00::/8"), netip.Addr{}))
 	}
-	var learned []layer.Route
-	if feature.SLAAC && a.learned != nil {
-		var onLink []netip.Prefix
-		_, onLink, learned = a.learned.Now()
-		for _, p := range onLink {
-			routes = append(routes, route(p, netip.Addr{}))
-		}
-		// The longest prefix counts (RFC 4191, section 3.2), and gVisor takes
-		// the first route that fits.
-		slices.SortStableFunc(learned, func(a, b layer.Route) int { return b.To.Bits() - a.To.Bits() })
-	}
-	for _, r := range learned {
-		if r.To.Bits() > 0 {
-			routes = append(routes, route(r.To, r.Router))
-		}
+	var general []tcpip.Route
+	if a.ways != nil {
+		var specific []tcpip.Route
+		specific, general = a.ways()
+		routes = append(routes, specific...)
 	}
 	if a.cfg.Gateway6.IsValid() {
 		routes = append(routes, route(all6, a.cfg.Gateway6))
 	}
-	for _, r := range learned {
-		if r.To.Bits() == 0 {
-			routes = append(routes, route(r.To, r.Router))
-		}
-	}
+	routes = append(routes, general...)
 	s.gv.SetRouteTable(routes)
 }
 

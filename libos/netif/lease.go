@@ -37,7 +37,7 @@ func (s *Stack) dhcp(opts *Options, again <-chan struct{}) (func(context.Context
 		return nil, fmt.Errorf("netif: read entropy: %w", err)
 	}
 	p := &dhcpPort{s: s, in: make(chan []byte, dhcpQueue)}
-	s.link.leases = p
+	s.link.leases = p.take
 	c := &dhcp4.Client{
 		MAC: s.link.mac6(), Hostname: opts.Hostname, Transport: p, Events: p,
 		Rand: rand.New(rand.NewChaCha8(seed)), Again: again,

@@ -37,8 +37,10 @@ type link struct {
 	verified atomic.Bool
 
 	asking asking
-	leases *dhcpPort // takes DHCP messages; nil: none. Set before receive runs.
 	tx     transmitter
+	// leases takes what is a DHCP message (dhcpPort.take); nil: there is no
+	// client. It is set before receive runs.
+	leases func(head []byte, p packet, pkt *stack.PacketBuffer, verified bool) bool
 }
 
 var (

@@ -190,7 +190,7 @@ func (l *link) accept(head []byte, f *device.Frame, pkt *stack.PacketBuffer) boo
 		l.count.rxInvalid.Add(1)
 		return false
 	}
-	if feature.DHCP && l.leases != nil && l.leases.take(head, p, pkt, ours) {
+	if feature.DHCP && l.leases != nil && l.leases(head, p, pkt, ours) {
 		return false
 	}
 	l.verified.Store(ours)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ampoule/libos/device"
+	"ampoule/libos/netif/layer"
 	"ampoule/libos/netif/netiftest"
 )
 
@@ -25,7 +26,7 @@ func FuzzReceive(f *testing.F) {
 		f.Add(b, byte(2), uint16(65535), uint16(65535))
 	}
 	dev, _ := netiftest.Pair(netiftest.Options{Offload: offloadRx}, netiftest.Options{RxRing: 1})
-	s, err := setUp(dev, testConfig(addrB4, addrB6), Options{Limits: testLimits(), Rand: rand.Reader})
+	s, err := setUp(dev, testConfig(addrB4, addrB6), Options{Limits: testLimits(), Rand: rand.Reader}, layer.NewLearned())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -51,7 +51,8 @@ type Stack struct {
 // the network and starts to receive. The Stack is the only user of dev until
 // Close.
 func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
-	s, err := setUp(dev, cfg, opts)
+	learned := layer.NewLearned()
+	s, err := setUp(dev, cfg, opts, learned)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 		default: // it has been asked already
 		}
 	}
-	if err := s.obtain(&cfg, &opts, again); err != nil {
+	if err := s.obtain(&cfg, &opts, learned, again); err != nil {
 		return nil, err
 	}
 	go s.link.receive()
@@ -71,8 +72,8 @@ func New(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 	return s, nil
 }
 
-// setUp makes a stack that does not receive yet.
-func setUp(dev device.Net, cfg Config, opts Options) (*Stack, error) {
+// setUp makes a stack that does not receive yet. learned takes what routers say.
+func setUp(dev device.Net, cfg Config, opts Options, learned *layer.Learned) (*Stack, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
@@ -80,16 +81,15 @@ func setUp(dev device.Net, cfg Config, opts Options) (*Stack, error) {
 		return nil, err
 	}
 	l := newLink(dev, cfg.Fragments, &opts.Limits)
-	learned := layer.NewLearned()
-	if !cfg.SLAAC {
-		learned = nil
-	}
 	gv, err := newStack(&cfg, &opts, l, learned)
 	if err != nil {
 		return nil, err
 	}
 	s := &Stack{gv: gv, link: l, limits: opts.Limits, v4: cfg.uses4(), v6: cfg.uses6()}
-	s.addrs = addresses{cfg: cfg, log: opts.Log, changed: opts.Changed, learned: learned}
+	s.addrs = addresses{cfg: cfg, log: opts.Log, changed: opts.Changed}
+	if feature.SLAAC && cfg.SLAAC {
+		s.addrs.advertised(learned)
+	}
 	if err := s.limit(); err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func newStack(cfg *Config, opts *Options, l *link, learned *layer.Learned) (*sta
 		return nil, fmt.Errorf("netif: read entropy: %w", err)
 	}
 	o := layer.Options{IPv4: cfg.uses4(), IPv6: cfg.uses6()}
-	if feature.SLAAC {
+	if feature.SLAAC && cfg.SLAAC {
 		o.Learned = learned
 	}
 	var layers []stack.NetworkProtocolFactory

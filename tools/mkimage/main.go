@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -130,7 +132,8 @@ func (o *options) name() string {
 }
 
 // configure compiles the configuration file into the appliance's package
-// config. Every problem is printed.
+// config, and into package feature, which decides what is linked. Every problem
+// is printed.
 func (o *options) configure(ov *mkoverlay.Overlay) error {
 	var list report.List
 	img := configimage.Load(o.config, o.app, &list)
@@ -140,15 +143,17 @@ func (o *options) configure(ov *mkoverlay.Overlay) error {
 	if list.Failed() {
 		return errConfig
 	}
-	var source bytes.Buffer
-	if err := img.Source(&source); err != nil {
-		return err
+	for pkg, write := range map[string]func(io.Writer) error{o.pkg + "/config": img.Source, configimage.FeaturePackage: img.Feature} {
+		var source bytes.Buffer
+		if err := write(&source); err != nil {
+			return err
+		}
+		dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).Output()
+		if err != nil {
+			return fmt.Errorf("no package %s: %w", pkg, err)
+		}
+		ov.Add(filepath.Join(strings.TrimSpace(string(dir)), path.Base(pkg)+".go"), source.Bytes())
 	}
-	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", o.pkg+"/config").Output()
-	if err != nil {
-		return fmt.Errorf("no package %s/config: %w", o.pkg, err)
-	}
-	ov.Add(filepath.Join(strings.TrimSpace(string(dir)), "config.go"), source.Bytes())
 	return nil
 }
 
