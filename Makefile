@@ -21,6 +21,10 @@ GOAMD64 ?= v1
 FUZZTIME ?= 10s
 DURATION ?= 10m
 
+# $(call from-caller,FILE) is relative to where make was called. make -C leaves
+# that in PWD, but who calls make without a shell may leave something else there.
+from-caller = $(if $(filter /%,$1),$1,$(firstword $(wildcard $(PWD)/$1 $(CURDIR)/$1) $(or $(PWD),$(CURDIR))/$1))
+
 # For images only: make would pass it on to the host's tools as well.
 unexport GOAMD64
 
@@ -32,7 +36,7 @@ tool = go build -o build/bin/ ampoule/tools/$1 && build/bin/$1
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@for i in $(images); do printf '  %-14s %s\n' $$i "build dist/$$i/"; done
-	@echo "  variables: CONFIG=FILE (images), IMAGE=FILE (run-xen), GOAMD64=v1|v3, FUZZTIME=10s, DURATION=10m (soak)"
+	@echo "  variables: CONFIG=FILE OUT=FOLDER (images), IMAGE=FILE (run-xen), GOAMD64=v1|v3, FUZZTIME=10s, DURATION=10m (soak)"
 
 .PHONY: setup
 setup: ## install what is missing for all other targets
@@ -49,7 +53,7 @@ run: need-run dns-virtio ## build the DNS appliance, boot it in QEMU, ask it wit
 # Any image with IMAGE=FILE, else the DNS appliance.
 .PHONY: run-xen
 run-xen: need-xen $(if $(IMAGE),,dns-xen) ## the same on real Xen, which itself runs in QEMU
-	@$(call tool,xenrig) $(if $(IMAGE),-image '$(IMAGE)',-dns www.example.org -once -image dist/dns-xen/dns.elf)
+	@$(call tool,xenrig) $(if $(IMAGE),-image '$(call from-caller,$(IMAGE))',-dns www.example.org -once -image dist/dns-xen/dns.elf)
 
 .PHONY: test
 test: need-test need-xen ## all tests: units, fuzz seeds, guests in QEMU and on real Xen
@@ -95,7 +99,8 @@ clean: ## remove what was built
 .PHONY: $(images)
 $(images): need-build
 	@$(call tool,mkimage) -app $(firstword $(subst -, ,$@)) -target $(lastword $(subst -, ,$@)) \
-		$(if $(CONFIG),-config '$(CONFIG)') -goamd64 $(GOAMD64)
+		$(if $(CONFIG),-config '$(call from-caller,$(CONFIG))') $(if $(OUT),-o '$(call from-caller,$(OUT))/') \
+		-goamd64 $(GOAMD64)
 
 .DEFAULT:
 	$(error unknown target "$@": make without a target lists them)

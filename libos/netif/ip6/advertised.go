@@ -16,7 +16,7 @@ import (
 // first solicitation keeps a rack that powers on from asking in one instant; it
 // is a tenth of the RFC's, as an appliance boots to serve.
 const (
-	solicitations = 5
+	solicitations = 3
 	interval      = 4 * time.Second
 	firstDelay    = 100 * time.Millisecond
 )

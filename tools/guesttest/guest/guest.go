@@ -57,6 +57,17 @@ func (i *Images) App(t testing.TB, name, goamd64 string) string {
 	return i.image(t, name, goamd64, "-app", name, "-target", "virtio")
 }
 
+// Configured is the image of an appliance with a configuration of the test's
+// own; name tells it apart from others.
+func (i *Images) Configured(t testing.TB, app, name, config, goamd64 string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name+".toml")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return i.image(t, app+"-"+name, goamd64, "-app", app, "-target", "virtio", "-config", file)
+}
+
 // Program is the image of a program, such as ampoule/boot/guests/hello.
 func (i *Images) Program(t testing.TB, pkg, goamd64 string) string {
 	t.Helper()
