@@ -43,7 +43,6 @@ func TestMakeConfig(t *testing.T) {
 		args []string
 	}{
 		{dir, []string{"-C", root, "CONFIG=mine/ns.toml"}},
-		{filepath.Join(dir, "mine"), []string{"-C", root, "CONFIG=ns.toml"}},
 		{root, []string{"CONFIG=" + filepath.Join(dir, "mine/ns.toml")}},
 	} {
 		out := filepath.Join(dir, "out", string(rune('a'+i)))
