@@ -20,12 +20,15 @@ func TestBuild(t *testing.T) {
 	}
 	for _, app := range image.Apps {
 		dir := t.TempDir()
-		source := filepath.Join(dir, "config.go")
+		source, feature := filepath.Join(dir, "config.go"), filepath.Join(dir, "feature.go")
 		var out bytes.Buffer
-		if code := run([]string{"-config", "../../configs/" + app + ".toml", "-app", app, "-o", source}, &out, &out); code != 0 {
+		if code := run([]string{"-config", "../../configs/" + app + ".toml", "-app", app, "-o", source, "-feature", feature}, &out, &out); code != 0 {
 			t.Fatalf("%s: exit code %d: %s", app, code, out.Bytes())
 		}
-		replace := map[string]string{filepath.Join(appliances, app, "config", "config.go"): source}
+		replace := map[string]string{
+			filepath.Join(appliances, app, "config", "config.go"):                       source,
+			filepath.Join(appliances, "..", "libos", "config", "feature", "feature.go"): feature,
+		}
 		overlay, err := json.Marshal(map[string]any{"Replace": replace})
 		if err != nil {
 			t.Fatal(err)

@@ -156,6 +156,39 @@ func constantStrings(t *testing.T, f *ast.File) map[string]string {
 	return all
 }
 
+// TestReference holds the README to the schema.
+func TestReference(t *testing.T) {
+	const file, begin, end = "README.md", "<!-- keys -->\n", "<!-- end of keys -->"
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(b), begin)
+	old, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s lacks %q or %q", file, begin, end)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"-reference"}, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &stderr)
+	}
+	now := "\n" + stdout.String()
+	if *update {
+		if err := os.WriteFile(file, []byte(head+begin+now+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if old != now {
+		t.Errorf("the keys in %s are not those of the schema: go test ampoule/tools/configc -run Reference -update", file)
+	}
+	for _, key := range []string{"network.ipv4", "limits.tcp_backlog", "syslog.server", "dns.zones.origin", "echo.port", "hostname"} {
+		if !strings.Contains(now, "| `"+key+"` |") {
+			t.Errorf("no %s in the reference", key)
+		}
+	}
+}
+
 // TestUsage checks that a wrong command line is answered with one clear line.
 func TestUsage(t *testing.T) {
 	for _, c := range []struct {

@@ -38,7 +38,8 @@ for purpose in "${@:-build}"; do
 	build) ;;
 	run) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils ;;
 	test) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils; want ip iproute2; want xz xz-utils
-		want gcc gcc; want /usr/include/stdio.h libc6-dev; want /usr/include/xen/xen.h libxen-dev ;;
+		want gcc gcc; want /usr/include/stdio.h libc6-dev; want /usr/include/xen/xen.h libxen-dev
+		want dnsmasq dnsmasq-base; want rsyslogd rsyslog ;;
 	# Xen itself is not installed, which would touch the boot loader:
 	# tools/xenrig unpacks its packages below build/.
 	xen) want qemu-system-x86_64 qemu-system-x86; want xz xz-utils; want dpkg-deb dpkg ;;
