@@ -18,7 +18,7 @@ func FuzzReceive(f *testing.F) {
 	h.dev, _ = netiftest.Pair(netiftest.Options{}, netiftest.Options{})
 	for _, b := range [][]byte{
 		nil, make([]byte, 13), make([]byte, 14), h.ethernet(typeARP, 28), h.ethernet(typeIPv4, 20), h.ethernet(typeIPv6, 40),
-		h.udp("10.1.2.9", 7, []byte("x")), h.udp("fd00::9", 7, []byte("x")), h.syn("10.1.2.9", 1, 80, 1), h.syn("fd00::9", 1, 80, 1),
+		h.udp("10.1.2.9", 7, []byte("x")), h.udp("10.1.2.9", 68, make([]byte, 300)), h.udp("fd00::9", 7, []byte("x")), h.syn("10.1.2.9", 1, 80, 1), h.syn("fd00::9", 1, 80, 1),
 		h.ip("fd00::9", 0, 8), h.ip("fd00::9", 44, 8), h.ip("10.1.2.9", 1, 8), h.ip("fd00::9", 58, 24), h.ip("10.1.2.9", 2, 8),
 	} {
 		f.Add(b, byte(0), uint16(0), uint16(0))
@@ -30,6 +30,8 @@ func FuzzReceive(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	leases := &dhcpPort{s: s, in: make(chan []byte, dhcpQueue)}
+	s.link.leases = leases.take
 	c, err := s.ListenPacket("udp", ":7")
 	if err != nil {
 		f.Fatal(err)
@@ -47,6 +49,11 @@ func FuzzReceive(f *testing.F) {
 		dev.InjectMeta(b, device.Meta{State: device.ChecksumState(state % 3), GSO: device.GSOType(state / 3 % 3), CsumStart: start, CsumOffset: offset})
 		dev.Recv(frames)
 		s.link.burst(frames)
+		for len(leases.in) > 0 {
+			if m := <-leases.in; len(m) > len(b) {
+				t.Fatalf("a DHCP message of %d bytes in a frame of %d", len(m), len(b))
+			}
+		}
 		if s.Stats().Panics != 0 {
 			t.Fatal("the stack panicked")
 		}
