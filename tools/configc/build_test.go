@@ -9,38 +9,55 @@ import (
 	"testing"
 
 	"ampoule/tools/configc/image"
+
+	"golang.org/x/tools/txtar"
 )
 
-// TestBuild builds each appliance with the source made of its configuration in
-// the place of its package config, as the build of an image does.
+// TestBuild builds each appliance with the sources made of its configuration in
+// the place of those of the repository, as the build of an image does: the
+// example's, and one with every key that all appliances have.
 func TestBuild(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/good-all.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := filepath.Join(t.TempDir(), "all.toml")
+	if err := os.WriteFile(all, archive.Files[0].Data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, app := range image.Apps {
+		build(t, app, "../../configs/"+app+".toml")
+	}
+	build(t, "echo", all)
+}
+
+func build(t *testing.T, app, config string) {
+	t.Helper()
 	appliances, err := filepath.Abs("../../appliances")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, app := range image.Apps {
-		dir := t.TempDir()
-		source, feature := filepath.Join(dir, "config.go"), filepath.Join(dir, "feature.go")
-		var out bytes.Buffer
-		if code := run([]string{"-config", "../../configs/" + app + ".toml", "-app", app, "-o", source, "-feature", feature}, &out, &out); code != 0 {
-			t.Fatalf("%s: exit code %d: %s", app, code, out.Bytes())
-		}
-		replace := map[string]string{
-			filepath.Join(appliances, app, "config", "config.go"):                       source,
-			filepath.Join(appliances, "..", "libos", "config", "feature", "feature.go"): feature,
-		}
-		overlay, err := json.Marshal(map[string]any{"Replace": replace})
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(dir, "overlay.json")
-		if err := os.WriteFile(file, overlay, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command("go", "build", "-overlay", file, "-o", filepath.Join(dir, app), "./"+app)
-		cmd.Dir = appliances
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", app, err, out)
-		}
+	dir := t.TempDir()
+	source, feature := filepath.Join(dir, "config.go"), filepath.Join(dir, "feature.go")
+	var out bytes.Buffer
+	if code := run([]string{"-config", config, "-app", app, "-o", source, "-feature", feature}, &out, &out); code != 0 {
+		t.Fatalf("%s: exit code %d: %s", app, code, out.Bytes())
+	}
+	replace := map[string]string{
+		filepath.Join(appliances, app, "config", "config.go"):                       source,
+		filepath.Join(appliances, "..", "libos", "config", "feature", "feature.go"): feature,
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-overlay", file, "-o", filepath.Join(dir, app), "./"+app)
+	cmd.Dir = appliances
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s with %s: %v\n%s", app, config, err, out)
 	}
 }

@@ -130,7 +130,7 @@ func run(t *testing.T, limit time.Duration, steps func(n *network)) *network {
 		c := &Client{MAC: mac, Hostname: "ns1", Transport: n, Events: n, Rand: rand.New(rand.NewPCG(1, 2)), Again: n.again}
 		done := make(chan struct{})
 		go func() {
-			time.Sleep(1) // so that steps go first
+			time.Sleep(time.Nanosecond) // so that steps go first
 			c.Run(ctx)
 			close(done)
 		}()

@@ -37,7 +37,7 @@ func dnsTable() *table {
 		{name: "port", want: integer{1, 65535}, def: 53, about: "port of UDP and TCP"},
 		{name: "udp_size", want: integer{512, 4096}, def: 1232, about: "longest answer over UDP in bytes"},
 		{name: "tcp_connections", want: integer{1, 65535}, def: 128,
-			about: "connections open at a time; one more ends the one that is idle for longest"},
+			about: "connections open at a time, at most limits.tcp_connections; one more ends the one that is idle for longest"},
 		{name: "tcp_idle", want: duration{time.Second, time.Hour}, def: "10s", about: "time that a client gets for one message"},
 		{name: "zones", want: tables(`a list of zones, each [[dns.zones]] with an origin and a file`),
 			about: "the zones to answer for, at least one"},
@@ -60,6 +60,9 @@ func dnsSection(s *section, of *table, l *Limits, p ports) DNS {
 	}
 	if v := s.value("tcp_connections"); v != nil && l.Connections > 0 && d.TCPConnections > l.Connections {
 		s.errorf("tcp_connections", v, "at most %d, which is limits.tcp_connections", l.Connections)
+	}
+	if l.Connections > 0 {
+		d.TCPConnections = min(d.TCPConnections, l.Connections)
 	}
 	v := s.value("zones")
 	if v == nil {
