@@ -57,7 +57,7 @@ func TestSyslog(t *testing.T) {
 		t.Fatal(err)
 	}
 	startDaemon(t, s, "rsyslogd", "-n", "-f", conf, "-i", filepath.Join(dir, "pid"))
-	time.Sleep(time.Second) // until it listens: UDP has no other sign of it
+	listens(t, s, 514)
 	v := guest.Boot(t, vm.Config{Image: images.Configured(t, "echo", "collected", collected, "v1"), Machine: vm.MicroVM, RAM: 32, RNG: true, Net: s.Net()})
 	guest.Up(t, v, s.DialContext, echoAddr(netpeer.GuestIPv4), load.Echo(64))
 	want := regexp.MustCompile(`^local3\|info\|1\|2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|\+00:00)\|edge-7\|echo\|1\|virtio\|10\.0\.2\.15/24\| ?serving$`)
@@ -69,4 +69,23 @@ func TestSyslog(t *testing.T) {
 		}
 	}
 	t.Errorf("rsyslogd has no line %v, but:\n%s", want, log)
+}
+
+// listens waits until somebody has a UDP port of the segment's host.
+func listens(t *testing.T, s *netpeer.Segment, port int) {
+	t.Helper()
+	var table []byte
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		err := s.Peer.(*netpeer.Linux).Do(func() (err error) {
+			table, err = os.ReadFile("/proc/thread-self/net/udp")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(table), fmt.Sprintf(":%04X 00000000:0000", port)) {
+			return
+		}
+	}
+	t.Fatalf("nobody listens at port %d:\n%s", port, table)
 }

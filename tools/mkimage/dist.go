@@ -58,8 +58,9 @@ const xlStart = `Starting %[1]s on a Xen host
 4. xl shutdown, reboot, pause, unpause, save, restore and migrate work as with any
    guest.
 
-The address is the one in the configuration that the image was built from. To
-change it, or anything else, build a new image.
+The address is the one in the configuration that the image was built from, or
+from the network ("info lease" and "addresses from routers" on the console). To
+change anything, build a new image.
 `
 
 const virtioStart = `Starting %[1]s with QEMU (KVM where there is one)

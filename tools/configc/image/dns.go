@@ -1,8 +1,6 @@
 package image
 
 import (
-	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -109,10 +107,8 @@ func zoneSection(s *section, lines map[string]int) Zone {
 		return z
 	}
 	z.File = filepath.ToSlash(s.beside(file))
-	data, err := os.ReadFile(z.File)
-	var perr *os.PathError
-	if errors.As(err, &perr) {
-		s.errorf("file", vf, "a file that can be read: %s: %v", z.File, perr.Err)
+	data := s.read("file", vf, z.File)
+	if data == nil {
 		return z
 	}
 	if secret.Check(z.File, data, s.list) {

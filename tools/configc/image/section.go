@@ -1,7 +1,9 @@
 package image
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -212,4 +214,30 @@ func (s *section) beside(name string) string {
 		return name
 	}
 	return filepath.Join(filepath.Dir(s.file), name)
+}
+
+// read reads the file that a value names. When that fails it says so, and the
+// result is nil.
+func (s *section) read(key string, v *tree.Value, name string) []byte {
+	info, err := os.Stat(name)
+	var data []byte
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		s.errorf(key, v, "a file; %s is none", name)
+		return nil
+	case err == nil:
+		data, err = os.ReadFile(name)
+	}
+	var perr *os.PathError
+	if errors.As(err, &perr) {
+		err = perr.Err
+	}
+	if err != nil {
+		s.errorf(key, v, "a file that can be read: %s: %v", name, err)
+		return nil
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	return data
 }
