@@ -39,7 +39,7 @@ func (s *Stack) dhcp(opts *Options, again <-chan struct{}) (func(context.Context
 	p := &dhcpPort{s: s, in: make(chan []byte, dhcpQueue)}
 	s.link.leases = p.take
 	c := &dhcp4.Client{
-		MAC: s.link.mac6(), Hostname: opts.Hostname, Transport: p, Events: p,
+		MAC: s.link.mac6, Hostname: opts.Hostname, Transport: p, Events: p,
 		Rand: rand.New(rand.NewChaCha8(seed)), Again: again,
 	}
 	return func(ctx context.Context) {

@@ -34,8 +34,8 @@ type Events interface {
 
 // Client is a DHCP client of one interface.
 type Client struct {
-	MAC       [6]byte
-	Hostname  string // told to the server; none when empty or longer than 63 bytes
+	MAC       func() [6]byte // of the interface; it may change while there is no network
+	Hostname  string         // told to the server; none when empty or longer than 63 bytes
 	Transport Transport
 	Events    Events
 	Rand      *rand.Rand // transaction ids and the spread of retries; Run alone uses it
@@ -50,6 +50,7 @@ type Client struct {
 var (
 	ErrExpired = errors.New("the lease ran out, and no server renewed it")
 	ErrRefused = errors.New("the server takes the lease back")
+	ErrMoved   = errors.New("the interface has another link address")
 )
 
 // The first wait for an answer, which doubles up to the last (RFC 2131, section
@@ -83,11 +84,11 @@ func (c *Client) Run(ctx context.Context) {
 // it (REQUESTING). It says when the lease began.
 func (c *Client) obtain(ctx context.Context) (l Lease, at time.Time, ok bool) {
 	began := time.Now()
-	q := query{kind: discover, xid: c.Rand.Uint32(), mac: c.MAC, hostname: c.Hostname}
+	q := query{kind: discover, xid: c.Rand.Uint32(), mac: c.MAC(), hostname: c.Hostname}
 	var a answer
 	for wait := firstWait; a.kind != offer; wait = min(2*wait, lastWait) {
 		c.send(&q, began, netip.Addr{})
-		a = c.wait(ctx, q.xid, c.spread(wait), func(a answer) bool { return a.kind == offer })
+		a = c.wait(ctx, &q, c.spread(wait), func(a answer) bool { return a.kind == offer })
 		if ctx.Err() != nil {
 			return l, at, false
 		}
@@ -99,7 +100,7 @@ func (c *Client) obtain(ctx context.Context) (l Lease, at time.Time, ok bool) {
 	for wait, n := firstWait, 0; n < requests && ctx.Err() == nil; wait, n = 2*wait, n+1 {
 		at = time.Now()
 		c.send(&q, began, netip.Addr{})
-		a = c.wait(ctx, q.xid, c.spread(wait), func(a answer) bool {
+		a = c.wait(ctx, &q, c.spread(wait), func(a answer) bool {
 			return a.lease.Server == q.server &&
 				(a.kind == nak || a.kind == ack && a.lease.Address.Addr() == q.requested)
 		})
@@ -117,7 +118,7 @@ func (c *Client) obtain(ctx context.Context) (l Lease, at time.Time, ok bool) {
 // hold keeps the lease l of the time at (BOUND, RENEWING, REBINDING), and
 // returns when it has ended, why, or nil when ctx is done.
 func (c *Client) hold(ctx context.Context, l Lease, at time.Time) error {
-	next := at.Add(l.Renew)
+	next, mac := at.Add(l.Renew), c.MAC()
 	for {
 		asked := c.until(ctx, next)
 		if ctx.Err() != nil {
@@ -127,7 +128,10 @@ func (c *Client) hold(ctx context.Context, l Lease, at time.Time) error {
 		if !now.Before(at.Add(l.Expire)) {
 			return ErrExpired
 		}
-		q := query{kind: request, xid: c.Rand.Uint32(), mac: c.MAC, hostname: c.Hostname, client: l.Address.Addr()}
+		if c.MAC() != mac {
+			return ErrMoved // to servers, that is another client
+		}
+		q := query{kind: request, xid: c.Rand.Uint32(), mac: c.MAC(), hostname: c.Hostname, client: l.Address.Addr()}
 		to, limit := l.Server, at.Add(l.Rebind)
 		if asked || !now.Before(limit) {
 			to, limit = netip.Addr{}, at.Add(l.Expire) // any server
@@ -138,7 +142,7 @@ func (c *Client) hold(ctx context.Context, l Lease, at time.Time) error {
 			pause = renewPause
 		}
 		pause = min(pause, limit.Sub(now))
-		a := c.wait(ctx, q.xid, pause, func(a answer) bool {
+		a := c.wait(ctx, &q, pause, func(a answer) bool {
 			return (!to.IsValid() || a.lease.Server == to) &&
 				(a.kind == nak || a.kind == ack && a.lease.Address.Addr() == l.Address.Addr())
 		})
@@ -162,15 +166,15 @@ func (c *Client) send(q *query, began time.Time, to netip.Addr) {
 	c.Transport.Send(c.buf, q.client, to)
 }
 
-// wait returns the first answer to xid that ok takes, or after a time the zero
+// wait returns the first answer to q that ok takes, or after a time the zero
 // answer. A flood of others does not lengthen the time.
-func (c *Client) wait(ctx context.Context, xid uint32, limit time.Duration, ok func(answer) bool) answer {
+func (c *Client) wait(ctx context.Context, q *query, limit time.Duration, ok func(answer) bool) answer {
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	for {
 		select {
 		case b := <-c.Transport.Received():
-			if a, err := parse(b, xid, c.MAC); err == nil && ok(a) {
+			if a, err := parse(b, q.xid, q.mac); err == nil && ok(a) {
 				return a
 			}
 		case <-t.C:

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -50,6 +49,7 @@ type network struct {
 	sent   []sent
 	events []string
 	answer func(sent) []byte // nil: silence
+	mac    [6]byte
 }
 
 func (n *network) Received() <-chan []byte { return n.in }
@@ -65,7 +65,7 @@ func (n *network) Send(msg []byte, from, to netip.Addr) {
 	}
 	s := sent{at: time.Since(n.began), from: from, to: to, m: m}
 	s.kind = layers.DHCPMsgType(s.option(layers.DHCPOptMessageType)[0])
-	if m.Operation != layers.DHCPOpRequest || !bytes.Equal(m.ClientHWAddr, mac[:]) {
+	if m.Operation != layers.DHCPOpRequest || !bytes.Equal(m.ClientHWAddr, n.mac[:]) {
 		n.t.Errorf("sent %+v", m)
 	}
 	n.sent = append(n.sent, s)
@@ -95,7 +95,7 @@ func secs(o layers.DHCPOpt, n uint32) layers.DHCPOption {
 func reply(s sent, from netip.Addr, kind layers.DHCPMsgType, more ...layers.DHCPOption) []byte {
 	m := &layers.DHCPv4{
 		Operation: layers.DHCPOpReply, HardwareType: layers.LinkTypeEthernet, HardwareLen: 6, Xid: s.m.Xid,
-		ClientHWAddr: net.HardwareAddr(mac[:]), YourClientIP: host.AsSlice(),
+		ClientHWAddr: s.m.ClientHWAddr, YourClientIP: host.AsSlice(),
 		Options: append(layers.DHCPOptions{
 			opt(layers.DHCPOptMessageType, byte(kind)), opt(layers.DHCPOptServerID, from.AsSlice()...),
 		}, more...),
@@ -123,11 +123,11 @@ func serve(s sent) []byte {
 
 // run runs a client for a time, in which steps happen.
 func run(t *testing.T, limit time.Duration, steps func(n *network)) *network {
-	n := &network{t: t, answer: serve}
+	n := &network{t: t, answer: serve, mac: mac}
 	synctest.Test(t, func(t *testing.T) {
 		n.began, n.in, n.again = time.Now(), make(chan []byte, 4), make(chan struct{}, 1)
 		ctx, cancel := context.WithCancel(t.Context())
-		c := &Client{MAC: mac, Hostname: "ns1", Transport: n, Events: n, Rand: rand.New(rand.NewPCG(1, 2)), Again: n.again}
+		c := &Client{MAC: func() [6]byte { return n.mac }, Hostname: "ns1", Transport: n, Events: n, Rand: rand.New(rand.NewPCG(1, 2)), Again: n.again}
 		done := make(chan struct{})
 		go func() {
 			time.Sleep(time.Nanosecond) // so that steps go first
@@ -275,6 +275,17 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// TestMoved wants an interface that comes back with another link address to be
+// another client.
+func TestMoved(t *testing.T) {
+	n := run(t, 10*time.Minute, func(n *network) {
+		time.Sleep(3 * time.Minute)
+		n.mac[5]++
+		n.again <- struct{}{}
+	})
+	n.want("0s bound 192.0.2.77/24 by 192.0.2.254", "3m0s lost: "+ErrMoved.Error(), "3m0s bound 192.0.2.77/24 by 192.0.2.254")
+}
+
 // TestForever has a lease without an end.
 func TestForever(t *testing.T) {
 	n := run(t, 25*time.Hour, func(n *network) {
@@ -304,4 +315,6 @@ func TestFlood(t *testing.T) {
 }
 
 // sent0 is a message that the client never sent.
-func (n *network) sent0() sent { return sent{m: &layers.DHCPv4{Xid: 1}} }
+func (n *network) sent0() sent {
+	return sent{m: &layers.DHCPv4{Xid: 1, ClientHWAddr: mac[:]}}
+}

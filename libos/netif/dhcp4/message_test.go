@@ -11,7 +11,7 @@ import (
 
 const xid = 0x12345678
 
-var asked = sent{m: &layers.DHCPv4{Xid: xid}}
+var asked = sent{m: &layers.DHCPv4{Xid: xid, ClientHWAddr: mac[:]}}
 
 // set changes bytes of a message.
 func set(b []byte, at int, v ...byte) []byte {
