@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 
-	"ampoule/libos/config"
 	"ampoule/libos/pvboot"
 	"ampoule/libos/telemetry"
 )
@@ -22,9 +21,9 @@ type herald struct {
 }
 
 // newHerald makes a herald, which begins with its first tell.
-func newHerald(m *pvboot.Machine, sys config.System, log *telemetry.Logger) *herald {
+func newHerald(m *pvboot.Machine, name string, log *telemetry.Logger) *herald {
 	h := &herald{
-		announce: m.Announce, name: sys.Hostname, log: log,
+		announce: m.Announce, name: name, log: log,
 		news: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	if h.announce != nil {

@@ -92,11 +92,12 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 	} else {
 		log = log.With("host", sys.Hostname)
 	}
-	h := newHerald(m, sys, log)
+	h := newHerald(m, sys.Hostname, log)
 	defer h.end()
+	given := sys.Net // a copy, or all of sys and its types would live on the heap
 	dev, err := network(ctx, m, func() {
 		log.Info("waiting for a network interface: attach one")
-		h.tell(sys.Net.Addresses)
+		h.tell(given.Addresses)
 	})
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopping", "reason", context.Cause(ctx))
