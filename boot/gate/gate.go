@@ -24,8 +24,8 @@ const MaxQueues = rtabi.MaxDevices * rtabi.MaxQueues
 // Numbers that the assembly needs (go_asm.h gives it the constants of this
 // package only).
 const (
-	dataAddr   = layout.GateData
-	stackTop   = layout.GateStackTop
+	dataAddr   = layout.GateLink + layout.GateData - 1<<64 // signed, as the assembler wants them
+	stackTop   = layout.GateLink + layout.GateStackTop - 1<<64
 	maxSubmit  = rtabi.MaxSubmit
 	opConsole  = rtabi.GateConsole
 	opSleep    = rtabi.GateSleep

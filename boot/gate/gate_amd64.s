@@ -310,15 +310,10 @@ reset:
 	INT	$3
 	HLT
 	JMP	reset
+	ENDMARK
 
-TEXT ·blobEnd(SB),NOSPLIT|NOFRAME,$0
-	RET
-
-// func blobRange() (start unsafe.Pointer, n uintptr)
-TEXT ·blobRange(SB),NOSPLIT,$0-16
+// func blobStart() unsafe.Pointer
+TEXT ·blobStart(SB),NOSPLIT,$0-8
 	LEAQ	·blob(SB), AX
-	MOVQ	AX, start+0(FP)
-	LEAQ	·blobEnd(SB), BX
-	SUBQ	AX, BX
-	MOVQ	BX, n+8(FP)
+	MOVQ	AX, ret+0(FP)
 	RET

@@ -14,38 +14,84 @@ import (
 // destroyed.
 func TestCopy(t *testing.T) {
 	smap, plain := make([]byte, layout.GateCodeSize), make([]byte, layout.GateCodeSize)
-	if !Copy(smap, true) || !Copy(plain, false) {
-		t.Fatal("Copy refused the blob: wrong size or number of STAC and CLAC")
+	if !Copy(smap, layout.GateLink, true) || !Copy(plain, layout.GateLink, false) {
+		t.Fatalf("Copy refused the blob: %+v", patch(smap, Blob(), layout.GateLink, true, false))
 	}
 	b := Blob()
 	if !bytes.Equal(smap[:len(b)], b) {
 		t.Error("with SMAP the copy differs from the blob")
 	}
-	diff := 0
-	for i := range b {
-		if plain[i] != b[i] {
-			diff++
-		}
-	}
-	if diff != 2*smapSites {
+	if diff := differ(plain, b); diff != 2*smapSites {
 		t.Errorf("without SMAP %d bytes differ, want %d", diff, 2*smapSites)
 	}
-	if Copy(make([]byte, 16), true) {
-		t.Error("Copy into too small a place succeeded")
-	}
 	intel := make([]byte, layout.GateCodeSize)
-	if !CopyXen(intel, true, true) {
-		t.Fatal("CopyXen refused the blob: wrong size or number of STAC, CLAC and VMMCALL")
+	if !CopyXen(intel, layout.GateLink, true, true) {
+		t.Fatalf("CopyXen refused the blob: %+v", patch(intel, XenBlob(), layout.GateLink, true, true))
 	}
-	diff = 0
-	for i, c := range XenBlob() {
-		if intel[i] != c {
-			diff++
-		}
-	}
-	if diff != xenHyperSite {
+	if diff := differ(intel, XenBlob()); diff != xenHyperSite {
 		t.Errorf("on Intel %d bytes differ, want %d", diff, xenHyperSite)
 	}
+	if Copy(make([]byte, 16), layout.GateLink, true) || Copy(smap, layout.GateLink+1, true) || Copy(smap, 0x40000000, true) {
+		t.Error("Copy into too small a place, or for a place that code cannot reach, succeeded")
+	}
+}
+
+func differ(a, b []byte) (n int) {
+	for i := range b {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
+
+// TestCopyMoves takes the gate apart that was moved: every address in it, as an
+// operand of an instruction, lies where it lay in the gate's region, and nothing
+// else has changed.
+func TestCopyMoves(t *testing.T) {
+	for _, base := range []uint64{layout.TopLow, layout.GateLink, layout.TopEnd - layout.GateSize, 0xffffffffdcba9000} {
+		for name, b := range map[string][]byte{"PC": Blob(), "Xen": XenBlob()} {
+			moved := make([]byte, layout.GateCodeSize)
+			if name == "PC" && !Copy(moved, base, true) || name == "Xen" && !CopyXen(moved, base, true, false) {
+				t.Fatalf("%s: no copy for %#x", name, base)
+			}
+			sites := 0
+			for at, i := range walk(t, b) {
+				m, err := decode(moved[at:])
+				if err != nil || m.name != i.name || m.len != i.len {
+					t.Fatalf("%s at %#x: %v became %v, %v", name, at, i.Inst, m.Inst, err)
+				}
+				for k := range i.Args {
+					was, ok := address(i.Args[k])
+					is, ok2 := address(m.Args[k])
+					if ok != ok2 || ok && is-base != was-layout.GateLink {
+						t.Errorf("%s at %#x: %v became %v for a gate at %#x", name, at, i.Inst, m.Inst, base)
+					}
+					if ok {
+						sites++
+					}
+				}
+			}
+			if n := patch(moved, b, base, true, false).addresses; sites != n || n < 20 {
+				t.Errorf("%s: %d operands are addresses of the gate, %d were moved", name, sites, n)
+			}
+		}
+	}
+}
+
+// address is an operand that points into the topmost 2 GiB.
+func address(a x86asm.Arg) (uint64, bool) {
+	v := int64(0)
+	switch a := a.(type) {
+	case x86asm.Mem:
+		v = int64(int32(a.Disp))
+		if a.Base != 0 { // a small offset
+			v = 0
+		}
+	case x86asm.Imm:
+		v = int64(a)
+	}
+	return uint64(v), v < -1<<20
 }
 
 // Every vector has its stub at 16 times its number and both entry points are

@@ -421,15 +421,10 @@ shutdown:
 	HYPERCALL
 	HLT
 	JMP	shutdown
+	ENDMARK
 
-TEXT ·xenBlobEnd(SB),NOSPLIT|NOFRAME,$0
-	RET
-
-// func xenBlobRange() (start unsafe.Pointer, n uintptr)
-TEXT ·xenBlobRange(SB),NOSPLIT,$0-16
+// func xenBlobStart() unsafe.Pointer
+TEXT ·xenBlobStart(SB),NOSPLIT,$0-8
 	LEAQ	·xenBlob(SB), AX
-	MOVQ	AX, start+0(FP)
-	LEAQ	·xenBlobEnd(SB), BX
-	SUBQ	AX, BX
-	MOVQ	BX, n+8(FP)
+	MOVQ	AX, ret+0(FP)
 	RET

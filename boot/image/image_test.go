@@ -21,6 +21,9 @@ const (
 	rw = uint32(elf.PF_R | elf.PF_W)
 )
 
+// base is where images are loaded.
+const base = 0x200000
+
 // pvhNote is a note for an entry point.
 func pvhNote(entry uint64) []byte {
 	return binary.LittleEndian.AppendUint64(bytes.Clone(note), entry)
@@ -57,6 +60,9 @@ func link(segs []seg) []byte {
 	for i, s := range segs {
 		ph := 64 + 56*i
 		off := 0
+		if s.kind == uint32(elf.PT_PHDR) {
+			off = 64
+		}
 		if s.kind == uint32(elf.PT_LOAD) {
 			if off = (len(out) + 4095) &^ 4095; first {
 				off, first = 0, false
@@ -79,7 +85,7 @@ func link(segs []seg) []byte {
 func TestSeal(t *testing.T) {
 	file := link(goodFile())
 	kept := bytes.Clone(file)
-	out, info, err := Seal(file)
+	out, info, err := Seal(file, base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,11 +95,11 @@ func TestSeal(t *testing.T) {
 	if info.Entry != 0x200800 || info.End != 0x208008 {
 		t.Errorf("entry %#x, end %#x", info.Entry, info.End)
 	}
-	// Only the PT_NOTE header differs, and it leads to the note.
+	// Only the PT_NOTE header differs, which leads to the note, and the entry.
 	diff := 0
 	for i := range file {
 		if file[i] != out[i] {
-			if diff++; i < 64+56+8 || i >= 64+56+56 {
+			if diff++; (i < 24 || i >= 32) && (i < 64+56+8 || i >= 64+56+56) {
 				t.Errorf("byte %#x changed", i)
 			}
 		}
@@ -110,8 +116,46 @@ func TestSeal(t *testing.T) {
 	if p.Type != elf.PT_NOTE || p.Vaddr != 0x202028 || p.Paddr != p.Vaddr || p.Filesz != 24 || p.Memsz != 24 || p.Align != 4 {
 		t.Errorf("PT_NOTE is %+v", p.ProgHeader)
 	}
-	if again, _, err := Seal(out); err != nil || !bytes.Equal(again, out) {
+	if f.Entry != 0x200800 {
+		t.Errorf("the file's entry point is %#x", f.Entry)
+	}
+	if again, _, err := Seal(out, base); err != nil || !bytes.Equal(again, out) {
 		t.Errorf("a sealed image changes when sealed again: %v", err)
+	}
+}
+
+// An image that is linked anywhere is loaded at base: its segments keep their
+// distances, the entry point and the note go along, addresses stay.
+func TestSealMoves(t *testing.T) {
+	for _, linked := range []uint64{0x100000, 0x200000, 0x12345000, 0x7ff00000} {
+		segs := goodFile()
+		for i := range segs {
+			if segs[i].vaddr != 0 {
+				segs[i].vaddr += linked - base
+				segs[i].paddr = segs[i].vaddr
+			}
+		}
+		copy(segs[3].data[40:], pvhNote(linked+0x800))
+		out, info, err := Seal(link(segs), base)
+		if err != nil || info.Entry != 0x200800 || info.End != 0x208008 {
+			t.Fatalf("linked at %#x: %+v, %v", linked, info, err)
+		}
+		f, err := elf.NewFile(bytes.NewReader(out))
+		if err != nil || f.Entry != 0x200800 {
+			t.Fatalf("linked at %#x: entry %#x, %v", linked, f.Entry, err)
+		}
+		for i, p := range f.Progs {
+			if p.Type != elf.PT_GNU_STACK && p.Type != elf.PT_NOTE && (p.Vaddr != segs[i].vaddr || p.Paddr != p.Vaddr-linked+base) {
+				t.Errorf("linked at %#x: %+v", linked, p.ProgHeader)
+			}
+		}
+		note := make([]byte, 24)
+		if _, err := f.Progs[1].ReadAt(note, 0); err != nil || !bytes.Equal(note, pvhNote(0x200800)) || f.Progs[1].Paddr != 0x202028 {
+			t.Errorf("linked at %#x: PT_NOTE %+v leads to % x, %v", linked, f.Progs[1].ProgHeader, note, err)
+		}
+		if again, _, err := Seal(out, base); err != nil || !bytes.Equal(again, out) {
+			t.Errorf("linked at %#x: sealing again: %v", linked, err)
+		}
 	}
 }
 
@@ -143,6 +187,9 @@ func TestSealRefuses(t *testing.T) {
 		{"less memory than file", segs(func(s []seg) []seg { s[4].memsz = 1; return s }), "make no sense"},
 		{"wraps", segs(func(s []seg) []seg { s[4].memsz = 1<<64 - 1; return s }), "make no sense"},
 		{"above 4 GiB", segs(func(s []seg) []seg { s[4].vaddr, s[4].paddr = 1<<32, 1<<32; return s }), "make no sense"},
+		{"no PT_PHDR", segs(func(s []seg) []seg { return s[1:] }), "the first program header is not PT_PHDR"},
+		{"PT_PHDR elsewhere", segs(func(s []seg) []seg { s[0].vaddr += 8; return s }), "the first program header is not PT_PHDR"},
+		{"one moved", segs(func(s []seg) []seg { s[4].paddr += 0x1000; return s }), "segment at 0x203000 has physical address 0x204000"},
 		{"nothing to load", append(segs(func(s []seg) []seg { return s[:2] }), pvhNote(0x200800)...), "no segment to load"},
 		{"no PT_NOTE", segs(func(s []seg) []seg { s[1].kind = uint32(elf.PT_NULL); return s }), "no PT_NOTE program header"},
 		{"note outside", append(segs(func(s []seg) []seg { clear(s[3].data); return s }), pvhNote(0x200800)...), "the PVH note is in no loaded segment"},
@@ -153,7 +200,7 @@ func TestSealRefuses(t *testing.T) {
 		{"truncated in the note", good[:0x2000+60], "ends behind the file"},
 		{"truncated in the headers", good[:100], "EOF"},
 	} {
-		_, _, err := Seal(tc.file)
+		_, _, err := Seal(tc.file, base)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
@@ -164,7 +211,7 @@ func TestSealRefuses(t *testing.T) {
 func TestSealTruncated(t *testing.T) {
 	good := link(goodFile())
 	for n := range good {
-		if _, _, err := Seal(good[:n]); err == nil {
+		if _, _, err := Seal(good[:n], base); err == nil {
 			t.Fatalf("%d of %d bytes are an image", n, len(good))
 		}
 	}
@@ -182,11 +229,11 @@ func FuzzSeal(f *testing.F) {
 		f.Add(bad)
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		out, info, err := Seal(file)
+		out, info, err := Seal(file, base)
 		if err != nil {
 			return
 		}
-		again, info2, err := Seal(out)
+		again, info2, err := Seal(out, base)
 		if err != nil || !bytes.Equal(out, again) || *info != *info2 || len(out) != len(file) {
 			t.Errorf("sealing again: %v", err)
 		}

@@ -1,24 +1,28 @@
 // Package layout draws the memory map of an appliance. There is one map, fixed
 // when ring 3 starts and never changed afterwards.
 //
-//	virtual address           what                            ring 3   ring 0
-//	0                         nothing: nil dereferences       -        -
-//	Image                     the ELF image: text             R X      R
-//	                            rodata, function tables       R        R
-//	                            data, bss                     R W      R W
-//	Gate                      gate code                       -        R X
-//	  + GateData              gate data                       -        R W
-//	  + GateTables            GDT and TSS, IDT                -        R
-//	  + GateStack...          its stacks, each over a guard   -        R W
-//	Registers                 LAPIC, IOAPIC, device registers -        R W uncached
-//	Descriptors               virtqueue descriptor tables     -        R W
-//	Shared                    virtqueue rings                 R W      R W
-//	Stacks                    ring 3's fixed stacks, each
-//	                            over a guard                  R W      R W
-//	IO                        I/O pages: all that a device
-//	                            may touch beside its rings    R W      R W
-//	Window                    RAM: heap up, runtime
-//	                            metadata down                 R W      R W
+//	place       what                            ring 3   ring 0   drawn
+//	0           nothing: nil dereferences       -        -        never
+//	image       the ELF image: text             R X      R        by the seed, at
+//	              rodata, function tables       R        R          build time
+//	              data, bss                     R W      R W
+//	Gate        gate code                       -        R X      at boot
+//	  + GateData    gate data                   -        R W
+//	  + GateGDT...  GDT and TSS, IDT            -        R
+//	  + GateStack.. its stacks, each over a guard -      R W
+//	Registers   LAPIC, IOAPIC, device registers -        R W      at boot; uncached
+//	Descriptors virtqueue descriptor tables     -        R W      at boot
+//	Shared      virtqueue rings                 R W      R W      at boot
+//	Stacks      ring 3's fixed stacks, each
+//	              over a guard                  R W      R W      at boot
+//	IO          I/O pages: all that a device
+//	              may touch beside its rings    R W      R W      at boot
+//	Window      RAM: heap up, runtime
+//	              metadata down                 R W      R W      at boot
+//
+// Draw says where the regions are that boot places. Ring 0's lie in the topmost
+// 2 GiB, which the gate's code reaches with 32-bit addresses; ring 3's anywhere
+// in the lower half.
 //
 // Everything but Image's text and the gate's code is NX. No physical page is
 // mapped twice. The page tables themselves, and the low memory that held the
@@ -30,29 +34,40 @@ const (
 	Large = 2 << 20
 
 	// Low is the physical memory that boot builds its structures in; the
-	// image is linked right behind it.
+	// image is loaded right behind it, at Image.
 	Low    = 0x100000
 	LowEnd = Image
 	Image  = 0x200000
 
-	Gate         = 0x40000000
-	GateCode     = Gate
-	GateCodeSize = 2 * Page
-	GateData     = Gate + 0x2000
-	GateGDT      = Gate + 0x4000
-	GateIDT      = Gate + 0x5000
-	GateStack    = Gate + 0x7000 // guard at 0x7000, stack at 0x8000
-	GateStackTop = Gate + 0x9000
-	FaultStack   = Gate + 0xa000 // guard at 0xa000: double fault, NMI, machine check
-	FaultTop     = Gate + 0xc000
-	Registers    = 0x48000000
-	Descriptors  = 0x50000000
-	Shared       = 0x58000000
-	Stacks       = 0x60000000
+	// An image is linked for a page in [ImageLow, ImageHigh), and all of it for
+	// addresses below ImageEnd: the linker knows 31 bits only. Boot's own page
+	// tables have memory below ImageLow one to one.
+	ImageLow  = 0x08000000
+	ImageHigh = 0x78000000
+	ImageEnd  = 0x80000000
 
-	IO     = 0x400000000
-	Window = 0x800000000
-	Limit  = 0x1000000000 // the runtime uses 36-bit addresses
+	// Direct is where boot's own page tables have all physical memory: in the
+	// upper half, out of the way of all that is drawn.
+	Direct = 0xffff800000000000
+
+	// Offsets in the gate's region.
+	GateCode     = 0
+	GateCodeSize = 2 * Page
+	GateData     = 0x2000
+	GateGDT      = 0x4000
+	GateIDT      = 0x5000
+	GateStack    = 0x7000 // guard at 0x7000, stack at 0x8000
+	GateStackTop = 0x9000
+	FaultStack   = 0xa000 // guard at 0xa000: double fault, NMI, machine check
+	FaultTop     = 0xc000
+	GateSize     = 0xd000
+
+	// GateLink is the place that the gate's code is assembled for; its copy is
+	// moved to where boot puts it.
+	GateLink = 0xffffffffa5a50000
+
+	// MaxWindow bounds the RAM that an appliance uses.
+	MaxWindow = 32 << 30
 )
 
 // Fixed stacks of ring 3, in bytes.

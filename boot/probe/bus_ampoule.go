@@ -2,22 +2,24 @@
 
 package probe
 
-// Bus is the machine: physical memory, which must be identity-mapped where it
-// is touched, and I/O ports. The accessors are assembly, so that the compiler
-// can neither merge, split, drop nor reorder an access to a device.
-type Bus struct{}
+// Bus is the machine: physical memory and I/O ports. The accessors are assembly,
+// so that the compiler can neither merge, split, drop nor reorder an access to a
+// device.
+type Bus struct {
+	Base uint64 // where physical address 0 is mapped
+}
 
 // Read8 and its like read one naturally sized value at a physical address.
-func (*Bus) Read8(addr uint64) uint8   { return load8(addr) }
-func (*Bus) Read16(addr uint64) uint16 { return load16(addr) }
-func (*Bus) Read32(addr uint64) uint32 { return load32(addr) }
-func (*Bus) Read64(addr uint64) uint64 { return load64(addr) }
+func (b *Bus) Read8(addr uint64) uint8   { return load8(b.Base + addr) }
+func (b *Bus) Read16(addr uint64) uint16 { return load16(b.Base + addr) }
+func (b *Bus) Read32(addr uint64) uint32 { return load32(b.Base + addr) }
+func (b *Bus) Read64(addr uint64) uint64 { return load64(b.Base + addr) }
 
 // Write8 and its like write one naturally sized value to a physical address.
-func (*Bus) Write8(addr uint64, v uint8)   { store8(addr, v) }
-func (*Bus) Write16(addr uint64, v uint16) { store16(addr, v) }
-func (*Bus) Write32(addr uint64, v uint32) { store32(addr, v) }
-func (*Bus) Write64(addr uint64, v uint64) { store64(addr, v) }
+func (b *Bus) Write8(addr uint64, v uint8)   { store8(b.Base+addr, v) }
+func (b *Bus) Write16(addr uint64, v uint16) { store16(b.Base+addr, v) }
+func (b *Bus) Write32(addr uint64, v uint32) { store32(b.Base+addr, v) }
+func (b *Bus) Write64(addr uint64, v uint64) { store64(b.Base+addr, v) }
 
 // In8 and its like read an I/O port.
 func (*Bus) In8(port uint16) uint8   { return in8(port) }

@@ -4,7 +4,8 @@ package probe
 
 // Bus is the machine. On the host it leads to a Machine of the test's making.
 type Bus struct {
-	M *Machine
+	Base uint64 // where the machine's boot code has physical address 0; of no use here
+	M    *Machine
 }
 
 // Machine answers for hardware. Size is the width of an access in bytes.

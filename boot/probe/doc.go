@@ -19,6 +19,6 @@
 // that breaks the rules is reset, reported as a Fault and left out; the others
 // start all the same.
 //
-// The low 4 GiB must be identity-mapped when the package runs, the MMIO hole
+// The low 4 GiB must be mapped at Bus.Base when the package runs, the MMIO hole
 // uncached (or left to the MTRRs). PCI devices may lie above; see Scan.
 package probe

@@ -18,7 +18,7 @@ type Wanted struct {
 	Features uint64 // taken where offered; transport features are filtered
 }
 
-// PageAlloc hands out 4 KiB pages of identity-mapped RAM from Next, which must
+// PageAlloc hands out 4 KiB pages of mapped RAM from Next, which must
 // be page aligned, up to End. Both are physical addresses.
 type PageAlloc struct {
 	Next, End uint64

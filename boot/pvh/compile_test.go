@@ -14,7 +14,7 @@ import (
 // compiler says.
 func compile(t *testing.T, level, gcflags string) string {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-tags", "ampoule", "-gcflags="+gcflags, ".", "ampoule/boot/gate")
+	cmd := exec.Command("go", "build", "-tags", "ampoule", "-gcflags="+gcflags, ".", "ampoule/boot/gate", "ampoule/boot/layout")
 	cmd.Env = append(cmd.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOAMD64="+level)
 	b, err := cmd.CombinedOutput()
 	if err != nil {
@@ -26,7 +26,7 @@ func compile(t *testing.T, level, gcflags string) string {
 // TestNothingEscapes: there is no heap yet.
 func TestNothingEscapes(t *testing.T) {
 	out := compile(t, "v1", "-m=2")
-	for _, pkg := range []string{"# ampoule/boot/pvh", "# ampoule/boot/gate"} {
+	for _, pkg := range []string{"# ampoule/boot/pvh", "# ampoule/boot/gate", "# ampoule/boot/layout"} {
 		if !strings.Contains(out, pkg) {
 			t.Fatalf("the compiler says nothing of %s:\n%.500s", pkg, out)
 		}

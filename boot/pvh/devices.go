@@ -52,12 +52,19 @@ func (m *machine) findDevices() failure {
 	}
 	probe.Start(&bus, &request, &found)
 	m.reportFaults(0)
-	m.tables.add(&m.pages, layout.Descriptors, desc, request.Desc.Next-desc, kernelRW)
-	m.tables.add(&m.pages, layout.Shared, ring, request.Ring.Next-ring, userRW)
+	m.descPhys, m.descSize = desc, request.Desc.Next-desc
+	m.ringPhys, m.sharedSize = ring, request.Ring.Next-ring
+	return failNone
+}
+
+// mapDevices maps what devices share with us, each part for the ring that needs
+// it, and tells ring 3 what there is.
+func (m *machine) mapDevices() failure {
+	m.tables.add(&m.pages, uint64(m.at.Descriptors), m.descPhys, m.descSize, kernelRW)
+	m.tables.add(&m.pages, uint64(m.at.Shared), m.ringPhys, m.sharedSize, userRW)
 	for i := 0; i < int(found.NPages) && i < len(found.Pages); i++ {
-		m.tables.add(&m.pages, layout.Registers+uint64(i+1)*layout.Page, found.Pages[i], layout.Page, kernelReg)
+		m.tables.add(&m.pages, uint64(m.at.Registers)+uint64(i+1)*layout.Page, found.Pages[i], layout.Page, kernelReg)
 	}
-	m.descPhys, m.ringPhys = desc, ring
 	m.mapPower()
 	for i := 0; i < int(found.NDevices) && i < rtabi.MaxDevices; i++ {
 		m.addDevice(i)
@@ -74,8 +81,8 @@ func (m *machine) mapPower() {
 	if off.Space != probe.ActMemory {
 		return
 	}
-	const page = layout.Registers + (probe.MaxPages+1)*layout.Page
-	if m.powerReg = register(off.Addr); m.powerReg == 0 {
+	page := uint64(m.at.Registers) + (probe.MaxPages+1)*layout.Page
+	if m.powerReg = m.register(off.Addr); m.powerReg == 0 {
 		m.tables.add(&m.pages, page, off.Addr&^(layout.Page-1), layout.Page, kernelReg)
 		m.powerReg = page + off.Addr&(layout.Page-1)
 	}
@@ -105,8 +112,8 @@ func (m *machine) reach(addr, n uint64) bool {
 	own := mapper{root: layout.Low, mem: m.tables.mem}
 	start := addr &^ (layout.Large - 1)
 	for a := start; a < addr+n; a += layout.Large {
-		if !own.mapped(a) {
-			own.add(&m.pages, a, a, layout.Large, kernelReg)
+		if !own.mapped(bus.Base + a) {
+			own.add(&m.pages, bus.Base+a, a, layout.Large, kernelReg)
 		}
 	}
 	return !own.failed
@@ -150,7 +157,7 @@ func (m *machine) addDevice(i int) {
 	*d = found.Devices[i]
 	for q := range d.Queues {
 		if d.Queues[q].Size != 0 {
-			d.Queues[q].Ring = d.Queues[q].Ring - uintptr(m.ringPhys) + layout.Shared
+			d.Queues[q].Ring = d.Queues[q].Ring - uintptr(m.ringPhys) + m.at.Shared
 		}
 	}
 	m.info.NDevices++
@@ -184,10 +191,10 @@ func (m *machine) route(gsi, vector uint32) {
 }
 
 // register is ring 0's address of a device register.
-func register(phys uint64) uint64 {
+func (m *machine) register(phys uint64) uint64 {
 	for i := 0; i < int(found.NPages) && i < len(found.Pages); i++ {
 		if p := found.Pages[i]; phys&^(layout.Page-1) == p {
-			return layout.Registers + uint64(i+1)*layout.Page + phys&(layout.Page-1)
+			return uint64(m.at.Registers) + uint64(i+1)*layout.Page + phys&(layout.Page-1)
 		}
 	}
 	return 0

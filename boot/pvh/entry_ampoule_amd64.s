@@ -2,12 +2,13 @@
 
 // The first instructions of an appliance: from the 32-bit environment of a PVH
 // guest (Xen, docs/misc/pvh.pandoc; x86/HVM direct boot ABI) to Go in long
-// mode, on page tables that only last until sealing.
+// mode, at the addresses that the image is linked for, on page tables that only
+// last until sealing.
 
 #include "textflag.h"
 
 // The ELF note that names the entry point (XEN_ELFNOTE_PHYS32_ENTRY, 18).
-// boot/image points the image's PT_NOTE at it.
+// boot/image points the image's PT_NOTE at it and makes the address physical.
 DATA ·note+0(SB)/4, $4
 DATA ·note+4(SB)/4, $8
 DATA ·note+8(SB)/4, $18
@@ -20,7 +21,11 @@ GLOBL ·note(SB), RODATA, $24
 #define PDPT	0x101000
 #define PD	0x102000	// four tables: 4 GiB in large pages
 #define GDT	0x106000
-#define STACK	0x110000	// top
+#define IMAGEPD	0x107000	// two tables: the first two of PD, and the image where it is linked
+#define DIRECT	0x109000	// PD at layout.Direct, which is in entry 256 of PML4
+#define STACK	0x110000	// top, and the first of the image's page tables
+#define BASE	0x200000	// layout.Image
+#define LINKED	BASE+64+16	// address in the first program header, PT_PHDR: its own
 
 #define LGDT(a)	BYTE $0x0f; BYTE $0x01; BYTE $0x14; BYTE $0x25; LONG $a
 #define LOADSEG	BYTE $0x8e; BYTE $0xd8; BYTE $0x8e; BYTE $0xc0; BYTE $0x8e; BYTE $0xd0 // DS, ES, SS from AX
@@ -42,13 +47,18 @@ TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 long:
 	MOVL	$PML4, DI
 	XORL	AX, AX
-	MOVL	$(6*4096/4), CX
+	MOVL	$(10*4096/4), CX
 	REP; STOSL
 	MOVL	$(PDPT+3), PML4
-	MOVL	$(PD+0x0003), PDPT+0
-	MOVL	$(PD+0x1003), PDPT+8
+	MOVL	$(DIRECT+3), PML4+2048
+	MOVL	$(IMAGEPD+0x0003), PDPT+0
+	MOVL	$(IMAGEPD+0x1003), PDPT+8
 	MOVL	$(PD+0x2003), PDPT+16
 	MOVL	$(PD+0x3003), PDPT+24
+	MOVL	$(PD+0x0003), DIRECT+0
+	MOVL	$(PD+0x1003), DIRECT+8
+	MOVL	$(PD+0x2003), DIRECT+16
+	MOVL	$(PD+0x3003), DIRECT+24
 	MOVL	$PD, DI
 	MOVL	$0x83, AX	// present, writable, large
 	MOVL	$2048, CX
@@ -58,6 +68,13 @@ fill:
 	ADDL	$0x200000, AX
 	DECL	CX
 	JNZ	fill
+	PUSHQ	SI
+	MOVL	$PD, SI
+	MOVL	$IMAGEPD, DI
+	MOVL	$(2*4096/4), CX
+	REP; MOVSL
+	CALL	·mapLinked(SB)
+	POPQ	SI
 	MOVL	$0x0000ffff, GDT+0x08
 	MOVL	$0x00af9b00, GDT+0x0c
 	MOVL	$0x0000ffff, GDT+0x10
@@ -83,9 +100,18 @@ fill:
 	PUSHQ	$8
 	CALL	·farReturn(SB)	// pops its return address and the 8 into CS:EIP
 
-	// 64-bit from here.
+	// 64-bit from here, and on to the address that the linker knows.
+	LEAQ	·linked(SB), AX	// relative to where this runs
+	MOVL	LINKED, CX
+	LEAQ	-(BASE+64)(AX)(CX*1), AX
+	JMP	AX
+
+TEXT ·linked(SB),NOSPLIT|NOFRAME,$0
 	MOVL	SI, SI
+	MOVL	DI, DI
 	MOVQ	$STACK, SP
+	MOVQ	DI, BX	// which survives what follows, but not CPUID
+	PUSHQ	BX
 	CALL	·enableVector(SB)
 	PXOR	X15, X15
 	CALL	runtime·ampTLS(SB)
@@ -94,7 +120,9 @@ fill:
 	SHRQ	$32, DX
 	MOVL	$0xc0000100, CX	// FS base
 	WRMSR
+	POPQ	BX
 	SUBQ	$32, SP
+	MOVQ	BX, 16(SP)
 	MOVQ	SI, 0(SP)
 	MOVQ	$_rt0_amd64_linux(SB), AX
 	MOVQ	AX, 8(SP)
@@ -103,6 +131,63 @@ fill:
 
 TEXT ·farReturn(SB),NOSPLIT|NOFRAME,$0
 	LRET
+
+// mapLinked maps the image, from the page of its ELF header to its end, at the
+// addresses that it is linked for, in tables from STACK upwards whose end it
+// leaves in DI; 32-bit. The ELF header tells the addresses: the linker writes
+// them relative to RIP in code.
+TEXT ·mapLinked(SB),NOSPLIT|NOFRAME,$0
+	MOVL	LINKED, DX
+	SUBL	$64, DX	// the image's first address
+	MOVL	BASE+56, CX
+	ANDL	$0xffff, CX	// program headers
+	MOVL	$(BASE+64), SI
+segment:
+	CMPL	(SI), $1	// PT_LOAD
+	JNE	skip
+	MOVL	16(SI), BX
+	ADDL	40(SI), BX	// the last one's end is the image's
+skip:
+	ADDL	$56, SI
+	SUBL	$1, CX
+	JNZ	segment
+	MOVL	DX, SI
+	SHRL	$21, SI
+	LEAL	-1(BX), CX
+	SHRL	$21, CX
+	SUBL	SI, CX
+	ADDL	$1, CX	// large pages touched, a table for each
+	SHLL	$3, SI
+	ADDL	$IMAGEPD, SI
+	MOVL	$(STACK+3), AX
+table:
+	MOVL	AX, (SI)
+	ADDL	$8, SI
+	ADDL	$4096, AX
+	SUBL	$1, CX
+	JNZ	table
+	LEAL	-3(AX), SI	// the end
+	MOVL	$STACK, DI
+	MOVL	SI, CX
+	SUBL	DI, CX
+	SHRL	$2, CX
+	XORL	AX, AX
+	REP; STOSL
+	MOVL	DX, DI
+	SHRL	$12, DI
+	ANDL	$511, DI
+	SHLL	$3, DI
+	ADDL	$STACK, DI
+	MOVL	$(BASE+3), AX
+page:
+	MOVL	AX, (DI)
+	ADDL	$8, DI
+	ADDL	$4096, AX
+	ADDL	$4096, DX
+	CMPL	DX, BX
+	JB	page
+	MOVL	SI, DI
+	RET
 
 // noLongMode writes the bytes behind its CALL of print32 and stops; 32-bit.
 TEXT ·noLongMode(SB),NOSPLIT|NOFRAME,$0

@@ -61,11 +61,11 @@ func TestDescriptors(t *testing.T) {
 	}
 	lo, hi := mem.load(m.gdtPhys+layout.TSS), mem.load(m.gdtPhys+layout.TSS+8)
 	base := lo>>16&0xffffff | lo>>56<<24 | hi<<32
-	if base != layout.GateGDT+tssOffset || lo&0xffff != tssSize-1 || lo>>40&0xff != 0x89 || lo>>48&0xff != 0 {
+	if base != gateAt+layout.GateGDT+tssOffset || lo&0xffff != tssSize-1 || lo>>40&0xff != 0x89 || lo>>48&0xff != 0 {
 		t.Errorf("TSS at %#x: %#x", base, lo)
 	}
 	tss := m.gdtPhys + tssOffset
-	if tssOffset <= gdtLimit || mem.load(tss+4) != layout.GateStackTop || mem.load(tss+36) != layout.FaultTop {
+	if tssOffset <= gdtLimit || mem.load(tss+4) != gateAt+layout.GateStackTop || mem.load(tss+36) != gateAt+layout.FaultTop {
 		t.Error("the TSS has other stacks")
 	}
 	if mem.load32(tss+100)>>16 < tssSize {
@@ -92,7 +92,7 @@ func TestInterruptGates(t *testing.T) {
 		case 3:
 			dpl = 3
 		}
-		if at := lo&0xffff | lo>>48<<16 | hi<<32; at != layout.GateCode+16*v {
+		if at := lo&0xffff | lo>>48<<16 | hi<<32; at != gateAt+16*v {
 			t.Errorf("vector %d leads to %#x", v, at)
 		}
 		if lo>>16&0xffff != layout.KernelCode || lo>>32&0xff != ist || lo>>40&0xff != 0x8e|dpl<<5 {
@@ -121,7 +121,7 @@ func TestFillGate(t *testing.T) {
 	m.addDevice(1)
 	m.fillGate()
 	d := (*gate.Data)(hw.mem.at(m.dataPhys))
-	if d.NQueues != 8 || d.IOPhys != m.ioPhys || d.IOSize != m.ioSize-layout.Page || d.CR4 != cr4SMEP || d.LAPIC != layout.Registers {
+	if d.NQueues != 8 || d.IOPhys != m.ioPhys || d.IOSize != m.ioSize-layout.Page || d.CR4 != cr4SMEP || d.LAPIC != registersAt {
 		t.Errorf("gate data %+v", d)
 	}
 	if d.Tick != 20e6 || d.TickCount != 625e3 || m.tickCount != d.TickCount || d.TSCPerNS != 2<<32 {
@@ -130,15 +130,15 @@ func TestFillGate(t *testing.T) {
 	if d.PowerPort != 0x604 || d.PowerValue != 0x2000 || d.PowerReg != 0 {
 		t.Errorf("power off %#x %#x %#x", d.PowerPort, d.PowerValue, d.PowerReg)
 	}
-	const r1, r2 = layout.Registers + layout.Page, layout.Registers + 2*layout.Page
+	const r1, r2 = registersAt + layout.Page, registersAt + 2*layout.Page
 	if d.Ports[0] != r1+0x64 || d.Ports[1] != 0 {
 		t.Errorf("ports %+v", d.Ports[:2])
 	}
 	for i, want := range map[int]gate.Queue{
-		0: {Desc: layout.Descriptors, Submit: layout.Shared + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyWidth: 4, Size: 256},
-		1: {Desc: layout.Descriptors + 0x1000, Submit: layout.Shared + 0x1000 + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyValue: 1, NotifyWidth: 4, Size: 128},
+		0: {Desc: descriptorsAt, Submit: sharedAt + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyWidth: 4, Size: 256},
+		1: {Desc: descriptorsAt + 0x1000, Submit: sharedAt + 0x1000 + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyValue: 1, NotifyWidth: 4, Size: 128},
 		2: {}, 3: {},
-		4: {Desc: layout.Descriptors + 0x2000, Submit: layout.Shared + 0x2000 + rtabi.QueueSubOff, Notify: r2 + 4, NotifyValue: 7, NotifyWidth: 2, Size: 8},
+		4: {Desc: descriptorsAt + 0x2000, Submit: sharedAt + 0x2000 + rtabi.QueueSubOff, Notify: r2 + 4, NotifyValue: 7, NotifyWidth: 2, Size: 8},
 		5: {},
 	} {
 		if d.Queues[i] != want {
@@ -151,8 +151,8 @@ func TestFillGate(t *testing.T) {
 		limit uint16
 		base  uint64
 	}{
-		{"GDTR", d.GDTR, gdtLimit, layout.GateGDT},
-		{"IDTR", d.IDTR, layout.Vectors*16 - 1, layout.GateIDT},
+		{"GDTR", d.GDTR, gdtLimit, gateAt + layout.GateGDT},
+		{"IDTR", d.IDTR, layout.Vectors*16 - 1, gateAt + layout.GateIDT},
 		{"first GDTR", m.gdtBoot, gdtLimit, m.gdtPhys},
 	} {
 		if l, b := binary.LittleEndian.Uint16(p.b[:]), binary.LittleEndian.Uint64(p.b[2:]); l != p.limit || b != p.base {

@@ -39,15 +39,15 @@ func (m *machine) fillTables() {
 	} {
 		mem.store(m.gdtPhys+d.sel, d.v)
 	}
-	const tss = uint64(layout.GateGDT + tssOffset)
+	tss := m.gate(layout.GateGDT + tssOffset)
 	// An available TSS: LTR wants that and marks it busy.
 	mem.store(m.gdtPhys+layout.TSS, tssSize-1|tss&0xffffff<<16|0x89<<40|tss>>24&0xff<<56)
 	mem.store(m.gdtPhys+layout.TSS+8, tss>>32)
-	mem.store(m.gdtPhys+tssOffset+4, layout.GateStackTop) // RSP0
-	mem.store(m.gdtPhys+tssOffset+36, layout.FaultTop)    // IST1
-	mem.store32(m.gdtPhys+tssOffset+100, tssSize<<16)     // no I/O bitmap
+	mem.store(m.gdtPhys+tssOffset+4, m.gate(layout.GateStackTop)) // RSP0
+	mem.store(m.gdtPhys+tssOffset+36, m.gate(layout.FaultTop))    // IST1
+	mem.store32(m.gdtPhys+tssOffset+100, tssSize<<16)             // no I/O bitmap
 	for v := uint64(0); v < layout.Vectors; v++ {
-		h := uint64(layout.GateCode) + v*16
+		h := m.gate(layout.GateCode) + v*16
 		kind := uint64(0x8e00) << 32 // present, interrupt gate
 		if v == 2 || v == 8 || v == 18 {
 			kind |= 1 << 32 // IST1
@@ -67,7 +67,7 @@ func (m *machine) fillGate() *gate.Data {
 	if !onXen {
 		d.Tick, d.TickCount, d.TSCPerNS, d.CountScale = m.gateClock(layout.TickHz)
 		m.tickCount = d.TickCount
-		d.LAPIC = layout.Registers
+		d.LAPIC = uint64(m.at.Registers)
 		m.fillQueues(d)
 	}
 	context, inSignal, inOS, upcall := ampHooks()
@@ -75,8 +75,8 @@ func (m *machine) fillGate() *gate.Data {
 	d.Upcall = uint64(upcall)
 	d.IOPhys, d.IOSize = m.ioPhys, m.ioSize-ioSlack
 	d.CR4 = m.cr4
-	putDescriptor(&d.GDTR, gdtLimit, layout.GateGDT)
-	putDescriptor(&d.IDTR, layout.Vectors*16-1, layout.GateIDT)
+	putDescriptor(&d.GDTR, gdtLimit, m.gate(layout.GateGDT))
+	putDescriptor(&d.IDTR, layout.Vectors*16-1, m.gate(layout.GateIDT))
 	putDescriptor(&m.gdtBoot, gdtLimit, m.gdtPhys)
 	return d
 }
@@ -89,7 +89,7 @@ const (
 )
 
 // xenField is the gate's address of such a field.
-func (m *machine) xenField(offset uintptr) uint64 { return layout.GateData + uint64(offset) }
+func (m *machine) xenField(offset uintptr) uint64 { return m.gate(layout.GateData) + uint64(offset) }
 
 // gdtBootAddr is where putDescriptor put the operand of the first LGDT.
 func (m *machine) gdtBootAddr() uintptr { return uintptr(unsafe.Pointer(&m.gdtBoot)) }
@@ -100,7 +100,7 @@ func (m *machine) fillQueues(d *gate.Data) {
 	for i := 0; i < int(m.info.NDevices) && i < rtabi.MaxDevices; i++ {
 		p := &found.Ports[i]
 		if p.ISRAck != 0 {
-			d.Ports[i] = register(p.ISRAck)
+			d.Ports[i] = m.register(p.ISRAck)
 		}
 		for q := 0; q < rtabi.MaxQueues; q++ {
 			from := &m.info.Devices[i].Queues[q]
@@ -108,9 +108,9 @@ func (m *machine) fillQueues(d *gate.Data) {
 				continue
 			}
 			to := &d.Queues[i*rtabi.MaxQueues+q]
-			to.Desc = p.Desc[q] - m.descPhys + layout.Descriptors
+			to.Desc = p.Desc[q] - m.descPhys + uint64(m.at.Descriptors)
 			to.Submit = uint64(from.Ring) + rtabi.QueueSubOff
-			to.Notify = register(p.Notify[q])
+			to.Notify = m.register(p.Notify[q])
 			to.NotifyValue, to.NotifyWidth = p.NotifyValue[q], p.NotifyWidth
 			to.Size = from.Size
 		}

@@ -28,6 +28,17 @@ type hardware struct {
 	console []byte
 }
 
+// Where the regions of a test's machine are, unless it draws places of its own.
+const (
+	gateAt        = layout.TopLow + 0x1234000
+	registersAt   = layout.TopLow + 0x8000000
+	descriptorsAt = layout.TopLow + 0x10000000
+	sharedAt      = 0x123456789000
+	stacksAt      = 0x234567891000
+	ioAt          = 0x345678800000
+	windowAt      = 0x400008400000 // behind the others
+)
+
 // newMachine gives a machine at its start and the hardware below it. It takes
 // over the package's state, so such tests cannot be parallel.
 func newMachine(t testing.TB) (*machine, *hardware) {
@@ -52,6 +63,8 @@ func newMachine(t testing.TB) (*machine, *hardware) {
 	})
 	m := &machine{info: new(rtabi.BootInfo), pages: pageAlloc{next: bootEnd, end: layout.LowEnd}}
 	m.tables.mem = hw.mem
+	m.at = layout.Drawn{IO: ioAt, Window: windowAt, Places: rtabi.Places{Gate: gateAt, Registers: registersAt,
+		Descriptors: descriptorsAt, Shared: sharedAt, Stacks: stacksAt}}
 	return m, hw
 }
 

@@ -45,6 +45,9 @@ func putInfo(mem memory, ram []entry, command string) {
 // segment is one of the image: address, size, and flags of ELF.
 type segment struct{ vaddr, size, flags uint64 }
 
+// linkedAt is where tests link their image.
+const linkedAt = layout.ImageLow + 0x3457000
+
 const (
 	elfX = 1
 	elfW = 2
@@ -53,12 +56,12 @@ const (
 
 // image is what the Go linker makes: text with the ELF header, rodata, data.
 var image = []segment{
-	{layout.Image, 0x9a321, elfR | elfX},
-	{layout.Image + 0x9b000, 0x8c0e8, elfR},
-	{layout.Image + 0x128000, 0x33fa8, elfR | elfW},
+	{linkedAt, 0x9a321, elfR | elfX},
+	{linkedAt + 0x9b000, 0x8c0e8, elfR},
+	{linkedAt + 0x128000, 0x33fa8, elfR | elfW},
 }
 
-const imageEnd = layout.Image + 0x15c000
+const imageSize = 0x15c000
 
 // putImage writes the ELF header that boot finds in front of the text.
 func putImage(mem memory, segments []segment) {
@@ -72,6 +75,7 @@ func putImage(mem memory, segments []segment) {
 		mem.store32(ph, 1)
 		mem.store32(ph+4, uint32(s.flags))
 		mem.store(ph+16, s.vaddr)
+		mem.store(ph+24, s.vaddr-linkedAt+layout.Image)
 		mem.store(ph+40, s.size)
 	}
 }
@@ -79,13 +83,19 @@ func putImage(mem memory, segments []segment) {
 // build does the steps that need no hardware which tests lack.
 func (m *machine) build() failure {
 	for _, step := range []func(*machine) failure{
-		(*machine).readStart, (*machine).checkCPU, (*machine).mapImage, (*machine).mapGate,
-		(*machine).findDevices, (*machine).mapStacks, (*machine).mapRAM,
+		(*machine).readStart, (*machine).checkCPU, (*machine).mapImage, (*machine).findDevices, (*machine).takeClock,
+		(*machine).mapGate, (*machine).mapDevices, (*machine).mapStacks, (*machine).mapRAM,
 	} {
 		if f := step(m); f != failNone {
 			return f
 		}
 	}
+	return failNone
+}
+
+// takeClock is the clock page without a clock.
+func (m *machine) takeClock() failure {
+	m.clockPhys = m.pages.page(m.tables.mem)
 	return failNone
 }
 
@@ -103,23 +113,23 @@ func TestMap(t *testing.T) {
 	const page = layout.Page
 	const largeAt = 0x400000 // first large page behind the image
 	want := []leaf{
-		{layout.Image, 0, 0x9b000, userCode},
-		{layout.Image + 0x9b000, 0, 0x8d000, userRO},
-		{layout.Image + 0x128000, 0, 0x34000, userRW},
-		{layout.GateCode, 0, 2 * page, kernelCode},
-		{layout.GateData, 0, page, kernelRW},
-		{layout.GateGDT, 0, 2 * page, kernelRO},
-		{layout.GateStackTop - page, 0, page, kernelRW},
-		{layout.FaultTop - page, 0, page, kernelRW},
-		{layout.Registers, 0, 2 * page, kernelReg}, // LAPIC, the device's page
-		{layout.Descriptors, 0, page, kernelRW},
-		{layout.Shared, 0, page, userRW},
-		{layout.Stacks + page, 0, layout.MainStack, userRW},
-		{layout.Stacks + 2*page + layout.MainStack, 0, layout.SignalStack, userRW},
-		{layout.Stacks + 3*page + layout.MainStack + layout.SignalStack, 0, layout.SystemStack, userRW},
-		{layout.Stacks + 4*page + layout.MainStack + layout.SignalStack + layout.SystemStack, 0, page, userRO},
-		{layout.IO, 0, uint64(m.ioSize), userRW},
-		{layout.Window, 0, m.window, userRW},
+		{linkedAt, 0, 0x9b000, userCode},
+		{linkedAt + 0x9b000, 0, 0x8d000, userRO},
+		{linkedAt + 0x128000, 0, 0x34000, userRW},
+		{sharedAt, 0, page, userRW},
+		{stacksAt + page, 0, layout.MainStack, userRW},
+		{stacksAt + 2*page + layout.MainStack, 0, layout.SignalStack, userRW},
+		{stacksAt + 3*page + layout.MainStack + layout.SignalStack, 0, layout.SystemStack, userRW},
+		{stacksAt + 4*page + layout.MainStack + layout.SignalStack + layout.SystemStack, 0, page, userRO},
+		{ioAt, 0, uint64(m.ioSize), userRW},
+		{windowAt, 0, m.window, userRW},
+		{top(gateAt), 0, 2 * page, kernelCode},
+		{top(gateAt + layout.GateData), 0, page, kernelRW},
+		{top(gateAt + layout.GateGDT), 0, 2 * page, kernelRO},
+		{top(gateAt + layout.GateStackTop - page), 0, page, kernelRW},
+		{top(gateAt + layout.FaultTop - page), 0, page, kernelRW},
+		{top(registersAt), 0, 2 * page, kernelReg}, // LAPIC, the device's page
+		{top(descriptorsAt), 0, page, kernelRW},
 	}
 	leaves := check(t, &m.tables)
 	got := join(leaves, false)
@@ -134,15 +144,20 @@ func TestMap(t *testing.T) {
 		}
 	}
 	// The heap grows up in large pages, the ragged rest comes last.
-	if l := leaves[slices.IndexFunc(leaves, func(l leaf) bool { return l.va == layout.Window })]; l.pa != largeAt || l.size != layout.Large {
+	if l := leaves[slices.IndexFunc(leaves, func(l leaf) bool { return l.va == windowAt })]; l.pa != largeAt || l.size != layout.Large {
 		t.Errorf("the window starts with %v", l)
 	}
-	if last := leaves[len(leaves)-1]; last.pa != largeAt-page || last.size != page {
+	end := slices.IndexFunc(leaves, func(l leaf) bool { return l.va >= windowAt+m.window })
+	if last := leaves[end-1]; last.pa != largeAt-page || last.size != page {
 		t.Errorf("the window ends with %v", last)
 	}
 	checkPhysical(t, m, leaves)
 	checkInfo(t, m)
 }
+
+// top is an address of the upper half without the bits that only repeat its
+// sign, as walk gives it.
+func top(va uint64) uint64 { return va & (1<<48 - 1) }
 
 // checkPhysical: everything above the image is given to somebody, and of low
 // memory nothing that boot itself uses is mapped.
@@ -155,9 +170,9 @@ func checkPhysical(t *testing.T, m *machine, leaves []leaf) {
 			ram += l.size
 		case l.pa < bootEnd:
 			t.Errorf("%v maps memory that boot uses", l)
-		case l.va == layout.Registers && l.pa != lapicPhys, l.va == layout.Registers+layout.Page && l.pa != rngBase:
+		case l.va == top(registersAt) && l.pa != lapicPhys, l.va == top(registersAt+layout.Page) && l.pa != rngBase:
 			t.Errorf("%v is not the device", l)
-		case l.va >= layout.Image && l.va < imageEnd && l.pa != l.va:
+		case l.va >= linkedAt && l.va < linkedAt+imageSize && l.pa != l.va-linkedAt+layout.Image:
 			t.Errorf("%v moves the image", l)
 		}
 	}
@@ -170,7 +185,7 @@ func checkPhysical(t *testing.T, m *machine, leaves []leaf) {
 func checkInfo(t *testing.T, m *machine) {
 	t.Helper()
 	i := m.info
-	if i.Window != layout.Window || uint64(i.WindowEnd) != layout.Window+m.window || i.IO != layout.IO || uint64(i.IOSize) != m.ioSize-ioSlack {
+	if i.Window != windowAt || uint64(i.WindowEnd) != windowAt+m.window || i.IO != ioAt || uint64(i.IOSize) != m.ioSize-ioSlack {
 		t.Errorf("window %#x-%#x, I/O %#x+%#x", i.Window, i.WindowEnd, i.IO, i.IOSize)
 	}
 	if want := uint64(2 * mib); m.ioSize != want {
@@ -191,10 +206,10 @@ func checkInfo(t *testing.T, m *machine) {
 	if string(i.Command[:i.CommandLen]) != "quiet" {
 		t.Errorf("command line %q", i.Command[:i.CommandLen])
 	}
-	if d := &i.Devices[0]; i.NDevices != 1 || d.Kind != kindEntropy || d.Queues[0].Ring != layout.Shared || d.Queues[0].Size != 8 {
+	if d := &i.Devices[0]; i.NDevices != 1 || d.Kind != kindEntropy || d.Queues[0].Ring != sharedAt || d.Queues[0].Size != 8 {
 		t.Errorf("devices %+v", i.Devices[:i.NDevices])
 	}
-	if m.tables.mapped(uint64(layout.Stacks)) || m.tables.mapped(0) {
+	if m.tables.mapped(uint64(stacksAt)) || m.tables.mapped(0) {
 		t.Error("a guard is mapped")
 	}
 }
@@ -209,10 +224,12 @@ func TestMapImage(t *testing.T) {
 		want     failure
 	}{
 		{"good", ram, image, failNone},
-		{"below its place", ram, []segment{{layout.Image - layout.Page, layout.Page, elfR}}, failLowMemory},
-		{"into the gate", ram, []segment{{layout.Gate - layout.Page, 2 * layout.Page, elfR}}, failLowMemory},
-		{"two on one page", ram, []segment{{layout.Image, 0x1800, elfR | elfX}, {layout.Image + 0x1800, 0x800, elfR}}, failTables},
-		{"RAM ends early", []entry{{mib, 2 * mib, mapRAM}}, []segment{{layout.Image, 4 * mib, elfR}}, failSmall},
+		{"below its place", ram, []segment{{layout.ImageLow - layout.Page, layout.Page, elfR}}, failLowMemory},
+		{"over boot's memory", ram, []segment{{linkedAt - layout.Page, layout.Page, elfR}}, failLowMemory},
+		{"beyond 2 GiB", ram, []segment{{layout.ImageEnd - layout.Page, 2 * layout.Page, elfR}}, failLowMemory},
+		{"wraps", ram, []segment{{linkedAt, 1<<64 - linkedAt, elfR}}, failLowMemory},
+		{"two on one page", ram, []segment{{linkedAt, 0x1800, elfR | elfX}, {linkedAt + 0x1800, 0x800, elfR}}, failTables},
+		{"RAM ends early", []entry{{mib, 2 * mib, mapRAM}}, []segment{{linkedAt, 4 * mib, elfR}}, failSmall},
 		{"not in RAM", []entry{{16 * mib, 100 * mib, mapRAM}}, image, failLowMemory},
 		{"a hole", []entry{{mib, mib + 4*kib, mapRAM}, {3 * mib, 60 * mib, mapRAM}}, image, failLowMemory},
 	} {
@@ -284,8 +301,8 @@ func TestPowerRegister(t *testing.T) {
 	}{
 		{probe.Action{}, 0},
 		{probe.Action{Space: probe.ActPort, Addr: 0x604}, 0},
-		{probe.Action{Space: probe.ActMemory, Addr: 0xfed00123}, layout.Registers + (probe.MaxPages+1)*layout.Page + 0x123},
-		{probe.Action{Space: probe.ActMemory, Addr: 0xfeb00450}, layout.Registers + layout.Page + 0x450},
+		{probe.Action{Space: probe.ActMemory, Addr: 0xfed00123}, registersAt + (probe.MaxPages+1)*layout.Page + 0x123},
+		{probe.Action{Space: probe.ActMemory, Addr: 0xfeb00450}, registersAt + layout.Page + 0x450},
 	} {
 		m, _ := newMachine(t)
 		found.Pages[0], found.NPages, found.Platform.PowerOff = 0xfeb00000, 1, tc.action

@@ -81,20 +81,31 @@ func (m *mapper) add(a *pageAlloc, va, pa, size, prot uint64) {
 		if m.failed {
 			return
 		}
-		step, entry, flags := uint64(layout.Large), t+va>>21&511*8, prot|ptePS
-		if (va|pa)&(layout.Large-1) != 0 || size < layout.Large {
-			if t = m.table(a, entry); m.failed {
-				return
+		entry := t + va>>21&511*8
+		if (va|pa)&(layout.Large-1) == 0 && size >= layout.Large {
+			m.leaf(entry, pa|prot|ptePS)
+			va, pa, size = va+layout.Large, pa+layout.Large, size-layout.Large
+			continue
+		}
+		t = m.table(a, entry)
+		for !m.failed { // to the end of this table
+			m.leaf(t+va>>12&511*8, pa|prot)
+			va, pa, size = va+layout.Page, pa+layout.Page, size-layout.Page
+			if size == 0 || va&(layout.Large-1) == 0 {
+				break
 			}
-			step, entry, flags = layout.Page, t+va>>12&511*8, prot
 		}
-		if m.mem.load(entry) != 0 {
-			m.failed = true // mapped already: nothing is mapped twice
-			return
-		}
-		m.mem.store(entry, pa|flags)
-		va, pa, size = va+step, pa+step, size-step
 	}
+}
+
+// leaf sets an entry, unless something is mapped there already: nothing is
+// mapped twice.
+func (m *mapper) leaf(entry, v uint64) {
+	if m.mem.load(entry) != 0 {
+		m.failed = true
+		return
+	}
+	m.mem.store(entry, v)
 }
 
 // sortRAM orders the spans of RAM, joins neighbours and drops what is empty.
@@ -143,6 +154,11 @@ func (m *machine) inRAM(start, end uint64) bool {
 	return false
 }
 
+// wantIO is the largest I/O region that takeIO may choose.
+func (m *machine) wantIO() uint64 {
+	return min(max(m.total()/16, layout.LowEnd-layout.Low), maxIO)
+}
+
 // takeIO sets the I/O region: what low memory has left, or for larger machines
 // a sixteenth of RAM from the end of the largest span, in large pages.
 func (m *machine) takeIO(total uint64) {
@@ -178,8 +194,8 @@ func (m *machine) takeIO(total uint64) {
 // part of low memory that the I/O region may become.
 func (m *machine) windowTables() uint64 {
 	bytes, ragged := m.total(), uint64(0)
-	if bytes > layout.Limit-layout.Window {
-		bytes = layout.Limit - layout.Window
+	if bytes > layout.MaxWindow {
+		bytes = layout.MaxWindow
 	}
 	for _, s := range m.ram[:m.nram] {
 		lo, hi := whole(s)
@@ -188,8 +204,10 @@ func (m *machine) windowTables() uint64 {
 			ragged -= hi - lo
 		}
 	}
-	const io, upper = 2, 1 // tables of the I/O region, and the level-3 table
-	return io + upper + bytes>>30 + 1 + ragged/layout.Large + 1
+	// The I/O region's tables, two of a level at most, and the level-3 tables of
+	// the window, which may begin anywhere in theirs.
+	const io, upper = 6, 2
+	return io + upper + bytes>>30 + 2 + ragged/layout.Large + 1
 }
 
 // whole is the part of a span that consists of whole large pages; it is empty
@@ -222,12 +240,12 @@ func (m *machine) mapWindow() {
 }
 
 func (m *machine) addWindow(start, end uint64) {
-	if room := layout.Limit - layout.Window - m.window; end-start > room {
+	if room := layout.MaxWindow - m.window; end-start > room {
 		end = start + room
 	}
 	if start >= end {
 		return
 	}
-	m.tables.add(&m.pages, layout.Window+m.window, start, end-start, userRW)
+	m.tables.add(&m.pages, m.at.Window+m.window, start, end-start, userRW)
 	m.window += end - start
 }

@@ -6,8 +6,8 @@ import (
 	"ampoule/boot/layout"
 )
 
-// memory is physical memory as the boot code sees it: mapped one to one on the
-// machine (base 0), a buffer in tests.
+// memory is physical memory as the boot code sees it: from layout.Direct on the
+// machine, a buffer in tests.
 type memory struct{ base uintptr }
 
 // at trusts the caller that addr is physical memory: every address that comes

@@ -2,7 +2,7 @@
 // to the Go runtime in ring 3 of a sealed address space.
 //
 // Everything here runs once, before the Go runtime is initialised: on a boot
-// stack, in ring 0, with all memory mapped one to one. So nothing may
+// stack, in ring 0, with all memory mapped at layout.Direct. So nothing may
 // allocate, spawn, panic or touch a map; state is in one static structure.
 // What the machine lacks ends the VM with one line on the console.
 //
@@ -10,7 +10,10 @@
 // SDM volume 3, AMD APM volume 2.
 package pvh
 
-import "ampoule/libos/rt/rtabi"
+import (
+	"ampoule/boot/layout"
+	"ampoule/libos/rt/rtabi"
+)
 
 // Start info (start_info.h), version 1.
 const (
@@ -46,6 +49,7 @@ const (
 	failTimer
 	failGate
 	failTables
+	failPlace
 	failRuntime
 	failXen
 	failNotXen
@@ -77,6 +81,8 @@ func (f failure) String() string {
 		return "the gate's code is damaged"
 	case failTables:
 		return "too much memory or too many devices for the boot page tables"
+	case failPlace:
+		return "the memory map has no place for so much memory"
 	case failRuntime:
 		return "image and runtime overlay do not belong together"
 	case failXen:
@@ -101,7 +107,8 @@ type machine struct {
 	imageEnd uint64
 	pages    pageAlloc
 	tables   mapper
-	window   uint64 // bytes mapped at layout.Window
+	at       layout.Drawn // where all is that boot places
+	window   uint64       // bytes mapped at at.Window
 	ioPhys   uint64
 	ioSize   uint64
 	tscKHz   uint64 // what a hypervisor says, or calibrated
@@ -114,6 +121,7 @@ type machine struct {
 	tickCount                  uint64
 	gdtBoot                    [16]byte
 	descPhys, ringPhys         uint64 // descriptor tables, ring pages
+	descSize, sharedSize       uint64 // bytes of the regions Descriptors and Shared
 	clockPhys                  uint64 // the clock page
 	powerReg                   uint64 // ring 0's address of the power-off register
 	codePhys                   uint64 // the gate's code
@@ -122,5 +130,5 @@ type machine struct {
 	intel                              bool   // hypercalls by VMCALL
 	argPhys                            uint64 // page for their arguments
 	sharedPhys, consolePhys, grantPhys uint64
-	grantPages                         uint64
+	storePhys, grantPages              uint64
 }

@@ -101,7 +101,7 @@ func (m *machine) stirDevice(i int) bool {
 	good := m.draw(i, page, &v)
 	faults := found.NFaults
 	if probe.Restart(&bus, &request, &found, i) != probe.OK {
-		m.info.Devices[i] = rtabi.Device{}
+		found.Devices[i] = rtabi.Device{}
 		m.reportFaults(int(faults))
 	}
 	m.tables.mem.clear(page)

@@ -34,11 +34,15 @@ const (
 
 var boot machine
 
-// start is called by entry with the start info's address and the runtime's
-// entry point. It does not return.
+// seed is the image's, as hexadecimal digits. The linker sets it (-X), so that
+// another seed does not compile anything anew.
+var seed string
+
+// start is called by entry with the start info's address, the runtime's entry
+// point and the end of what entry uses of low memory. It does not return.
 //
 //lint:ignore U1000 entry_ampoule_amd64.s calls it
-func start(startInfo, entry uintptr) {
+func start(startInfo, entry, low uintptr) {
 	began := cpu.TSC()
 	m := &boot
 	if !onXen {
@@ -48,10 +52,11 @@ func start(startInfo, entry uintptr) {
 	m.info = ampInfo()
 	*m.info = rtabi.BootInfo{Magic: rtabi.Magic, BootTSC: began}
 	m.start = uint64(startInfo)
-	m.pages = pageAlloc{next: bootEnd, end: layout.LowEnd}
+	m.tables.mem.base, bus.Base = layout.Direct, layout.Direct
+	m.pages = pageAlloc{next: uint64(low), end: layout.LowEnd}
 	for _, step := range [...]func(*machine) failure{
-		(*machine).readStart, (*machine).checkCPU, (*machine).mapImage, (*machine).mapGate,
-		devices, (*machine).mapStacks, startClock, (*machine).gather, (*machine).mapRAM,
+		(*machine).readStart, (*machine).checkCPU, (*machine).mapImage, devices, startClock,
+		(*machine).gather, (*machine).place, (*machine).mapGate, mapDevices, (*machine).mapStacks, (*machine).mapRAM,
 	} {
 		if f := step(m); f != failNone {
 			die(f)
@@ -60,10 +65,12 @@ func start(startInfo, entry uintptr) {
 	m.seal(entry)
 }
 
-// bootEnd is the end of what entry_amd64.s uses of low memory.
+// bootEnd is the end of what entry_amd64.s uses of low memory, but for the page
+// tables of the image.
 const bootEnd = layout.Low + 0x10000
 
-// reachable is the end of what the boot code's page tables map.
+// reachable is the end of the physical memory that the boot code's page tables
+// map.
 const reachable = 1 << 32
 
 // maxPhys bounds RAM: what lies above is not used. Real CPUs have from 36 to 52
@@ -149,7 +156,8 @@ func (m *machine) checkCPU() failure {
 }
 
 // mapImage maps the image by its own program headers: text for execution,
-// data for writing, the rest for reading only.
+// data for writing, the rest for reading only. boot/image has given each its
+// physical address.
 func (m *machine) mapImage() failure {
 	mem := m.tables.mem
 	if mem.load32(layout.Image) != 0x464c457f {
@@ -169,14 +177,16 @@ func (m *machine) mapImage() failure {
 		case flags&2 != 0:
 			prot = userRW
 		}
-		lo := mem.load(ph+16) &^ (layout.Page - 1)
-		hi := (mem.load(ph+16) + mem.load(ph+40) + layout.Page - 1) &^ (layout.Page - 1)
-		if lo < layout.Image || hi > layout.Gate {
+		va, pa := mem.load(ph+16), mem.load(ph+24)
+		lo := va &^ (layout.Page - 1)
+		hi := (va + mem.load(ph+40) + layout.Page - 1) &^ (layout.Page - 1)
+		if lo < layout.ImageLow || lo > hi || hi > layout.ImageEnd || pa < layout.Image || (va^pa)%layout.Page != 0 {
 			return failLowMemory
 		}
-		m.tables.add(&m.pages, lo, lo, hi-lo, prot)
-		if hi > end {
-			end = hi
+		pa &^= layout.Page - 1
+		m.tables.add(&m.pages, lo, pa, hi-lo, prot)
+		if pa+hi-lo > end {
+			end = pa + hi - lo
 		}
 	}
 	if !m.inRAM(layout.Low, end) {
@@ -188,6 +198,32 @@ func (m *machine) mapImage() failure {
 	m.cut(end)
 	return failNone
 }
+
+// place draws the places of all regions.
+func (m *machine) place() failure {
+	total := m.total()
+	if total < minRAM {
+		return failSmall
+	}
+	var secret [16]byte
+	copy(secret[:], m.info.Random[secretAt:])
+	for i := range secret {
+		m.info.Random[secretAt+i] = 0 // ring 3 must not know it
+	}
+	n := layout.Sizes{Shared: m.sharedSize, IO: m.wantIO(), Window: min(total, layout.MaxWindow), LargeIO: m.wantIO() >= layout.Large}
+	if m.descSize > layout.TopSize || !layout.Draw(&m.at, &secret, seed, &n) {
+		return failPlace
+	}
+	m.info.Places = m.at.Places
+	return failNone
+}
+
+// secretAt is where in BootInfo.Random the 16 bytes begin that places are drawn
+// from. The runtime uses the others.
+const secretAt = 16
+
+// gate is the address of a part of the gate's region.
+func (m *machine) gate(offset uint64) uint64 { return uint64(m.at.Gate) + offset }
 
 // cut removes everything below end from the list of RAM.
 func (m *machine) cut(end uint64) {
@@ -224,18 +260,18 @@ func (m *machine) mapGate() failure {
 	if second := m.pages.page(m.tables.mem); second != code+layout.Page || code == 0 {
 		return failTables
 	}
-	m.tables.add(&m.pages, layout.GateCode, code, layout.GateCodeSize, kernelCode)
+	m.tables.add(&m.pages, m.gate(layout.GateCode), code, layout.GateCodeSize, kernelCode)
 	m.codePhys = code
 	if !copyGate(m, m.tables.mem.code(code)[:]) {
 		return failGate
 	}
-	m.dataPhys = m.fixed(layout.GateData, 1, kernelRW)
-	m.gdtPhys = m.fixed(layout.GateGDT, 1, kernelRO)
-	m.idtPhys = m.fixed(layout.GateIDT, 1, kernelRO)
-	m.fixed(layout.GateStackTop-layout.Page, 1, kernelRW)
-	m.fixed(layout.FaultTop-layout.Page, 1, kernelRW)
+	m.dataPhys = m.fixed(m.gate(layout.GateData), 1, kernelRW)
+	m.gdtPhys = m.fixed(m.gate(layout.GateGDT), 1, kernelRO)
+	m.idtPhys = m.fixed(m.gate(layout.GateIDT), 1, kernelRO)
+	m.fixed(m.gate(layout.GateStackTop-layout.Page), 1, kernelRW)
+	m.fixed(m.gate(layout.FaultTop-layout.Page), 1, kernelRW)
 	if !onXen {
-		m.tables.add(&m.pages, layout.Registers, lapicPhys, layout.Page, kernelReg)
+		m.tables.add(&m.pages, uint64(m.at.Registers), lapicPhys, layout.Page, kernelReg)
 	}
 	if m.tables.failed {
 		return failTables
@@ -245,9 +281,9 @@ func (m *machine) mapGate() failure {
 }
 
 // mapStacks maps ring 3's fixed stacks, each above an unmapped page, and the
-// clock page.
+// clock page, if this machine has one of its own.
 func (m *machine) mapStacks() failure {
-	va := uint64(layout.Stacks)
+	va := uint64(m.at.Stacks)
 	for _, s := range [...]struct {
 		size uint64
 		top  *uintptr
@@ -261,11 +297,13 @@ func (m *machine) mapStacks() failure {
 		*s.top = uintptr(va)
 	}
 	m.info.SignalSize = layout.SignalStack
-	m.clockPhys = m.fixed(va+layout.Page, 1, userRO)
+	if m.clockPhys != 0 {
+		m.tables.add(&m.pages, va+layout.Page, m.clockPhys, layout.Page, userRO)
+		setClock(m.info, uintptr(va+layout.Page))
+	}
 	if m.tables.failed {
 		return failTables
 	}
-	setClock(m.info, uintptr(va+layout.Page))
 	return failNone
 }
 
@@ -282,13 +320,13 @@ func (m *machine) mapRAM() failure {
 	m.pages.end -= reserve
 	m.takeIO(total)
 	m.pages.end += reserve
-	m.tables.add(&m.pages, layout.IO, m.ioPhys, m.ioSize, userRW)
+	m.tables.add(&m.pages, m.at.IO, m.ioPhys, m.ioSize, userRW)
 	m.mapWindow()
 	if m.tables.failed {
 		return failTables
 	}
-	m.info.IO, m.info.IOSize = layout.IO, uintptr(m.ioSize-ioSlack)
-	m.info.Window, m.info.WindowEnd = layout.Window, uintptr(layout.Window+m.window)
+	m.info.IO, m.info.IOSize = uintptr(m.at.IO), uintptr(m.ioSize-ioSlack)
+	m.info.Window, m.info.WindowEnd = uintptr(m.at.Window), uintptr(m.at.Window+m.window)
 	return failNone
 }
 
@@ -301,7 +339,7 @@ const (
 func (m *machine) seal(entry uintptr) {
 	d := m.fillGate()
 	cpu.WriteMSR(msrSTAR, layout.UserBase<<48|layout.KernelCode<<32)
-	cpu.WriteMSR(msrLSTAR, layout.GateCode+gate.EntryOffset)
+	cpu.WriteMSR(msrLSTAR, m.gate(layout.GateCode+gate.EntryOffset))
 	cpu.WriteMSR(msrSFMASK, maskFlags)
 	if f := startEvents(m, d); f != failNone {
 		die(f)
@@ -310,8 +348,9 @@ func (m *machine) seal(entry uintptr) {
 	if sp == 0 {
 		die(failRuntime)
 	}
-	cpu.Seal(m.gdtBootAddr(), layout.TSS, uintptr(m.tables.root), layout.GateData+gdtrOffset,
-		layout.GateData+idtrOffset, layout.GateCode+gate.EnterOffset, sp, entry)
+	data, code := uintptr(m.gate(layout.GateData)), uintptr(m.gate(layout.GateCode))
+	cpu.Seal(m.gdtBootAddr(), layout.TSS, uintptr(m.tables.root), data+gdtrOffset,
+		data+idtrOffset, code+gate.EnterOffset, sp, entry)
 }
 
 // startTicks makes the local APIC's timer the source of ticks.

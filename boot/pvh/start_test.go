@@ -216,8 +216,8 @@ func TestMapRAM(t *testing.T) {
 		{"microvm", []span{{3*mib + 4*kib, 64 * mib}}, 59*mib - 4*kib, failNone},
 		{"q35", []span{{3 * mib, 2*gib - 132*kib}, {4 * gib, 6 * gib}}, 0, failNone},
 		{"as much as fits", []span{{3 * mib, 3 * gib}, {4 * gib, 33*gib + 35*mib}}, 0, failNone},
-		{"more", []span{{3 * mib, 3 * gib}, {4 * gib, 256 * gib}}, layout.Limit - layout.Window, failNone},
-		{"a TiB in pieces", []span{{3 * mib, 3 * gib}, {4 * gib, 256*gib + 4*kib}, {512*gib + 4*kib, 1024 * gib}}, layout.Limit - layout.Window, failNone},
+		{"more", []span{{3 * mib, 3 * gib}, {4 * gib, 256 * gib}}, layout.MaxWindow, failNone},
+		{"a TiB in pieces", []span{{3 * mib, 3 * gib}, {4 * gib, 256*gib + 4*kib}, {512*gib + 4*kib, 1024 * gib}}, layout.MaxWindow, failNone},
 	} {
 		m, _ := newMachine(t)
 		m.pages.next += 60 * layout.Page // what the steps before take at least
@@ -245,19 +245,19 @@ func checkWindow(t testing.TB, m *machine, leaves []leaf) {
 	io, window := uint64(0), uint64(0)
 	for _, l := range leaves {
 		switch {
-		case l.va >= layout.Window:
+		case l.va >= m.at.Window && l.va < m.at.Window+layout.MaxWindow:
 			window += l.size
 			if !m.inRAM(l.pa, l.pa+l.size) {
 				t.Fatalf("%v is no RAM", l)
 			}
-		case l.va >= layout.IO:
+		case l.va >= m.at.IO && l.va < m.at.IO+maxIO:
 			io += l.size
 			if l.pa < m.ioPhys || l.pa+l.size > m.ioPhys+m.ioSize {
 				t.Fatalf("%v lies outside the I/O region", l)
 			}
 		}
 	}
-	if io != m.ioSize || window != m.window || window > layout.Limit-layout.Window {
+	if io != m.ioSize || window != m.window || window > layout.MaxWindow {
 		t.Fatalf("maps %#x and %#x bytes, want %#x and %#x", io, window, m.ioSize, m.window)
 	}
 	if m.ioPhys < layout.LowEnd && m.ioPhys+m.ioSize > layout.LowEnd {
@@ -301,7 +301,8 @@ func FuzzMemoryMap(f *testing.F) {
 		putImage(hw.mem, image)
 		f := m.readStart()
 		checkSpans(t, m)
-		for _, step := range []func(*machine) failure{(*machine).mapImage, (*machine).mapRAM} {
+		copy(m.info.Random[secretAt:], data) // the map is the attacker's, this is not, but let it be anything
+		for _, step := range []func(*machine) failure{(*machine).mapImage, (*machine).place, (*machine).mapRAM} {
 			if f == failNone {
 				f = step(m)
 			}

@@ -23,9 +23,16 @@ func devices(m *machine) failure {
 	return m.findDevices()
 }
 
-func startClock(m *machine) failure { return m.startClock() }
+func mapDevices(m *machine) failure { return m.mapDevices() }
 
-func copyGate(m *machine, to []byte) bool { return gate.Copy(to, m.smap) }
+func startClock(m *machine) failure {
+	if m.clockPhys = m.pages.page(m.tables.mem); m.clockPhys == 0 {
+		return failTables
+	}
+	return m.startClock()
+}
+
+func copyGate(m *machine, to []byte) bool { return gate.Copy(to, uint64(m.at.Gate), m.smap) }
 
 func startEvents(m *machine, _ *gate.Data) failure {
 	m.startTicks()

@@ -43,12 +43,11 @@ const (
 	refsInPage = 512
 )
 
-// Places in the shared region on Xen, behind the shared info page.
+// Offsets in the shared region on Xen, behind the shared info page.
 const (
-	xenShared  = layout.Shared
-	xenStore   = layout.Shared + 1*layout.Page
-	xenConsole = layout.Shared + 2*layout.Page
-	xenRing    = layout.Shared + 3*layout.Page
+	xenStore   = 1 * layout.Page
+	xenConsole = 2 * layout.Page
+	xenRing    = 3 * layout.Page
 )
 
 // underXen says whether the hypervisor is Xen, and whether the CPU wants VMCALL.
@@ -79,9 +78,9 @@ func (m *machine) param(index uint64) (uint64, bool) {
 	return arg[1], r == 0
 }
 
-// mapXen maps what this VM and the toolstack share, and makes room for the
+// findXen asks what this VM and the toolstack share, and makes room for the
 // grant table and the drivers' rings.
-func (m *machine) mapXen() failure {
+func (m *machine) findXen() failure {
 	xen, _ := underXen()
 	if !xen {
 		return failNotXen
@@ -96,29 +95,36 @@ func (m *machine) mapXen() failure {
 	if !ok1 || !ok2 || store == 0 || console == 0 || store >= 1<<20 || console >= 1<<20 {
 		return failXen
 	}
-	m.consolePhys = console << 12
-	m.sharedPhys = m.fixed(xenShared, 1, userRW)
-	m.tables.add(&m.pages, xenStore, store<<12, layout.Page, userRW)
-	m.tables.add(&m.pages, xenConsole, console<<12, layout.Page, userRW)
+	m.consolePhys, m.storePhys = console<<12, store<<12
+	m.sharedPhys = m.pages.page(mem)
 	m.ringPhys = m.take(xenRings)
-	m.tables.add(&m.pages, xenRing, m.ringPhys, xenRings*layout.Page, userRW)
 	m.grantPages = (gate.FirstRef + xenRings + m.wantIO()/layout.Page + refsInPage - 1) / refsInPage
 	m.grantPhys = m.take(m.grantPages)
-	m.tables.add(&m.pages, layout.Descriptors, m.grantPhys, m.grantPages*layout.Page, kernelRW)
-	if m.tables.failed {
+	if m.tables.failed || m.sharedPhys == 0 {
 		return failTables
 	}
+	m.sharedSize, m.descSize = xenRing+xenRings*layout.Page, m.grantPages*layout.Page
 	for i := uint64(0); i < xenRings; i++ {
 		mem.clear(m.ringPhys + i*layout.Page)
 	}
-	m.info.Xen = rtabi.Xen{Store: xenStore, Console: xenConsole, Rings: xenRing, NRings: xenRings,
-		RingRef: gate.FirstRef, IORef: gate.FirstRef + xenRings, Shared: xenShared}
 	return failNone
 }
 
-// wantIO is the largest I/O region that takeIO may choose.
-func (m *machine) wantIO() uint64 {
-	return min(max(m.total()/16, layout.LowEnd-layout.Low), xenMaxIO)
+// mapXen maps what findXen found.
+func (m *machine) mapXen() failure {
+	shared := uint64(m.at.Shared)
+	m.tables.add(&m.pages, shared, m.sharedPhys, layout.Page, userRW)
+	m.tables.add(&m.pages, shared+xenStore, m.storePhys, layout.Page, userRW)
+	m.tables.add(&m.pages, shared+xenConsole, m.consolePhys, layout.Page, userRW)
+	m.tables.add(&m.pages, shared+xenRing, m.ringPhys, xenRings*layout.Page, userRW)
+	m.tables.add(&m.pages, uint64(m.at.Descriptors), m.grantPhys, m.descSize, kernelRW)
+	if m.tables.failed {
+		return failTables
+	}
+	s := m.at.Shared
+	m.info.Xen = rtabi.Xen{Store: s + xenStore, Console: s + xenConsole, Rings: s + xenRing, NRings: xenRings,
+		RingRef: gate.FirstRef, IORef: gate.FirstRef + xenRings, Shared: s}
+	return failNone
 }
 
 // xenCalls fills the gate's list of hypercalls, which it runs now and again in
@@ -135,12 +141,13 @@ func (m *machine) xenCalls(x *gate.Xen) bool {
 	return ok && x.Add(hyperHVM, getParam, 0, 8, m.xenField(xenConsolePort), [3]uint64{domSelf | (paramConsole+1)<<32, 0, 0})
 }
 
-// startXen runs the gate's set-up for the first time and sets the clock. The
-// gate's data and what it shares with others are lent to the boot code's page
-// tables at ring 0's later addresses.
+// startXen runs the gate's set-up for the first time and sets the clock. For
+// that, boot's own page tables get the gate's data and what it shares with
+// others too, at ring 0's later addresses.
 func (m *machine) startXen(d *gate.Data) failure {
 	x := &d.Xen
-	x.Shared, x.Console, x.Grants = xenShared, xenConsole, layout.Descriptors
+	shared := uint64(m.at.Shared)
+	x.Shared, x.Console, x.Grants = shared, shared+xenConsole, uint64(m.at.Descriptors)
 	x.Backend = backendDomain
 	x.RingFrame, x.NRings = m.ringPhys>>12, xenRings
 	x.IOFrame, x.NIO = m.ioPhys>>12, m.ioSize>>12
@@ -148,8 +155,12 @@ func (m *machine) startXen(d *gate.Data) failure {
 	if m.ioSize>>12+gate.FirstRef+xenRings > m.grantPages*refsInPage || !m.xenCalls(x) {
 		return failXen
 	}
-	if !m.lend(layout.GateData, m.dataPhys, 1) || !m.lend(xenShared, m.sharedPhys, 1) ||
-		!m.lend(xenConsole, m.consolePhys, 1) || !m.lend(layout.Descriptors, m.grantPhys, m.grantPages) {
+	own := mapper{root: layout.Low, mem: m.tables.mem}
+	own.add(&m.pages, m.gate(layout.GateData), m.dataPhys, layout.Page, kernelRW)
+	own.add(&m.pages, shared, m.sharedPhys, layout.Page, kernelRW)
+	own.add(&m.pages, shared+xenConsole, m.consolePhys, layout.Page, kernelRW)
+	own.add(&m.pages, uint64(m.at.Descriptors), m.grantPhys, m.descSize, kernelRW)
+	if own.failed {
 		return failTables
 	}
 	cpu.Flush()
@@ -158,7 +169,7 @@ func (m *machine) startXen(d *gate.Data) failure {
 	}
 	mem := m.tables.mem
 	clock := clockAt(mem, m.sharedPhys+sharedTime)
-	setClock(m.info, xenShared+sharedTime)
+	setClock(m.info, m.at.Shared+sharedTime)
 	m.info.Epoch = xenNow(clock, cpu.TSC())
 	m.info.Wall = m.xenWall() + m.info.Epoch
 	return failNone
@@ -187,24 +198,4 @@ func (m *machine) xenWall() int64 {
 			return int64(sec*1e9 + ns)
 		}
 	}
-}
-
-// lend maps n pages at va in the boot code's own page tables, whose large page
-// there it replaces.
-func (m *machine) lend(va, phys, n uint64) bool {
-	mem := m.tables.mem
-	entry := uint64(layout.Low) + 2*layout.Page + va>>30*layout.Page + va>>21&511*8
-	e := mem.load(entry)
-	if e&ptePS != 0 {
-		t := m.pages.page(mem)
-		if t == 0 {
-			return false
-		}
-		e = t | pteTop
-		mem.store(entry, e)
-	}
-	for i := uint64(0); i < n; i++ {
-		mem.store(e&pteAdr+(va>>12+i)&511*8, phys+i*layout.Page|kernelRW)
-	}
-	return true
 }

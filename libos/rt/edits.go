@@ -66,7 +66,23 @@ var Edits = []Edit{
 		New: `heapAddrBits = (_64bit*(1-goarch.IsWasm)*(1-goos.IsIos*goarch.IsArm64))*36 +`},
 	{File: "runtime/malloc.go", Count: 1,
 		Old: `arenaBaseOffset = 0xffff800000000000*goarch.IsAmd64 +`,
-		New: `arenaBaseOffset = 0*goarch.IsAmd64 +`},
+		New: `ampNoOffset = 0*goarch.IsAmd64 +`},
+
+	// They are counted from where boot put the heap, which may be anywhere: a
+	// variable (amp_mem.go) in place of the constant.
+	{File: "runtime/malloc.go", Count: 1,
+		Old: `arenaBaseOffsetUintptr = uintptr(arenaBaseOffset)`, New: `arenaBaseOffsetUintptr = uintptr(ampNoOffset)`},
+	// The heap begins within its first arena, where the window does.
+	{File: "runtime/mheap.go", Count: 1,
+		Old: "\t\t\tif firstGrow && randomizeHeapBase {\n\t\t\t\t// The top",
+		New: "\t\t\th.curArena.base = max(h.curArena.base, ampBoot.Window)\n\t\t\tif firstGrow && randomizeHeapBase {\n\t\t\t\t// The top"},
+
+	// Boot draws where the heap begins; the runtime's own draw would waste part of
+	// a small window. GOEXPERIMENT can turn it off too, but then stands in the
+	// version of Go that the image says it is of, which govulncheck does not
+	// understand.
+	{File: "runtime/malloc.go", Count: 1,
+		Old: "randomizeHeapBase = goexperiment.RandomizedHeapBase64 &&", New: "randomizeHeapBase = false && goexperiment.RandomizedHeapBase64 &&"},
 
 	// Memory that the runtime gives back stays as it is, since madvise has no
 	// one to advise: it must be cleared before it is used again. Stock Linux

@@ -138,8 +138,15 @@ func main() {
 	base := (uintptr(unsafe.Pointer(&mem[0])) + 4095) &^ 4095
 	ampBoot = boot{base, base + size}
 	ampHeapLow, ampHeapHigh, ampMetaLow = base, base, base+size
-	if p := ampMmap(0, heapArenaBytes, _PROT_NONE, 0); p != base {
-		panic("the arena is not the window")
+	arenaBaseOffset = base &^ (heapArenaBytes - 1)
+	if p := ampMmap(base+4<<20, heapArenaBytes, _PROT_NONE, 0); p != ampENOMEM {
+		panic("a hint was taken before the first arena")
+	}
+	if p := ampMmap(0, heapArenaBytes, _PROT_NONE, 0); p != arenaBaseOffset {
+		panic("the arena is not the one that the window begins in")
+	}
+	if p := ampMmap(base-4096, 4096, 3, _MAP_FIXED); p != ampENOMEM {
+		panic("memory in front of the window was handed out")
 	}
 	var used []piece
 	heap := base

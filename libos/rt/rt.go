@@ -33,7 +33,3 @@ var ABI []byte
 
 // Tag is the build tag of everything that is compiled for the appliance.
 const Tag = "ampoule"
-
-// Experiment is the GOEXPERIMENT to build with: a heap at a random base would
-// waste part of a small window.
-const Experiment = "norandomizedheapbase64"

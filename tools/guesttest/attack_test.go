@@ -44,28 +44,38 @@ func TestAttacksRecovered(t *testing.T) {
 }
 
 // attackAlone boots one attack and holds its end to code and report.
-func attackAlone(t *testing.T, name string, n, code int, want string) string {
+func attackAlone(t *testing.T, name string, n, code int, want string) (report string, at expect.Places) {
 	t.Helper()
 	level := []string{"v1", "v3"}[n%2]
 	lines := ends(t, code, vm.Config{Image: images.Program(t, attackGuest, level), Machine: vm.Machines[n/2%2],
 		CPU: "max", RAM: 32, RNG: true, Append: "attack=" + name})
+	for _, l := range lines {
+		if strings.HasPrefix(l, expect.PlacesPrefix) {
+			at = placesOf(t, l)
+		}
+	}
 	if !slices.Contains(lines, "trying "+name) {
 		t.Errorf("was not tried:\n%s", strings.Join(lines, "\n"))
 	}
 	re := regexp.MustCompile(want)
 	for _, l := range lines {
 		if re.MatchString(l) {
-			return l
+			return l, at
 		}
 	}
 	t.Errorf("no line %q:\n%s", want, strings.Join(lines, "\n"))
-	return ""
+	return "", at
 }
 
 func TestAttacksFinal(t *testing.T) {
 	all := append(expect.Final(), expect.End{Name: "vmmcall", Code: rtabi.ExitFatal, Want: "^SIGILL"})
 	for i, a := range all {
-		t.Run(a.Name, func(t *testing.T) { attackAlone(t, a.Name, i, a.Code, a.Want) })
+		t.Run(a.Name, func(t *testing.T) {
+			l, at := attackAlone(t, a.Name, i, a.Code, a.Want)
+			if want := fmt.Sprintf(" %016x ", at["gate"]+layout.GateData); a.Name == "write-gate-pointer" && !strings.Contains(l, want) {
+				t.Errorf("the fault is not at%s: %s", want, l)
+			}
+		})
 	}
 }
 
@@ -73,23 +83,24 @@ func TestAttacksFinal(t *testing.T) {
 // signal like any other, whose handler then faults on the same guard page as it
 // pushes the call of a panic: the gate reports that, with the address.
 func TestStackGuards(t *testing.T) {
-	guard := uint64(layout.Stacks)
+	offset := uint64(0)
 	for i, s := range []struct {
 		name string
 		size uint64
 	}{{"main", layout.MainStack}, {"signal", layout.SignalStack}, {"system", layout.SystemStack}} {
 		t.Run(s.name, func(t *testing.T) {
-			l := attackAlone(t, "overflow-"+s.name+"-stack", i, rtabi.ExitFault, expect.FaultText)
+			l, at := attackAlone(t, "overflow-"+s.name+"-stack", i, rtabi.ExitFault, expect.FaultText)
 			f := strings.Fields(l[len("ampoule: fault in ring 0 or nested:"):])
 			if len(f) != 6 {
 				t.Fatalf("report %q", l)
 			}
+			guard := at["stacks"] + offset
 			cr2, err := strconv.ParseUint(f[3], 16, 64)
 			if err != nil || f[0] != fmt.Sprintf("%016x", 14) || cr2 < guard || cr2 >= guard+layout.Page {
 				t.Errorf("fault at %#x, want a page fault in the guard page at %#x: %s", cr2, guard, l)
 			}
 		})
-		guard += layout.Page + s.size
+		offset += layout.Page + s.size
 	}
 }
 

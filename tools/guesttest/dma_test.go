@@ -8,6 +8,7 @@ import (
 
 	"ampoule/boot/layout"
 	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/expect"
 	"ampoule/tools/guesttest/guest"
 )
 
@@ -45,6 +46,7 @@ func TestDMA(t *testing.T) {
 			for _, m := range vm.Machines {
 				g, peer := cable(t, vm.Config{Image: images.Program(t, attackGuest, level), Machine: m,
 					CPU: guest.CPU(level), RAM: ram, Append: "attack=" + a.name})
+				at := placesOf(t, line(t, g, "^places: "))
 				line(t, g, "^ready$")
 				before := snap(t, g, ram)
 				if _, err := peer.Write(frame([]byte("GOODFRAME of sixty bytes, padded so that the device takes it.."))); err != nil {
@@ -58,7 +60,7 @@ func TestDMA(t *testing.T) {
 					}
 				}
 				after := settled(t, g, ram, a.lands)
-				where(t, after, a.lands)
+				where(t, after, at, a.lands)
 				unchanged(t, before, after)
 			}
 		})
@@ -79,21 +81,21 @@ func settled(t *testing.T, g *vm.VM, ram int, lands bool) *snapshot {
 }
 
 // where holds the places of evil in physical memory to the I/O region.
-func where(t *testing.T, s *snapshot, lands bool) {
+func where(t *testing.T, s *snapshot, at expect.Places, lands bool) {
 	t.Helper()
-	n := 0
-	for at := 0; ; n++ {
-		i := bytes.Index(s.ram[at:], evil[:64])
+	n, io, end := 0, at["io"], at["io"]+at["iosize"]+layout.Page
+	for next := 0; ; n++ {
+		i := bytes.Index(s.ram[next:], evil[:64])
 		if i < 0 {
 			break
 		}
-		at += i
-		for _, pa := range []int{at, at + 63} {
-			if p, ok := s.owner(uint64(pa)); !ok || p.va < layout.IO || p.va >= layout.Window {
+		next += i
+		for _, pa := range []int{next, next + 63} {
+			if p, ok := s.owner(uint64(pa)); !ok || p.va < io || p.va >= end {
 				t.Errorf("the device wrote to physical address %#x, mapped at %#x", pa, p.va)
 			}
 		}
-		at += 64
+		next += 64
 	}
 	if n > 0 != lands {
 		t.Errorf("frames lie in %d places of the I/O region, want some: %v", n, lands)

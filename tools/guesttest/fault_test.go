@@ -2,6 +2,7 @@ package guesttest
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -21,7 +22,6 @@ import (
 // then faults in ring 0, delivering that fault faults again, and the double
 // fault handler runs on the stack that the TSS sets aside for it (IST1).
 func TestDoubleFault(t *testing.T) {
-	const rsp0 = layout.GateGDT + 0x100 + 4 // of the TSS
 	for i, m := range vm.Machines {
 		level := []string{"v3", "v1"}[i]
 		t.Run(string(m), func(t *testing.T) {
@@ -29,9 +29,12 @@ func TestDoubleFault(t *testing.T) {
 			g, _ := cable(t, vm.Config{Image: images.Program(t, framesGuest, level), Machine: m, CPU: guest.CPU(level), RAM: 32,
 				Append: "load=spin", Files: []*os.File{gdb},
 				Args: []string{"-chardev", fmt.Sprintf("socket,id=gdb,fd=%d", vm.ExtraFD), "-gdb", "chardev:gdb"}})
+			gate := placesOf(t, line(t, g, "^places: "))["gate"]
 			line(t, g, "^up$")
 			dbg.interrupt(t)
-			dbg.command(t, fmt.Sprintf("M%x,8:%s", rsp0, hex.EncodeToString([]byte{0, 0x80, 0, 0x40, 0, 0, 0, 0})))
+			rsp0 := gate + layout.GateGDT + 0x100 + 4 // of the TSS
+			guard := binary.LittleEndian.AppendUint64(nil, gate+layout.GateStack+layout.Page)
+			dbg.command(t, fmt.Sprintf("M%x,8:%s", rsp0, hex.EncodeToString(guard)))
 			dbg.send(t, "c")
 			line(t, g, `^ampoule: fault in ring 0 or nested: 0{15}8 0{16} `)
 			if code, err := g.Wait(t.Context()); err != nil || code != rtabi.ExitFault {

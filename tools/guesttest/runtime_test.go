@@ -19,6 +19,7 @@ const (
 	suiteGuest  = expect.Suite
 	endingGuest = expect.Ending
 	attackGuest = expect.Attack
+	placesGuest = "ampoule/boot/guests/places"
 	framesGuest = "ampoule/boot/guests/frames"
 	helloGuest  = "ampoule/boot/guests/hello"
 )

@@ -7,17 +7,19 @@ import (
 
 	"ampoule/boot/layout"
 	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/expect"
 	"ampoule/tools/guesttest/guest"
 )
 
 // sealed boots a guest with a network and a random device and takes a picture
 // of it in ring 3.
-func sealed(t *testing.T, v guest.Variant, cpu string, ram int) (*snapshot, string) {
+func sealed(t *testing.T, v guest.Variant, cpu string, ram int) (*snapshot, string, expect.Places) {
 	t.Helper()
 	image := images.Program(t, framesGuest, v.GOAMD64)
 	g, _ := cable(t, vm.Config{Image: image, Machine: v.Machine, CPU: cpu, RAM: ram, RNG: true})
+	at := placesOf(t, line(t, g, "^places: "))
 	line(t, g, "^up$")
-	return snap(t, g, ram), image
+	return snap(t, g, ram), image, at
 }
 
 // TestSeal walks the page tables of a running appliance, as they lie in its
@@ -25,19 +27,28 @@ func sealed(t *testing.T, v guest.Variant, cpu string, ram int) (*snapshot, stri
 func TestSeal(t *testing.T) {
 	guest.Each(t, func(t *testing.T, v guest.Variant) {
 		for _, ram := range []int{16, 64} {
-			s, image := sealed(t, v, "max", ram)
+			s, image, at := sealed(t, v, "max", ram)
 			checkPages(t, s)
-			checkRegions(t, s, image)
+			checkRegions(t, s, image, at)
 			checkControl(t, s, true)
-			checkTables(t, s)
+			checkTables(t, s, at)
 		}
 	})
 	t.Run("without SMAP", func(t *testing.T) {
-		s, image := sealed(t, guest.Variant{Machine: vm.MicroVM, GOAMD64: "v1"}, guest.CPU("v1"), 32)
+		s, image, at := sealed(t, guest.Variant{Machine: vm.MicroVM, GOAMD64: "v1"}, guest.CPU("v1"), 32)
 		checkPages(t, s)
-		checkRegions(t, s, image)
+		checkRegions(t, s, image, at)
 		checkControl(t, s, false)
 	})
+}
+
+func placesOf(t *testing.T, line string) expect.Places {
+	t.Helper()
+	at, err := expect.ParsePlaces(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // checkPages: nothing is both writable and executable, no physical page has
@@ -73,8 +84,9 @@ type region struct {
 	write, user, exec bool
 }
 
-// regions is the map of package layout for an image.
-func regions(t *testing.T, image string) []region {
+// regions is the map of package layout for an image and the places that boot
+// drew.
+func regions(t *testing.T, image string, at expect.Places) []region {
 	t.Helper()
 	f, err := elf.Open(image)
 	if err != nil {
@@ -82,18 +94,18 @@ func regions(t *testing.T, image string) []region {
 	}
 	defer f.Close()
 	all := []region{
-		{"gate code", layout.GateCode, layout.GateCode + layout.GateCodeSize, false, false, true},
-		{"gate data", layout.GateData, layout.GateData + layout.Page, true, false, false},
-		{"descriptor tables", layout.GateGDT, layout.GateIDT + layout.Page, false, false, false},
-		{"gate stack", layout.GateStack + layout.Page, layout.GateStackTop, true, false, false},
-		{"fault stack", layout.FaultStack + layout.Page, layout.FaultTop, true, false, false},
-		{"registers", layout.Registers, layout.Descriptors, true, false, false},
-		{"virtqueue descriptors", layout.Descriptors, layout.Shared, true, false, false},
-		{"rings", layout.Shared, layout.Stacks, true, true, false},
-		{"I/O pages", layout.IO, layout.Window, true, true, false},
-		{"window", layout.Window, layout.Limit, true, true, false},
+		{"gate code", at["gate"] + layout.GateCode, at["gate"] + layout.GateCodeSize, false, false, true},
+		{"gate data", at["gate"] + layout.GateData, at["gate"] + layout.GateData + layout.Page, true, false, false},
+		{"descriptor tables", at["gate"] + layout.GateGDT, at["gate"] + layout.GateIDT + layout.Page, false, false, false},
+		{"gate stack", at["gate"] + layout.GateStack + layout.Page, at["gate"] + layout.GateStackTop, true, false, false},
+		{"fault stack", at["gate"] + layout.FaultStack + layout.Page, at["gate"] + layout.FaultTop, true, false, false},
+		{"registers", at["registers"], at["registers"] + layout.TopSize, true, false, false},
+		{"virtqueue descriptors", at["descriptors"], at["descriptors"] + layout.TopSize, true, false, false},
+		{"rings", at["shared"], at["shared"] + layout.Gap, true, true, false},
+		{"I/O pages", at["io"], at["io"] + at["iosize"] + layout.Page, true, true, false},
+		{"window", at["window"], at["windowend"], true, true, false},
 	}
-	va := uint64(layout.Stacks)
+	va := at["stacks"]
 	for _, size := range []uint64{layout.MainStack, layout.SignalStack, layout.SystemStack} {
 		all = append(all, region{"stack", va + layout.Page, va + layout.Page + size, true, true, false})
 		va += layout.Page + size
@@ -110,9 +122,9 @@ func regions(t *testing.T, image string) []region {
 
 // checkRegions: each page lies in a region and has exactly its rights, and each
 // region has a page.
-func checkRegions(t *testing.T, s *snapshot, image string) {
+func checkRegions(t *testing.T, s *snapshot, image string, at expect.Places) {
 	t.Helper()
-	all := regions(t, image)
+	all := regions(t, image, at)
 	used := make([]bool, len(all))
 	for _, p := range s.pages {
 		found := false
@@ -163,14 +175,15 @@ func checkControl(t *testing.T, s *snapshot, modern bool) {
 // checkTables reads the descriptor tables out of memory: every gate leads to
 // the gate's code, ring 3 may call none but the breakpoint's, and what must not
 // trust the current stack has one of its own (Intel SDM volume 3, 6.14 and 7.7).
-func checkTables(t *testing.T, s *snapshot) {
+func checkTables(t *testing.T, s *snapshot, at expect.Places) {
 	t.Helper()
-	const tss = layout.GateGDT + 0x100
+	gate := at["gate"]
+	tss, idt := gate+layout.GateGDT+0x100, gate+layout.GateIDT
 	for v := range uint64(layout.Vectors) {
-		lo, hi := s.at(t, layout.GateIDT+16*v), s.at(t, layout.GateIDT+16*v+8)
+		lo, hi := s.at(t, idt+16*v), s.at(t, idt+16*v+8)
 		handler := lo&0xffff | lo>>32&0xffff0000 | hi<<32
 		ist, dpl, kind := lo>>32&7, lo>>45&3, lo>>40&0x1f
-		if handler < layout.GateCode || handler >= layout.GateCode+layout.GateCodeSize || lo>>16&0xffff != layout.KernelCode ||
+		if handler < gate || handler >= gate+layout.GateCodeSize || lo>>16&0xffff != layout.KernelCode ||
 			kind != 0x0e || lo>>47&1 != 1 {
 			t.Errorf("vector %d: descriptor %#x %#x", v, lo, hi)
 		}
@@ -181,17 +194,17 @@ func checkTables(t *testing.T, s *snapshot) {
 			t.Errorf("vector %d may be called from ring %d", v, dpl)
 		}
 	}
-	if sp0 := s.at(t, tss)>>32 | s.at(t, tss+8)<<32; sp0 != layout.GateStackTop {
+	if sp0 := s.at(t, tss)>>32 | s.at(t, tss+8)<<32; sp0 != gate+layout.GateStackTop {
 		t.Errorf("RSP0 is %#x", sp0)
 	}
-	if ist := s.at(t, tss+32)>>32 | s.at(t, tss+40)<<32; ist != layout.FaultTop {
+	if ist := s.at(t, tss+32)>>32 | s.at(t, tss+40)<<32; ist != gate+layout.FaultTop {
 		t.Errorf("IST1 is %#x", ist)
 	}
 	if bitmap := s.at(t, tss+96) >> 48; bitmap < 104 {
 		t.Errorf("the I/O bitmap is at %d, inside the TSS", bitmap)
 	}
 	for reg, want := range map[string]string{
-		"GDT": fmt.Sprintf("%016x %08x", layout.GateGDT, 0x3f), "IDT": fmt.Sprintf("%016x %08x", layout.GateIDT, layout.Vectors*16-1),
+		"GDT": fmt.Sprintf("%016x %08x", gate+layout.GateGDT, 0x3f), "IDT": fmt.Sprintf("%016x %08x", idt, layout.Vectors*16-1),
 	} {
 		if !contains(s.regs, reg+`=\s+`+want) {
 			t.Errorf("%s is not at %s:\n%s", reg, want, s.regs)

@@ -82,7 +82,7 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
-	sealed, _, err := image.Seal(b)
+	sealed, _, err := image.Seal(b, layout.Image)
 	if err != nil {
 		return err
 	}
@@ -157,9 +157,9 @@ func (o *options) configure(ov *mkoverlay.Overlay) error {
 	return nil
 }
 
-// compile links the program at layout.Image.
+// compile links the program at layout.ImageLow.
 func (o *options) compile(overlay, out string) error {
-	ld := fmt.Sprintf("-T %#x", layout.Image+layout.Page)
+	ld := fmt.Sprintf("-T %#x", layout.ImageLow+layout.Page)
 	if o.strip {
 		ld += " -s -w"
 	}
@@ -170,7 +170,7 @@ func (o *options) compile(overlay, out string) error {
 	cmd := exec.Command(filepath.Join(o.goroot, "bin", "go"), "build", "-trimpath", "-buildvcs=false",
 		"-tags", tags, "-overlay", overlay, "-ldflags", ld, "-o", out, o.pkg)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOAMD64="+o.goamd64,
-		"GOEXPERIMENT="+rt.Experiment, "GOTOOLCHAIN=local", "GOROOT="+o.goroot, "GOFLAGS=")
+		"GOEXPERIMENT=", "GOTOOLCHAIN=local", "GOROOT="+o.goroot, "GOFLAGS=")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go build %s: %w", o.pkg, err)

@@ -39,22 +39,29 @@ func attacksRecovered(h *host) {
 }
 
 // attackAlone boots one attack that ends the VM and answers the line of the
-// report.
-func attackAlone(h *host, image, name string, code int, want string) (report string) {
+// report, and where the guest's regions were.
+func attackAlone(h *host, image, name string, code int, want string) (report string, at expect.Places) {
 	h.t.Run(name, func(t *testing.T) {
 		lines := (&host{h.Rig, t}).ends(image, "attack="+name, 32, code)
 		if !slices.Contains(lines, "trying "+name) {
 			t.Errorf("was not tried:\n%s", strings.Join(lines, "\n"))
 		}
 		report = line(t, lines, want)
+		var err error
+		if at, err = expect.ParsePlaces(line(t, lines, "^"+expect.PlacesPrefix)); err != nil {
+			t.Error(err)
+		}
 	})
-	return report
+	return report, at
 }
 
 func attacksFinal(h *host) {
 	image := h.program(expect.Attack)
 	for _, a := range expect.Final() {
-		attackAlone(h, image, a.Name, a.Code, a.Want)
+		l, at := attackAlone(h, image, a.Name, a.Code, a.Want)
+		if want := fmt.Sprintf(" %016x ", at["gate"]+layout.GateData); a.Name == "write-gate-pointer" && !strings.Contains(l, want) {
+			h.t.Errorf("the fault is not at%s: %s", want, l)
+		}
 	}
 }
 
@@ -62,12 +69,13 @@ func attacksFinal(h *host) {
 // TestStackGuards of tools/guesttest does.
 func stackGuards(h *host) {
 	image := h.program(expect.Attack)
-	guard := uint64(layout.Stacks)
+	offset := uint64(0)
 	for _, s := range []struct {
 		name string
 		size uint64
 	}{{"main", layout.MainStack}, {"signal", layout.SignalStack}, {"system", layout.SystemStack}} {
-		l := attackAlone(h, image, "overflow-"+s.name+"-stack", rtabi.ExitFault, expect.FaultText)
+		l, at := attackAlone(h, image, "overflow-"+s.name+"-stack", rtabi.ExitFault, expect.FaultText)
+		guard := at["stacks"] + offset
 		f := strings.Fields(l)
 		if len(f) < 6 {
 			h.t.Fatalf("%s: report %q", s.name, l)
@@ -77,7 +85,7 @@ func stackGuards(h *host) {
 		if err != nil || f[0] != fmt.Sprintf("%016x", 14) || cr2 < guard || cr2 >= guard+layout.Page {
 			h.t.Errorf("%s: fault at %#x, want a page fault in the guard page at %#x: %s", s.name, cr2, guard, l)
 		}
-		guard += layout.Page + s.size
+		offset += layout.Page + s.size
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ampoule/boot/layout"
+	"ampoule/tools/guesttest/expect"
 	"ampoule/tools/xenrig/rig"
 )
 
@@ -28,11 +29,13 @@ func grantAttack(h *host) {
 	image := h.program("ampoule/boot/guests/grants")
 	h.start(rig.Guest{Image: image, Memory: grantMemory, VIFs: []rig.VIF{{}}})
 	defer h.XL(context.WithoutCancel(h.t.Context()), "destroy", guestName)
+	at, err := expect.ParsePlaces(h.await("^" + expect.PlacesPrefix))
+	h.must("places", err)
 	h.await(`^ready [0-9]+ I/O pages$`)
 	state, err := h.State(h.t.Context(), guestName)
 	h.must("state", err)
 
-	before := h.memory(state.ID)
+	before := h.memory(state.ID, at)
 	stop := h.broadcast([]byte(strings.Repeat("GOODFRAME ", 10)))
 	h.await(`^control: a frame has come$`)
 	stop()
@@ -56,7 +59,7 @@ func grantAttack(h *host) {
 	}
 	h.await("^done$")
 	h.t.Run("noticed", func(t *testing.T) { (&host{h.Rig, t}).noticed(state.ID) })
-	after := h.memory(state.ID)
+	after := h.memory(state.ID, at)
 	h.t.Run("grant-table", func(t *testing.T) {
 		before.grants(t)
 		after.grants(t)
@@ -176,7 +179,7 @@ func (m *memory) grants(t *testing.T) {
 	allowed := m.shared()
 	n := 0
 	for ref := range uint64(entries) {
-		e := m.at(t, layout.Descriptors+8*ref)
+		e := m.load(t, m.at["descriptors"]+8*ref)
 		if e&typeMask == 0 {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ampoule/boot/layout"
+	"ampoule/tools/guesttest/expect"
 )
 
 // memory is a guest's RAM as dom0 sees it, and the address space that its page
@@ -16,6 +17,7 @@ type memory struct {
 	ram   []byte
 	pages []page
 	table map[uint64]bool // physical addresses of page tables
+	at    expect.Places
 }
 
 // page is a leaf of the page tables.
@@ -34,27 +36,55 @@ const (
 	pteAdr = 0x000ffffffffff000
 )
 
-// root is the first page that boot takes, for the top table (boot/pvh).
-const root = layout.Low + 0x10000
-
-// memory looks at a domain's RAM while it runs.
-func (h *host) memory(domain int) *memory {
+// memory looks at a domain's RAM while it runs. The guest has said where the
+// regions are.
+func (h *host) memory(domain int, at expect.Places) *memory {
 	h.t.Helper()
 	const frames = grantMemory << 20 / layout.Page
-	m := &memory{table: map[uint64]bool{}}
+	m := &memory{table: map[uint64]bool{}, at: at}
 	err := h.Stream(h.t.Context(), time.Minute, func(b []byte) { m.ram = append(m.ram, b...) },
 		"agent", "peek", fmt.Sprint(domain), "0", fmt.Sprint(frames))
 	h.must("the guest's memory", err)
 	if len(m.ram) != frames*layout.Page {
 		h.t.Fatalf("%d bytes of RAM", len(m.ram))
 	}
-	m.walk(h.t, root, 39, 0, page{write: true, user: true, exec: true})
-	for _, va := range []uint64{layout.Image, layout.GateCode, layout.Descriptors, layout.Shared, layout.IO, layout.Window} {
+	m.walk(h.t, m.root(h.t), 39, 0, page{write: true, user: true, exec: true})
+	for _, name := range []string{"text", "gate", "descriptors", "shared", "stacks", "io", "window"} {
+		va := at[name]
+		if name == "stacks" {
+			va += layout.Page // behind the guard
+		}
 		if _, ok := m.find(va); !ok {
-			h.t.Fatalf("the page tables map nothing at %#x: these are not they", va)
+			h.t.Fatalf("the page tables map nothing at %#x (%s): these are not they", va, name)
 		}
 	}
 	return m
+}
+
+// root is the top table of the final page tables: a page of those that boot
+// takes that maps the image where it is linked to where it is loaded, for ring 3.
+// (Boot's own tables do that too, but not for ring 3.)
+func (m *memory) root(t *testing.T) uint64 {
+	t.Helper()
+	va := m.at["text"]
+next:
+	for root := uint64(layout.Low); root < layout.LowEnd; root += layout.Page {
+		table := root
+		for shift := uint(39); ; shift -= 9 {
+			e := m.word(t, table+8*(va>>shift&511))
+			if e&(pteP|pteU) != pteP|pteU || e&ptePS != 0 || e&pteAdr >= uint64(len(m.ram)) {
+				continue next
+			}
+			if table = e & pteAdr; shift == 12 {
+				break
+			}
+		}
+		if table == layout.Image+layout.Page {
+			return root
+		}
+	}
+	t.Fatalf("no page table maps the text at %#x to %#x", va, layout.Image+layout.Page)
+	return 0
 }
 
 func (m *memory) word(t *testing.T, pa uint64) uint64 {
@@ -76,6 +106,9 @@ func (m *memory) walk(t *testing.T, table uint64, shift uint, va uint64, above p
 		}
 		p := page{va: va | i<<shift, pa: e & pteAdr, size: 1 << shift, write: above.write && e&pteW != 0,
 			user: above.user && e&pteU != 0, exec: above.exec && e&pteNX == 0}
+		if p.va>>47 != 0 {
+			p.va |= 0xffff << 48
+		}
 		if shift == 12 || e&ptePS != 0 {
 			p.pa &^= p.size - 1
 			m.pages = append(m.pages, p)
@@ -95,8 +128,8 @@ func (m *memory) find(va uint64) (page, bool) {
 	return page{}, false
 }
 
-// at reads 8 bytes of virtual memory.
-func (m *memory) at(t *testing.T, va uint64) uint64 {
+// load reads 8 bytes of virtual memory.
+func (m *memory) load(t *testing.T, va uint64) uint64 {
 	t.Helper()
 	p, ok := m.find(va)
 	if !ok {
@@ -118,15 +151,15 @@ func (m *memory) owner(pa uint64) (page, bool) {
 // shares says whether a page is one that the map gives to ring 3 and others
 // (boot/layout): the shared info page, the store's, the console's, ring and I/O
 // pages.
-func (p page) shares() bool {
-	return p.va >= layout.Shared && p.va < layout.Stacks || p.va >= layout.IO && p.va < layout.Window
+func (m *memory) shares(p page) bool {
+	return p.va >= m.at["shared"] && p.va < m.at["shared"]+layout.Gap || p.va >= m.at["io"] && p.va < m.at["io"]+m.at["iosize"]
 }
 
 // shared is the physical addresses of all pages that are shared.
 func (m *memory) shared() map[uint64]bool {
 	all := map[uint64]bool{}
 	for _, p := range m.pages {
-		for off := uint64(0); p.shares() && off < p.size; off += layout.Page {
+		for off := uint64(0); m.shares(p) && off < p.size; off += layout.Page {
 			all[p.pa+off] = true
 		}
 	}
@@ -138,19 +171,19 @@ func (m *memory) shared() map[uint64]bool {
 // reaches neither gate nor grant table.
 func (m *memory) sealed(t *testing.T) {
 	t.Helper()
-	at := map[uint64]uint64{}
+	names := map[uint64]uint64{}
 	for _, p := range m.pages {
 		if p.write && p.exec {
 			t.Errorf("%#x can be written and executed", p.va)
 		}
-		if own := p.va >= layout.Gate && p.va < layout.Shared; p.user == own {
+		if own := p.va >= layout.TopLow; p.user == own { // the half of ring 0
 			t.Errorf("%#x: ring 3 reaches it: %v", p.va, p.user)
 		}
 		for pa := p.pa; pa < p.pa+p.size; pa += layout.Page {
-			if other, ok := at[pa]; ok || m.table[pa] {
+			if other, ok := names[pa]; ok || m.table[pa] {
 				t.Errorf("physical page %#x at %#x is mapped at %#x as well, or a page table", pa, p.va, other)
 			}
-			at[pa] = p.va
+			names[pa] = p.va
 		}
 	}
 }
@@ -166,7 +199,7 @@ func (m *memory) holds(t *testing.T, text []byte) {
 		}
 		at += i
 		n++
-		if p, ok := m.owner(uint64(at)); !ok || !p.shares() {
+		if p, ok := m.owner(uint64(at)); !ok || !m.shares(p) {
 			t.Errorf("the backend wrote to physical address %#x, mapped at %#x", at, p.va)
 		}
 	}

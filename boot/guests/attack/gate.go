@@ -16,12 +16,12 @@ import (
 func endings() []attack {
 	info := bare.Info()
 	return []attack{
-		{name: "overflow-main-stack", do: func() { overflow(layout.Stacks + layout.Page + layout.MainStack) }},
+		{name: "overflow-main-stack", do: func() { overflow(info.Places.Stacks + layout.Page + layout.MainStack) }},
 		{name: "overflow-signal-stack", do: func() { overflow(info.Signal) }},
 		{name: "overflow-system-stack", do: func() { overflow(info.System) }},
 		{name: "fault-in-handler", do: lostG},
 		{name: "write-bad-pointer", do: func() { syscall.RawSyscall(syscall.SYS_WRITE, 2, 0xdead000, 16) }},
-		{name: "write-gate-pointer", do: func() { syscall.RawSyscall(syscall.SYS_WRITE, 2, layout.GateData, 16) }},
+		{name: "write-gate-pointer", do: func() { syscall.RawSyscall(syscall.SYS_WRITE, 2, info.Places.Gate+layout.GateData, 16) }},
 		{name: "random-into-text", do: func() {
 			text, _ := bare.Text()
 			syscall.RawSyscall(318, text, 16, 0) // getrandom

@@ -27,10 +27,11 @@ func accesses() []attack {
 	text, etext := bare.Text()
 	info := bare.Info()
 	clock := bare.Address(info.Clock)
+	at := info.Places
 	all := []attack{
 		write("text", text), write("text-own", bare.Entry(main)), write("text-end", etext-1),
 		write("text-gate-copy", bare.Address(&gateCopy()[0])),
-		write("rodata", bare.StringAddress(codeConst)), write("elf-header", layout.Image),
+		write("rodata", bare.StringAddress(codeConst)), write("elf-header", text-layout.Page),
 	}
 	if onXen() {
 		all = append(all, xenAccesses()...)
@@ -42,21 +43,22 @@ func accesses() []attack {
 		addr uintptr
 	}{
 		{"null", 0}, {"null-page", 0xff8}, {"null-page-end", 0xfff},
-		{"gate-code", layout.GateCode}, {"gate-code-2", layout.GateCode + layout.Page},
-		{"gate-data", layout.GateData}, {"gate-gdt", layout.GateGDT}, {"gate-tss", layout.GateGDT + 0x100},
-		{"gate-idt", layout.GateIDT}, {"gate-stack-guard", layout.GateStack},
-		{"gate-stack", layout.GateStackTop - 8}, {"fault-stack-guard", layout.FaultStack},
-		{"fault-stack", layout.FaultTop - 8}, {"behind-gate", layout.FaultTop},
-		{"lapic", layout.Registers}, {"lapic-eoi", layout.Registers + 0xb0},
-		{"registers", layout.Registers + layout.Page}, {"descriptors", layout.Descriptors},
-		{"main-stack-guard", layout.Stacks}, {"main-stack-guard-end", layout.Stacks + layout.Page - 1},
+		{"gate-code", at.Gate}, {"gate-code-2", at.Gate + layout.Page}, {"before-gate", at.Gate - 1},
+		{"gate-data", at.Gate + layout.GateData}, {"gate-gdt", at.Gate + layout.GateGDT}, {"gate-tss", at.Gate + layout.GateGDT + 0x100},
+		{"gate-idt", at.Gate + layout.GateIDT}, {"gate-stack-guard", at.Gate + layout.GateStack},
+		{"gate-stack", at.Gate + layout.GateStackTop - 8}, {"fault-stack-guard", at.Gate + layout.FaultStack},
+		{"fault-stack", at.Gate + layout.FaultTop - 8}, {"behind-gate", at.Gate + layout.FaultTop},
+		{"lapic", at.Registers}, {"lapic-eoi", at.Registers + 0xb0},
+		{"registers", at.Registers + layout.Page}, {"descriptors", at.Descriptors}, {"before-rings", at.Shared - 1},
+		{"main-stack-guard", at.Stacks}, {"main-stack-guard-end", at.Stacks + layout.Page - 1},
 		{"signal-stack-guard", info.Signal - info.SignalSize - 1},
 		{"system-stack-guard", info.System - layout.SystemStack - 1},
 		{"behind-system-stack", info.System},
 		{"before-io", info.IO - 1}, {"behind-io", info.IO + info.IOSize + layout.Page}, // behind the page that is not named
 		{"before-window", info.Window - 1}, {"behind-window", info.WindowEnd},
 		{"lapic-physical", 0xfee00000}, {"ioapic-physical", 0xfec00000}, {"mmio-physical", 0xfeb00000},
-		{"ecam-physical", 0xb0000000}, {"kernel-half", 0xffffffff80000000},
+		{"ecam-physical", 0xb0000000}, {"image-physical", layout.Image}, {"direct-map", layout.Direct},
+		{"direct-map-image", layout.Direct + layout.Image}, {"gate-as-linked", layout.GateLink + layout.GateData}, {"kernel-half", 0xffffffff80000000},
 		{"kernel-direct-map", 0xffff888000000000}, {"recursive-tables", 0xfffff6fb7dbed000},
 		{"not-canonical", 0x8000000000000000},
 	} {
@@ -86,12 +88,15 @@ func scan(from, to, step uintptr) {
 // scanLow looks for page tables where boot put them: one to one in low memory.
 func scanLow() { scan(0, layout.LowEnd, layout.Page) }
 
-// scanHigh looks into every large page of the first 8 GiB that the map leaves
-// out.
+// scanHigh looks into every large page of what boot's own page tables had
+// mapped: 4 GiB around the image, which an image of less than 64 MiB leaves
+// free, and the same again in the upper half. The gate's topmost 2 GiB follow.
 func scanHigh() {
-	_, etext := bare.Text()
-	scan((etext+64<<20)&^(layout.Large-1), layout.Shared, layout.Large)
-	scan(layout.Stacks+layout.Large, layout.IO, layout.Large)
+	text, etext := bare.Text()
+	scan(layout.LowEnd, (text-layout.Page)&^(layout.Large-1), layout.Large)
+	scan((etext+64<<20)&^(layout.Large-1), layout.UserLow, layout.Large)
+	scan(layout.Direct, layout.Direct+1<<32, layout.Large)
+	scan(layout.TopLow, layout.TopEnd, layout.Large)
 }
 
 // executions jumps to memory that is not text.
@@ -100,7 +105,8 @@ func executions() []attack {
 	heapCode = append(make([]byte, 0, 64), codeData[:]...)
 	copy(codeBSS[:], codeData[:])
 	io := bare.Memory(info.IO+info.IOSize-layout.Page, layout.Page)
-	stack := bare.Memory(layout.Stacks+layout.Page, 8) // the far end of g0's
+	at := info.Places
+	stack := bare.Memory(at.Stacks+layout.Page, 8) // the far end of g0's
 	big := make([]byte, 4<<20)
 	meta := bare.Memory(info.WindowEnd-layout.Page, 8)
 	saved := [8]byte(meta)
@@ -113,9 +119,9 @@ func executions() []attack {
 		execute("rodata", bare.StringAddress(codeConst)),
 		execute("io", bare.Address(&io[0])), execute("main-stack", bare.Address(&stack[0])),
 		execute("clock", bare.Address(info.Clock)), execute("null", 0), execute("null-page", 0x10),
-		execute("gate-code", layout.GateCode), execute("gate-entry", layout.GateCode+gate.EntryOffset),
-		execute("gate-enter", layout.GateCode+gate.EnterOffset),
-		execute("behind-text", layout.Window-1), execute("kernel-half", 0xffffffff80000000),
+		execute("gate-code", at.Gate), execute("gate-entry", at.Gate+gate.EntryOffset),
+		execute("gate-enter", at.Gate+gate.EnterOffset),
+		execute("before-window", info.Window-1), execute("kernel-half", 0xffffffff80000000),
 		{name: "execute-stack", do: executeStack},
 		{name: "execute-metadata", do: func() {
 			defer copy(meta, saved[:])

@@ -27,7 +27,7 @@ func gateCopy() []byte {
 // the shared pages.
 func xenAccesses() (all []attack) {
 	info := &bare.Info().Xen
-	first := uintptr(layout.Descriptors)
+	first := bare.Info().Places.Descriptors
 	entry := func(ref uint32) uintptr { return first + 8*uintptr(ref) }
 	for _, p := range []struct {
 		name string
@@ -48,7 +48,7 @@ func xenExecutions() []attack {
 	return []attack{
 		execute("shared-info", info.Shared+layout.Page-8), execute("store", info.Store), execute("console", info.Console),
 		execute("first-ring", info.Rings), execute("last-ring", info.Rings+uintptr(info.NRings-1)*layout.Page),
-		execute("grant-table", layout.Descriptors),
+		execute("grant-table", bare.Info().Places.Descriptors),
 	}
 }
 

@@ -3,6 +3,7 @@
 package bare
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -17,6 +18,15 @@ func Option(key string) string {
 		}
 	}
 	return ""
+}
+
+// PrintPlaces writes where everything is to the console, for the host's half of a
+// test.
+func PrintPlaces() {
+	i, at := Info(), Info().Places
+	text, _ := Text()
+	fmt.Printf("places: gate=%#x registers=%#x descriptors=%#x shared=%#x stacks=%#x io=%#x iosize=%#x window=%#x windowend=%#x text=%#x heap=%#x\n",
+		at.Gate, at.Registers, at.Descriptors, at.Shared, at.Stacks, i.IO, i.IOSize, i.Window, i.WindowEnd, text, Address(new(int64)))
 }
 
 // Fault is how an attempt ended that the machine stopped.

@@ -27,6 +27,7 @@ func main() {
 			}
 		}()
 	}
+	bare.PrintPlaces()
 	println("up")
 	serve(m.Net())
 }

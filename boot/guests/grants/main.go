@@ -71,6 +71,7 @@ func main() {
 	if len(g.gate.ports) != 2 {
 		wrong("%d ports, want one for each direction", len(g.gate.ports))
 	}
+	bare.PrintPlaces()
 	fmt.Println("ready", g.pool.Len(), "I/O pages")
 	g.control()
 	g.transmit()

@@ -9,6 +9,8 @@ import "unsafe"
 // of its own, and madvise has no one to advise. Metadata is: the collector
 // frees and makes its work queues again as long as the VM lives.
 var (
+	arenaBaseOffset uintptr // address of the heap's first arena; boot sets it
+
 	ampFree     [32]ampRange // metadata that munmap gave back, by address, no two neighbours
 	ampFrees    int
 	ampHeapLow  uintptr
@@ -35,8 +37,8 @@ func ampMmap(addr, n, prot, flags uintptr) uintptr {
 	switch {
 	case n == 0 || n > 1<<40:
 		return ampENOMEM
-	case flags&_MAP_FIXED == 0 && addr != 0: // a hint: only inside the window
-		if addr < ampBoot.Window || addr >= ampBoot.Window+1<<35 {
+	case flags&_MAP_FIXED == 0 && addr != 0: // a hint: only for what comes behind the first arena
+		if !ampArena || addr < ampBoot.Window || addr >= ampBoot.Window+1<<35 {
 			return ampENOMEM
 		}
 		return addr
@@ -45,7 +47,7 @@ func ampMmap(addr, n, prot, flags uintptr) uintptr {
 			return ampENOMEM
 		}
 		ampArena = true
-		return ampBoot.Window
+		return arenaBaseOffset
 	case addr == 0:
 		if p := ampReuse(n); p != 0 {
 			memclrNoHeapPointers(unsafe.Pointer(p), n)

@@ -75,6 +75,9 @@ func ampStart(sp, at uintptr) uintptr {
 	ampXSave = ampBoot.Features&ampFeatureXSave != 0
 	ampEpoch, ampWall = ampBoot.Epoch, ampBoot.Wall
 	ampHeapLow, ampHeapHigh, ampMetaLow = ampBoot.Window, ampBoot.Window, ampBoot.WindowEnd
+	arenaBaseOffset = ampBoot.Window &^ (heapArenaBytes - 1)
+	minOffAddr.a = arenaBaseOffset
+	maxOffAddr.a = arenaBaseOffset + 1<<heapAddrBits - 1
 	ampSeed()
 	// The limit leaves room for what the runtime does not count.
 	ampEnvLimit((ampBoot.WindowEnd - ampBoot.Window) / 100 * 84)

@@ -10,7 +10,7 @@ import "unsafe"
 
 // Magic is the first word of BootInfo; its low byte is the version of the
 // layout.
-const Magic = 0x656c756f706d4104
+const Magic = 0x656c756f706d4105
 
 // Operations of the gate (register AX of the SYSCALL instruction). The gate
 // answers in AX; an argument outside its bounds is a violation and ends the VM
@@ -140,6 +140,17 @@ type Xen struct {
 	Shared  uintptr // the shared info page
 }
 
+// Places are the regions of the memory map (boot/layout) that have no entry of
+// their own in BootInfo. Ring 3 cannot touch the first three; knowing where they
+// are gains nothing, and tests attack them.
+type Places struct {
+	Gate        uintptr
+	Registers   uintptr
+	Descriptors uintptr
+	Shared      uintptr
+	Stacks      uintptr
+}
+
 // BootInfo is filled by the boot code before the first instruction of the Go
 // runtime runs and never changed by it afterwards.
 type BootInfo struct {
@@ -159,6 +170,7 @@ type BootInfo struct {
 	Features   uint64 // Feature* bits
 	Random     [64]byte
 	Xen        Xen
+	Places     Places
 	NDevices   uint64
 	Devices    [MaxDevices]Device
 	CommandLen uint64
