@@ -18,6 +18,7 @@ next_go := go1.27.1
 staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 GOAMD64 ?= v1
+SEED ?=
 FUZZTIME ?= 10s
 DURATION ?= 10m
 
@@ -26,7 +27,7 @@ DURATION ?= 10m
 from-caller = $(if $(filter /%,$1),$1,$(firstword $(wildcard $(PWD)/$1 $(CURDIR)/$1) $(or $(PWD),$(CURDIR))/$1))
 
 # For images only: make would pass it on to the host's tools as well.
-unexport GOAMD64
+unexport GOAMD64 SEED
 
 # $(call tool,NAME) runs a command of tools/. go run would put a line of its own
 # behind the one that says what is wrong.
@@ -36,7 +37,8 @@ tool = go build -o build/bin/ ampoule/tools/$1 && build/bin/$1
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@for i in $(images); do printf '  %-14s %s\n' $$i "build dist/$$i/"; done
-	@echo "  variables: CONFIG=FILE OUT=FOLDER (images), IMAGE=FILE (run-xen), GOAMD64=v1|v3, FUZZTIME=10s, DURATION=10m (soak)"
+	@echo "  variables: CONFIG=FILE OUT=FOLDER GOAMD64=v1|v3 SEED=TEXT|random (images), IMAGE=FILE (run-xen)"
+	@echo "             FUZZTIME=10s, DURATION=10m (soak)"
 
 .PHONY: setup
 setup: ## install what is missing for all other targets
@@ -100,7 +102,7 @@ clean: ## remove what was built
 $(images): need-build
 	@$(call tool,mkimage) -app $(firstword $(subst -, ,$@)) -target $(lastword $(subst -, ,$@)) \
 		$(if $(CONFIG),-config '$(call from-caller,$(CONFIG))') $(if $(OUT),-o '$(call from-caller,$(OUT))/') \
-		-goamd64 $(GOAMD64)
+		$(if $(SEED),-seed '$(SEED)') -goamd64 $(GOAMD64)
 
 .DEFAULT:
 	$(error unknown target "$@": make without a target lists them)

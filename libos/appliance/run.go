@@ -39,6 +39,12 @@ func Run(open func() (*pvboot.Machine, error), sys config.System, name string, n
 	os.Exit(0)
 }
 
+// What the linker sets (-X): the first digits of the image's fingerprints, as its
+// manifest has them whole. build stands for all that the image is made from and
+// its seed, and tells neither; configuration for what was compiled from the
+// configuration file.
+var build, configuration = "unknown", "unknown"
+
 // lastWords is how long a slow console may take for what the VM still has to
 // say.
 const lastWords = time.Second
@@ -92,6 +98,7 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 	} else {
 		log = log.With("host", sys.Hostname)
 	}
+	log.Info("starting", "appliance", name, "build", build, "config", configuration)
 	h := newHerald(m, sys.Hostname, log)
 	defer h.end()
 	given := sys.Net // a copy, or all of sys and its types would live on the heap

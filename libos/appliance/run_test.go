@@ -53,8 +53,12 @@ func TestRun(t *testing.T) {
 			if err == nil || err.Error() != c.want {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
-			if !strings.Contains(out.String(), c.log) || c.log == "" && out.Len() > 0 {
-				t.Errorf("log %q, want %q in it", &out, c.log)
+			first, rest, _ := strings.Cut(out.String(), "\n")
+			if !strings.Contains(first, "starting host=h appliance=x build=unknown config=unknown") {
+				t.Errorf("the first line of the log is %q", first)
+			}
+			if !strings.Contains(rest, c.log) || c.log == "" && rest != "" {
+				t.Errorf("log %q, want %q in it", rest, c.log)
 			}
 			dev.Check(t)
 		})

@@ -21,6 +21,9 @@ const (
 	xtools   = "golang.org/x/tools"
 	toml     = "github.com/pelletier/go-toml/v2"
 	xtime    = "golang.org/x/time"
+
+	spdx         = "github.com/spdx/tools-golang"
+	licensecheck = "github.com/google/licensecheck"
 )
 
 // rtabi is the contract between ring 0, the runtime overlay and the library
@@ -51,6 +54,7 @@ var rules = []rule{
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
 	{"tools/configc", []string{"tools", "libos/config", miekg, toml, xtools}},
+	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", spdx, licensecheck}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
 	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", miekg, toml, gopacket, xsys, xcrypto}},
 }

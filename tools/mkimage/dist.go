@@ -6,21 +6,38 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 )
 
 // manifest says what an image is made of. It has no time and no path of the
 // machine that built it.
 type manifest struct {
-	Appliance string            `json:"appliance"`
-	Target    string            `json:"target"`
-	Go        string            `json:"go"`
-	GOAMD64   string            `json:"goamd64"`
-	Files     []file            `json:"files"`
-	Modules   map[string]string `json:"modules"` // linked modules and their versions
+	Appliance     string   `json:"appliance"`
+	Target        string   `json:"target"`
+	Go            string   `json:"go"`
+	GOAMD64       string   `json:"goamd64"`
+	Build         string   `json:"build"`         // fingerprint of all inputs and the seed
+	Configuration string   `json:"configuration"` // fingerprint of what was compiled in
+	Seed          seed     `json:"seed"`
+	SeedPrint     string   `json:"seed_fingerprint"`
+	Files         []file   `json:"files"`
+	SBOM          string   `json:"sbom"` // name of the file
+	Modules       []module `json:"modules"`
 }
+
+// module is a linked module. One of this repository has neither version nor sum:
+// the build's fingerprint stands for it.
+type module struct {
+	Path    string `json:"path"`
+	Version string `json:"version,omitempty"`
+	Sum     string `json:"sum,omitempty"` // as in go.sum
+}
+
+// sbomName is the bill of materials, SPDX 2.3 in JSON.
+const sbomName = "sbom.spdx.json"
 
 type file struct {
 	Name   string `json:"name"`
@@ -87,16 +104,20 @@ func (o *options) finish() error {
 			o.app + ".cfg": fmt.Sprintf(xlConfig, o.app),
 		}
 	}
-	names := []string{filepath.Base(o.out)}
 	for name, text := range extra {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		if err := write(filepath.Join(dir, name), []byte(text)); err != nil {
 			return err
 		}
-		if strings.HasSuffix(name, ".cfg") {
-			names = append(names, name)
-		}
 	}
-	m, err := o.manifest(dir, names)
+	info, err := buildinfo.ReadFile(o.out)
+	if err != nil {
+		return fmt.Errorf("build information of %s: %w", o.out, err)
+	}
+	if err := o.writeSBOM(dir, info); err != nil {
+		return err
+	}
+	names := append([]string{filepath.Base(o.out), sbomName}, slices.Sorted(maps.Keys(extra))...)
+	m, err := o.manifest(dir, info, names)
 	if err != nil {
 		return err
 	}
@@ -104,31 +125,65 @@ func (o *options) finish() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "manifest.json"), append(j, '\n'), 0o644)
+	return write(filepath.Join(dir, "manifest.json"), append(j, '\n'))
+}
+
+// write makes a file with the same permissions whatever the user's umask is.
+func write(name string, b []byte) error {
+	if err := os.WriteFile(name, b, 0o644); err != nil {
+		return err
+	}
+	return os.Chmod(name, 0o644)
+}
+
+// writeSBOM writes the bill of materials.
+func (o *options) writeSBOM(dir string, info *buildinfo.BuildInfo) error {
+	linked, err := o.linked(o.out)
+	if err != nil {
+		return err
+	}
+	sums := map[string]string{}
+	for _, d := range info.Deps {
+		sums[d.Path] = d.Sum
+	}
+	image, err := describe(dir, filepath.Base(o.out))
+	if err != nil {
+		return err
+	}
+	b, err := o.sbom(o.components(linked, info.GoVersion, sums), image)
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(dir, sbomName), b)
+}
+
+// describe is the entry of a file in dir.
+func describe(dir, name string) (file, error) {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return file{}, err
+	}
+	sum := sha256.Sum256(b)
+	return file{name, int64(len(b)), hex.EncodeToString(sum[:])}, nil
 }
 
 // manifest describes the files of dir.
-func (o *options) manifest(dir string, names []string) (*manifest, error) {
-	m := &manifest{Appliance: o.app, Target: o.target, GOAMD64: o.goamd64, Modules: map[string]string{}}
+func (o *options) manifest(dir string, info *buildinfo.BuildInfo, names []string) (*manifest, error) {
+	m := &manifest{Appliance: o.app, Target: o.target, Go: info.GoVersion, GOAMD64: o.goamd64, Build: o.id.build,
+		Configuration: o.id.config, Seed: o.id.seed, SeedPrint: o.id.seed.fingerprint(), SBOM: sbomName}
 	for _, n := range names {
-		b, err := os.ReadFile(filepath.Join(dir, n))
+		f, err := describe(dir, n)
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(b)
-		m.Files = append(m.Files, file{n, int64(len(b)), hex.EncodeToString(sum[:])})
+		m.Files = append(m.Files, f)
 	}
-	info, err := buildinfo.ReadFile(o.out)
-	if err != nil {
-		return nil, fmt.Errorf("build information of %s: %w", o.out, err)
-	}
-	m.Go = info.GoVersion
 	for _, d := range info.Deps {
-		v := d.Version
-		if d.Replace != nil {
-			v = "of this repository"
+		v := module{d.Path, d.Version, d.Sum}
+		if d.Replace != nil || d.Sum == "" {
+			v = module{Path: d.Path}
 		}
-		m.Modules[d.Path] = v
+		m.Modules = append(m.Modules, v)
 	}
 	return m, nil
 }

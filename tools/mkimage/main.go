@@ -3,14 +3,18 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"ampoule/boot/image"
@@ -24,8 +28,19 @@ import (
 type options struct {
 	pkg, app, target, config string
 	out, goroot, goamd64     string
-	work                     string
+	work, seed               string
 	strip                    bool
+
+	id  identity
+	get []string // the user's settings that say where modules come from and are kept
+}
+
+// identity is what tells an image from all others.
+type identity struct {
+	config string // fingerprint of the compiled configuration; "" without one
+	seed   seed
+	build  string // fingerprint of all that the image is made from
+	deps   []goPackage
 }
 
 func main() {
@@ -38,6 +53,7 @@ func main() {
 	flag.StringVar(&o.goroot, "goroot", "", "GOROOT to build with (default: the running Go's)")
 	flag.StringVar(&o.goamd64, "goamd64", "v1", "lowest x86-64 level of the CPU: v1, v2 or v3")
 	flag.StringVar(&o.work, "work", "build", "folder for intermediate files")
+	flag.StringVar(&o.seed, "seed", "", "text that the layout follows from; random: a new one (default: the inputs' fingerprint)")
 	flag.BoolVar(&o.strip, "strip", true, "leave out symbol table and DWARF")
 	flag.Parse()
 	err := o.run()
@@ -54,6 +70,9 @@ var errConfig = errors.New("configuration refused")
 
 func (o *options) run() error {
 	if err := o.complete(); err != nil {
+		return err
+	}
+	if err := o.readSettings(); err != nil {
 		return err
 	}
 	ov, err := mkoverlay.New(o.goroot)
@@ -73,6 +92,17 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
+	if err := o.identify(overlay); err != nil {
+		return err
+	}
+	main := slices.IndexFunc(o.id.deps, func(p goPackage) bool { return p.ImportPath == o.pkg })
+	if main < 0 {
+		return fmt.Errorf("%s is not among its own dependencies", o.pkg)
+	}
+	ov.Add(filepath.Join(o.id.deps[main].Dir, seedFile), o.id.seed.source(o.id.deps, o.pkg))
+	if overlay, err = ov.Write(dir); err != nil {
+		return err
+	}
 	tmp := o.out + ".link"
 	defer os.Remove(tmp)
 	if err := o.compile(overlay, tmp); err != nil {
@@ -86,7 +116,7 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(o.out, sealed, 0o644); err != nil {
+	if err := write(o.out, sealed); err != nil {
 		return err
 	}
 	return o.finish()
@@ -128,7 +158,11 @@ func (o *options) complete() error {
 
 // name tells apart the builds that may run at the same time.
 func (o *options) name() string {
-	return strings.ReplaceAll(o.pkg, "/", "-") + "-" + o.target + "-" + o.goamd64 + "-" + filepath.Base(o.goroot)
+	name := strings.ReplaceAll(o.pkg, "/", "-") + "-" + o.target + "-" + o.goamd64 + "-" + filepath.Base(o.goroot)
+	if o.seed != "" {
+		name += "-" + seed(o.seed).fingerprint()
+	}
+	return name
 }
 
 // configure compiles the configuration file into the appliance's package
@@ -143,37 +177,92 @@ func (o *options) configure(ov *mkoverlay.Overlay) error {
 	if list.Failed() {
 		return errConfig
 	}
-	for pkg, write := range map[string]func(io.Writer) error{o.pkg + "/config": img.Source, configimage.FeaturePackage: img.Feature} {
+	sum := sha256.New()
+	writers := map[string]func(io.Writer) error{o.pkg + "/config": img.Source, configimage.FeaturePackage: img.Feature}
+	for _, pkg := range slices.Sorted(maps.Keys(writers)) {
 		var source bytes.Buffer
-		if err := write(&source); err != nil {
+		if err := writers[pkg](&source); err != nil {
 			return err
 		}
+		fmt.Fprintf(sum, "%s %x\n", pkg, sha256.Sum256(source.Bytes()))
 		dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).Output()
 		if err != nil {
 			return fmt.Errorf("no package %s: %w", pkg, err)
 		}
 		ov.Add(filepath.Join(strings.TrimSpace(string(dir)), path.Base(pkg)+".go"), source.Bytes())
 	}
+	o.id.config = hex.EncodeToString(sum.Sum(nil))
 	return nil
 }
 
-// compile links the program at layout.ImageLow.
+// identify finds the fingerprints and the seed.
+func (o *options) identify(overlay string) error {
+	var err error
+	if o.id.deps, err = o.list(overlay); err != nil {
+		return err
+	}
+	inputs, err := o.inputs(o.id.deps, overlay)
+	if err != nil {
+		return err
+	}
+	o.id.seed = newSeed(o.seed, inputs)
+	sum := sha256.Sum256([]byte(inputs + "\n" + string(o.id.seed)))
+	o.id.build = hex.EncodeToString(sum[:])
+	return nil
+}
+
+// shown is how much of a fingerprint the running appliance says.
+const shown = 16
+
+// compile links the program at the address and in the order of the seed.
 func (o *options) compile(overlay, out string) error {
-	ld := fmt.Sprintf("-T %#x", layout.ImageLow+layout.Page)
+	s := o.id.seed
+	ld := fmt.Sprintf("-T %#x -randlayout %d -X ampoule/boot/pvh.seed=%s -X ampoule/libos/appliance.build=%s",
+		s.text(), s.functions(), s.boot(), o.id.build[:shown])
+	if o.id.config != "" {
+		ld += " -X ampoule/libos/appliance.configuration=" + o.id.config[:shown]
+	}
 	if o.strip {
 		ld += " -s -w"
 	}
-	tags := rt.Tag
-	if o.target != "virtio" {
-		tags += "," + o.target
-	}
-	cmd := exec.Command(filepath.Join(o.goroot, "bin", "go"), "build", "-trimpath", "-buildvcs=false",
-		"-tags", tags, "-overlay", overlay, "-ldflags", ld, "-o", out, o.pkg)
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOAMD64="+o.goamd64,
-		"GOEXPERIMENT=", "GOTOOLCHAIN=local", "GOROOT="+o.goroot, "GOFLAGS=")
+	cmd := o.goCommand("build", "-trimpath", "-buildvcs=false",
+		"-tags", o.tags(), "-overlay", overlay, "-ldflags", ld, "-o", out, o.pkg)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go build %s: %w", o.pkg, err)
 	}
 	return nil
+}
+
+// tags are the build tags of the target.
+func (o *options) tags() string {
+	if o.target == "virtio" {
+		return rt.Tag
+	}
+	return rt.Tag + "," + o.target
+}
+
+// settings are the variables of go env that an image does not depend on.
+var settings = []string{"GOPATH", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE", "GOAUTH", "GOVCS"}
+
+// readSettings keeps those; what go env -w has set beside them must not count.
+func (o *options) readSettings() error {
+	out, err := exec.Command("go", append([]string{"env"}, settings...)...).Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	values := strings.Split(string(out), "\n")
+	for i, name := range settings {
+		if i < len(values) && values[i] != "" {
+			o.get = append(o.get, name+"="+values[i])
+		}
+	}
+	return nil
+}
+
+// env is the part of the environment that decides what is built, and where from.
+func (o *options) env() []string {
+	return append([]string{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOAMD64=" + o.goamd64,
+		"GOEXPERIMENT=", "GOTOOLCHAIN=local", "GOROOT=" + o.goroot, "GOFLAGS=", "GODEBUG=",
+		"GOFIPS140=off", "GOENV=off"}, o.get...)
 }

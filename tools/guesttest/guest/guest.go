@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,6 +67,14 @@ func (i *Images) Configured(t testing.TB, app, name, config, goamd64 string) str
 		t.Fatal(err)
 	}
 	return i.image(t, app+"-"+name, goamd64, "-app", app, "-target", "virtio", "-config", file)
+}
+
+// Seeded is the image of an appliance for GOAMD64=v1 with a seed and with its
+// symbol table. Its manifest lies beside it.
+func (i *Images) Seeded(t testing.TB, name, seed string) string {
+	t.Helper()
+	key := name + "-" + strings.ReplaceAll(seed, " ", "-")
+	return i.image(t, filepath.Join("seeds", key, name), "v1", "-app", name, "-target", "virtio", "-seed", seed, "-strip=false")
 }
 
 // Program is the image of a program, such as ampoule/boot/guests/hello.
