@@ -86,6 +86,10 @@ fuzz: need-build ## run every fuzz target for FUZZTIME
 			echo "fuzz $$f in $${p%=*}"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $${p%=*} || exit 1; \
 		done; done
 
+.PHONY: reproduce
+reproduce: need-build ## build all images twice, elsewhere and as somebody else, and compare
+	@$(call tool,reproduce) $(if $(SEED),-seed '$(SEED)') $(images)
+
 .PHONY: bench
 bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns
 	@$(call tool,bench)
