@@ -38,7 +38,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@for i in $(images); do printf '  %-14s %s\n' $$i "build dist/$$i/"; done
 	@echo "  variables: CONFIG=FILE OUT=FOLDER GOAMD64=v1|v3 SEED=TEXT|random (images), IMAGE=FILE (run-xen)"
-	@echo "             FUZZTIME=10s, DURATION=10m (soak)"
+	@echo "             FUZZTIME=10s, DURATION=10m (soak), DB=URL (audit)"
 
 .PHONY: setup
 setup: ## install what is missing for all other targets
@@ -89,6 +89,10 @@ fuzz: need-build ## run every fuzz target for FUZZTIME
 .PHONY: reproduce
 reproduce: need-build ## build all images twice, elsewhere and as somebody else, and compare
 	@$(call tool,reproduce) $(if $(SEED),-seed '$(SEED)') $(images)
+
+.PHONY: audit
+audit: need-build ## look up what is linked among the known vulnerabilities, with govulncheck
+	@$(call tool,audit) $(if $(DB),-db '$(DB)') $(images)
 
 .PHONY: bench
 bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns
