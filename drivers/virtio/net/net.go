@@ -106,6 +106,10 @@ func (d *Device) open(t virtio.Transport, c Config) error {
 		return err
 	}
 	d.tx.init(txq, d.info.MTU)
+	d.tx.partial = d.info.Offload&device.TxChecksum != 0
+	if d.info.Offload&device.RxChecksum != 0 {
+		d.rx.partial = flagNeedsChecksum
+	}
 	if err := event.Register(&d.rx.src); err != nil {
 		return fmt.Errorf("receive source: %w", err)
 	}

@@ -21,18 +21,18 @@ const maxRxPages = (headerLen + maxFrame + iopage.Size - 1) / iopage.Size
 // at page p. A page that is not in the ring has, if any, an id that is not in
 // flight.
 type receiver struct {
-	mu    sync.Mutex
-	q     *virtio.Queue
-	src   event.Source
-	bufs  [rtabi.MaxQueueSize]*iopage.Buf
-	idOf  []uint16 // by page
-	hand  uint8    // where the search for a free id goes on
-	plain uint32   // the second half of the header of a frame of one buffer and no metadata
-	fill  int      // pages wanted in the ring
-	low   int      // pages that never leave it
-	lag   int      // how many may be missing before a refill is worth its while
-	spare int      // pages of the pool to leave alone
-	batch [batch]*iopage.Buf
+	mu      sync.Mutex
+	q       *virtio.Queue
+	src     event.Source
+	bufs    [rtabi.MaxQueueSize]*iopage.Buf
+	idOf    []uint16 // by page
+	hand    uint8    // where the search for a free id goes on
+	partial uint64   // flagNeedsChecksum if the offload was negotiated
+	fill    int      // pages wanted in the ring
+	low     int      // pages that never leave it
+	lag     int      // how many may be missing before a refill is worth its while
+	spare   int      // pages of the pool to leave alone
+	batch   [batch]*iopage.Buf
 
 	frames, bytes, malformed, noPage uint64
 }
@@ -64,7 +64,6 @@ func (r *receiver) init(q *virtio.Queue, pool *iopage.Pool, c Config, large bool
 	// Below low a refill must be worth its while at any rate.
 	r.lag = max(1, min(r.fill/8, r.fill-r.low))
 	r.idOf = make([]uint16, pool.Len())
-	r.plain = 1 << 16 // num_buffers 1
 	r.src.Counter = q.Ring().UsedIndex()
 	if q.EventIndex() {
 		r.src.Arm = q.Ring().UsedEvent()
@@ -184,7 +183,8 @@ func (d *Device) recv(frames []device.Frame) (n int, seen bool) {
 		b := r.bufs[uint8(id)]
 		h := loadHeader((*[headerLen]byte)(b.Page()))
 		f := &frames[n]
-		if h.lo != 0 || h.hi != r.plain || size-minSize > iopage.Size-minSize || q.InFlight() < r.low {
+		m, simple := h.simple(int(size)-headerLen, r.partial)
+		if !simple || size-minSize > iopage.Size-minSize || q.InFlight() < r.low {
 			took, ok := d.take(f, b, h, size, left)
 			if left -= took; took == 0 {
 				break
@@ -195,7 +195,7 @@ func (d *Device) recv(frames []device.Frame) (n int, seen bool) {
 			continue
 		}
 		b.SetWindow(headerLen, int(size)-headerLen)
-		f.Buf, f.Meta = b, device.Meta{}
+		f.Buf, f.Meta = b, m
 		total += int(size) - headerLen
 		n++
 		left--

@@ -25,6 +25,7 @@ type transmitter struct {
 	bufs    [rtabi.MaxQueueSize]*iopage.Buf // by head id
 	reapAt  int                             // frames in flight that make a look worth its while
 	largest int                             // bytes of a frame that is not segmented
+	partial bool                            // the device completes partial checksums
 
 	frames, bytes, full, malformed uint64
 }
@@ -81,8 +82,8 @@ func (d *Device) Send(frames []device.Frame) (int, error) {
 	return n, err
 }
 
-// send is Send with tx.mu held. A frame of one page with no metadata, where
-// Alloc and Recv put it, takes the short way.
+// send is Send with tx.mu held. A frame of one page with at most a partial
+// checksum, where Alloc and Recv put it, takes the short way.
 func (d *Device) send(frames []device.Frame) (n int, err error) {
 	t := &d.tx
 	q := t.q
@@ -97,13 +98,24 @@ func (d *Device) send(frames []device.Frame) (n int, err error) {
 		f := &frames[n]
 		b := f.Buf
 		if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > spread ||
-			f.State == device.ChecksumPartial || f.GSO != device.GSONone || t.ids.Free() == 0 {
+			f.GSO != device.GSONone || t.ids.Free() == 0 {
 			if err = d.put(f); err != nil {
 				break
 			}
 			continue
 		}
-		header{}.put((*[headerLen]byte)(b.Page()))
+		h := header{}
+		if f.State == device.ChecksumPartial {
+			start, offset := uint(f.CsumStart), uint(f.CsumOffset)
+			if !t.partial || start-etherLen > uint(b.Len()) || start+offset+2 > uint(b.Len()) {
+				if err = d.put(f); err != nil { // says why not
+					break
+				}
+				continue
+			}
+			h = header{lo: flagNeedsChecksum | uint64(start)<<48, hi: uint32(offset)}
+		}
+		h.put((*[headerLen]byte)(b.Page()))
 		id := t.ids.Take()
 		t.bufs[id] = b
 		if q.Full() {
