@@ -3,6 +3,7 @@ package netif
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"sync/atomic"
 	"testing"
 
@@ -101,7 +102,7 @@ func TestBadReply(t *testing.T) {
 		buf.SetWindow(buf.HeadRoom(), 60)
 		frames[i] = device.Frame{Buf: buf}
 	}
-	l.burst(frames)
+	l.burst(received(frames))
 	if got := l.count.fastReplied.Load(); got != 5 {
 		t.Errorf("%d of 5 well-formed replies sent", got)
 	}
@@ -146,10 +147,11 @@ func TestFastPathAllocs(t *testing.T) {
 	l.fast.Store(ptr[FastPath](new(udpEcho)))
 	h := &host{t: t, dev: dev}
 	datagram := h.udp("10.1.2.9", 7, make([]byte, 64))
-	frames := make([]device.Frame, 32)
+	r := new(receiver)
 	if got := testing.AllocsPerRun(100, func() {
-		n.burstOf(frames, datagram)
-		l.burst(frames)
+		r.n, r.done = 32, 0
+		n.burstOf(r.frames[:r.n], datagram)
+		l.burst(r)
 	}); got != 0 {
 		t.Errorf("%v allocations for a burst of the fast path", got)
 	}
@@ -165,11 +167,12 @@ func BenchmarkUDPFastPath(b *testing.B) {
 	l.fast.Store(ptr[FastPath](new(udpEcho)))
 	h := &host{t: b, dev: dev}
 	datagram := h.udp("10.1.2.9", 7, make([]byte, 64))
-	frames := make([]device.Frame, 32)
+	r := new(receiver)
 	b.ReportAllocs()
-	for i := 0; i < b.N; i += len(frames) {
-		n.burstOf(frames, datagram)
-		l.burst(frames)
+	for i := 0; i < b.N; i += r.n {
+		r.n, r.done = 32, 0
+		n.burstOf(r.frames[:r.n], datagram)
+		l.burst(r)
 	}
 }
 
@@ -190,7 +193,7 @@ func BenchmarkUDPStack(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		n.burstOf(frames, datagram)
-		s.link.burst(frames)
+		s.link.burst(received(frames))
 		k, p, err := u.ReadMsg(buf)
 		if err != nil || !bytes.Equal(buf[:k], datagram[42:]) {
 			b.Fatal(k, err)
@@ -199,4 +202,51 @@ func BenchmarkUDPStack(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// panicky panics at every datagram to port 9.
+type panicky struct{ udpEcho }
+
+func (p *panicky) Frame(f *device.Frame) Verdict {
+	v := p.udpEcho.Frame(f)
+	if v == Drop {
+		panic("port 9")
+	}
+	return v
+}
+
+// TestFastPathPanics checks that a panic costs no page and not the service.
+func TestFastPathPanics(t *testing.T) {
+	da, db := netiftest.Pair(netiftest.Options{}, netiftest.Options{})
+	t.Cleanup(func() { da.Check(t); db.Check(t) })
+	a := newTestStack(t, da, testConfig(addrA4, addrA6), testLimits())
+	b, err := New(db, testConfig(addrB4, addrB6), Options{Limits: testLimits(), Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	b.SetFastPath(new(panicky))
+	c, err := a.DialContext(context.Background(), "udp", addrB4+":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	d, err := a.DialContext(context.Background(), "udp", addrB4+":9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for i := range uint64(maxPanics / 2) {
+		exchange(t, c, []byte("ping"))
+		d.Write([]byte("lost"))
+		eventually(t, "a panic is counted", func() bool { return b.Stats().Panics > i })
+	}
+	exchange(t, c, []byte("ping"))
+}
+
+// received is what a Recv has left behind.
+func received(frames []device.Frame) *receiver {
+	r := &receiver{n: len(frames)}
+	copy(r.frames[:], frames)
+	return r
 }

@@ -26,44 +26,80 @@ const maxFrame = 65535 + ethernetSize
 const maxPanics = 16
 
 // receive takes frames until the link is closed or the device is gone for good.
-// After a burst it looks again before it waits: halting is the runtime's
-// business. When a device that was away is back, the neighbours are told.
+// A fast path that panics costs the burst in which it did.
 func (l *link) receive() {
 	defer close(l.done)
-	away := false
-	var frames [recvBatch]device.Frame
-	batch := frames[:]
-	if b := l.info.Batch; b > 0 && b < len(batch) {
-		batch = batch[:b]
+	var r receiver
+	r.batch = r.frames[:]
+	if b := l.info.Batch; b > 0 && b < len(r.batch) {
+		r.batch = r.batch[:b]
 	}
+	for !l.bursts(&r) {
+	}
+}
+
+// receiver is what the receive goroutine has in hand.
+type receiver struct {
+	frames [recvBatch]device.Frame
+	batch  []device.Frame // of frames
+	n      int            // frames received
+	done   int            // of those, dealt with
+	ready  int            // of those, rewritten by the fast path and moved to the front, not sent yet
+	away   bool           // the device was gone
+}
+
+// bursts is receive until there is a panic, of which it takes as many as deliver
+// does. It says whether receiving has ended. When a device that was away is
+// back, the neighbours are told.
+func (l *link) bursts(r *receiver) (ended bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			if l.count.panics.Add(1) > maxPanics {
+				panic(p)
+			}
+			release(r.frames[:r.ready])
+			release(r.frames[r.done:r.n])
+			r.n, r.done, r.ready = 0, 0, 0
+		}
+	}()
+	ready := l.dev.Ready()
 	for !l.closed.Load() {
-		n, err := l.dev.Recv(batch)
-		if n == 0 && err != nil && err != device.ErrAgain && !errors.Is(err, device.ErrAgain) {
+		n, err := l.dev.Recv(r.batch)
+		switch {
+		case n > 0:
+			if r.away {
+				l.returned(r)
+			}
+			r.n, r.done, r.ready = n, 0, 0
+			if l.burst(r) {
+				// Let those run whom the frames were for, so that their queues
+				// have room for the next burst.
+				runtime.Gosched()
+			}
+		case err != nil && !errors.Is(err, device.ErrAgain):
 			l.count.gone.Store(true)
 			if !l.info.Returns {
-				return
+				return true
 			}
-			away = true
-			l.dev.Ready().Wait()
-			continue
+			r.away = true
+		case r.away:
+			l.returned(r)
 		}
-		if away {
-			away = false
-			l.count.gone.Store(false)
-			l.renew()
-			go l.back()
+		if n < len(r.batch) {
+			// If more has come, this returns at once; halting is the runtime's
+			// business.
+			ready.Wait()
 		}
-		if n == 0 {
-			l.dev.Ready().Wait()
-			continue
-		}
-		if l.burst(batch[:n]) {
-			// Let those run whom the frames were for, so that their queues
-			// have room for the next burst.
-			runtime.Gosched()
-		}
-		clear(batch[:n])
 	}
+	return true
+}
+
+// returned notes that a device that was away is back.
+func (l *link) returned(r *receiver) {
+	r.away = false
+	l.count.gone.Store(false)
+	l.renew()
+	go l.back()
 }
 
 // renew takes over the address of a device that is back: it may be another one.
@@ -82,21 +118,24 @@ func (l *link) renew() {
 }
 
 // burst handles the frames of one Recv, and says whether any went to the stack.
-func (l *link) burst(frames []device.Frame) (passed bool) {
+func (l *link) burst(r *receiver) (passed bool) {
+	frames := r.frames[:r.n]
 	l.count.rxFrames.Add(uint64(len(frames)))
 	fast := l.fast.Load()
-	replies := 0
 	for i := range frames {
 		f := &frames[i]
 		v := Pass
 		if fast != nil {
 			v = (*fast).Frame(f)
 		}
+		r.done++
 		switch v {
 		case Reply:
 			// The frames before i are dealt with, so their places are free.
-			frames[replies] = *f
-			replies++
+			if r.ready < i {
+				frames[r.ready] = *f
+			}
+			r.ready++
 		case Drop:
 			l.count.fastDropped.Add(1)
 			f.Buf.Release()
@@ -106,10 +145,18 @@ func (l *link) burst(frames []device.Frame) (passed bool) {
 			passed = true
 		}
 	}
-	if replies > 0 {
-		l.reply(frames[:replies])
+	if n := r.ready; n > 0 {
+		r.ready = 0
+		l.reply(frames[:n])
 	}
 	return passed
+}
+
+// release gives back the pages of frames.
+func release(frames []device.Frame) {
+	for i := range frames {
+		frames[i].Buf.Release()
+	}
 }
 
 // reply sends frames that the fast path has rewritten. It does not wait: when
@@ -117,23 +164,21 @@ func (l *link) burst(frames []device.Frame) (passed bool) {
 func (l *link) reply(frames []device.Frame) {
 	t := &l.tx
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	for len(frames) > 0 {
 		n, err := l.dev.Send(frames)
 		l.count.fastReplied.Add(uint64(n))
 		if frames = frames[n:]; len(frames) == 0 {
-			return
+			break
 		}
 		lost := 1 // a malformed one; the others may still go
 		if err == nil || errors.Is(err, device.ErrAgain) || errors.Is(err, device.ErrGone) {
 			lost = len(frames)
 		}
-		for i := range frames[:lost] {
-			frames[i].Buf.Release()
-		}
+		release(frames[:lost])
 		l.count.txDropped.Add(uint64(lost))
 		frames = frames[lost:]
 	}
+	t.mu.Unlock()
 }
 
 // pass copies a frame for the stack and hands it over. The frame stays the

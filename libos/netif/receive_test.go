@@ -48,7 +48,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		dev.InjectMeta(b, device.Meta{State: device.ChecksumState(state % 3), GSO: device.GSOType(state / 3 % 3), CsumStart: start, CsumOffset: offset})
 		dev.Recv(frames)
-		s.link.burst(frames)
+		s.link.burst(received(frames))
 		for len(leases.in) > 0 {
 			if m := <-leases.in; len(m) > len(b) {
 				t.Fatalf("a DHCP message of %d bytes in a frame of %d", len(m), len(b))

@@ -14,7 +14,7 @@ type Stats struct {
 	TxFrames     uint64 // given to the device by the stack
 	TxDropped    uint64 // the ring stayed full, or no page was free
 	TxInvalid    uint64 // larger than the MTU, or a fragment
-	Panics       uint64 // of the stack on a received packet
+	Panics       uint64 // of the stack or the fast path on a received packet
 	UDPDropped   uint64 // datagrams that a socket had no room for
 	Refused      uint64 // TCP connections beyond Limits.MaxConns
 	Conns        int    // TCP connections that exist now

@@ -169,6 +169,9 @@ func (d *Device) Recv(frames []device.Frame) (int, error) {
 	if n == 0 {
 		return 0, device.ErrAgain
 	}
+	if len(d.rx) > 0 || d.gone {
+		d.src.Wake() // there is more to tell: Ready says so until it is told
+	}
 	return n, nil
 }
 
