@@ -23,12 +23,12 @@ import (
 )
 
 // services tells how each appliance is asked.
-func services(name string) (load.Service, error) {
+func services(name, ask string) (load.Service, error) {
 	switch name {
 	case "echo":
 		return load.Echo(64), nil
 	case "dns":
-		return load.DNS("www.example.org"), nil
+		return load.DNS(ask), nil
 	}
 	return load.Service{}, fmt.Errorf("appliance %q: bench knows echo and dns", name)
 }
@@ -42,6 +42,7 @@ func main() {
 	flag.StringVar(&b.cpu, "cpu", "max", "QEMU CPU model")
 	flag.IntVar(&b.ram, "m", 64, "RAM in MiB, of all but the smallest-RAM search")
 	flag.IntVar(&b.requests, "n", 2000, "requests of one run")
+	flag.StringVar(&b.ask, "ask", "www.example.org", "name that the DNS appliance is asked for")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each figure; the median counts")
 	out := flag.String("json", "dist/bench.json", "where to write the figures")
 	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated")
@@ -75,7 +76,7 @@ func main() {
 
 // bench is one set of measurements.
 type bench struct {
-	dist, cpu           string
+	dist, cpu, ask      string
 	machine             vm.Machine
 	images              map[string]string
 	ram, requests, runs int

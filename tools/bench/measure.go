@@ -75,7 +75,7 @@ func (m *machine) Close() {
 
 // start boots app, counted when it says so. The caller must Close the machine.
 func (b *bench) start(ctx context.Context, app string, ram int, counted, blocks bool) (*machine, error) {
-	s, err := services(app)
+	s, err := services(app, b.ask)
 	if err != nil {
 		return nil, err
 	}

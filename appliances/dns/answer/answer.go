@@ -10,9 +10,12 @@ package answer
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"time"
 
 	"ampoule/libos/config/zone"
+	"ampoule/libos/config/zone/answers"
 )
 
 const (
@@ -23,9 +26,6 @@ const (
 	DefaultUDP = 1232
 	// MaxMessage is the longest message over TCP.
 	MaxMessage = 65535
-	// maxChain is how many aliases one answer follows, CNAME and DNAME
-	// together; the client may ask on from there.
-	maxChain = 64
 )
 
 // Transport says how a query came.
@@ -36,137 +36,177 @@ const (
 	TCP
 )
 
-// Server answers for a set of zones. It does not change after New, and any
-// number of goroutines may use it.
+// Options are the parts of a Server's configuration. The zero value has all that
+// is optional turned off.
+type Options struct {
+	// UDPSize is the limit in bytes of answers over UDP, from 512 to 4096; 0
+	// stands for DefaultUDP.
+	UDPSize int
+	// NSID, Version and Identity are told to those who ask (RFC 5001, RFC 4892),
+	// unless they are empty. They have MaxText bytes at most.
+	NSID, Version, Identity string
+	// Cookies turns on server cookies (RFC 7873). CookieSecrets are those shared
+	// with other servers at the same address, the one in use first; without any
+	// the server makes its own.
+	Cookies       bool
+	CookieSecrets [][16]byte
+	// Limit is rate limiting.
+	Limit Limit
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
+}
+
+// Server answers for a set of zones. Any number of goroutines may use it.
 type Server struct {
-	zones  map[string]zone.Zone // by origin, lower case
-	labels int                  // of the longest origin
-	udp    int                  // limit of an answer over UDP
+	zones   map[string]zone.Zone // by origin, lower case
+	labels  int                  // of the longest origin
+	udp     int                  // limit of an answer over UDP
+	origins zoneTable
+	opt     [optSize]byte // the OPT record of most answers
+	cookies *cookies      // nil: none
+	limiter *limiter      // nil: none
+	now     func() time.Time
+
+	nsid, version, identity string
 }
 
-// New returns a Server for the zones. udpSize is the limit in bytes of answers
-// over UDP, from 512 to 4096; 0 stands for DefaultUDP.
-func New(zones []zone.Zone, udpSize int) (*Server, error) {
-	if udpSize == 0 {
-		udpSize = DefaultUDP
+// New returns a Server for the zones.
+func New(zones []zone.Zone, o Options) (*Server, error) {
+	if o.UDPSize == 0 {
+		o.UDPSize = DefaultUDP
 	}
-	if udpSize < minUDP || udpSize > 4096 {
-		return nil, fmt.Errorf("answer: UDP size %d, must be from %d to 4096", udpSize, minUDP)
+	if o.UDPSize < minUDP || o.UDPSize > 4096 {
+		return nil, fmt.Errorf("answer: UDP size %d, must be from %d to 4096", o.UDPSize, minUDP)
 	}
-	s := &Server{zones: make(map[string]zone.Zone, len(zones)), udp: udpSize}
+	if max(len(o.NSID), len(o.Version), len(o.Identity)) > MaxText {
+		return nil, fmt.Errorf("answer: a text of more than %d bytes", MaxText)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{zones: make(map[string]zone.Zone, len(zones)), udp: o.UDPSize, now: o.Now,
+		nsid: o.NSID, version: o.Version, identity: o.Identity}
 	for i, z := range zones {
-		if err := z.Check(); err != nil {
+		if err := s.add(z); err != nil {
 			return nil, fmt.Errorf("answer: zone %d: %w", i, err)
 		}
-		var origin zone.Name
-		if _, err := zone.Set(&origin, z.Name(z.Apex())); err != nil {
-			return nil, fmt.Errorf("answer: zone %d: %w", i, err)
-		}
-		if _, ok := s.zones[z.Name(z.Apex())]; ok {
-			return nil, fmt.Errorf("answer: zone %d: there twice", i)
-		}
-		s.zones[z.Name(z.Apex())] = z
-		s.labels = max(s.labels, origin.Labels())
 	}
-	return s, nil
+	s.origins = newZoneTable(s.zones)
+	s.makeOpt()
+	if o.Cookies {
+		s.cookies = newCookies(o.CookieSecrets, o.Now())
+	}
+	var err error
+	s.limiter, err = newLimiter(o.Limit)
+	return s, err
 }
 
-// response is an answer in the making.
-type response struct {
-	w      writer
-	q      query
-	zone   zone.Zone
-	flags  uint16
-	rcode  uint16
-	answer uint16 // records in each section
-	auth   uint16
-	extra  uint16
-	owner  owner            // place of q.name in the message
-	chain  [maxChain]uint16 // places of the names found so far
-	links  int
+func (s *Server) add(z zone.Zone) error {
+	if err := z.Check(); err != nil {
+		return err
+	}
+	name := z.Name(z.Apex())
+	var origin zone.Name
+	if _, err := zone.Set(&origin, name); err != nil {
+		return err
+	}
+	if _, ok := s.zones[name]; ok {
+		return errors.New("there twice")
+	}
+	s.zones[name] = z
+	s.labels = max(s.labels, origin.Labels())
+	return nil
 }
+
+// seconds is the time in seconds since 1970, modulo 2^32.
+func (s *Server) seconds() uint32 { return uint32(s.now().Unix()) }
 
 // Answer writes the answer to msg into buf and returns its length, or 0 when
-// there must be none: msg is no query, or too short to tell. buf holds at least
-// 4096 bytes for UDP and MaxMessage for TCP; msg is not changed and must not
-// overlap buf.
-func (s *Server) Answer(buf, msg []byte, t Transport) int {
+// there must be none: msg is no query, too short to tell, or its client has had
+// enough. buf holds at least 4096 bytes for UDP and MaxMessage for TCP; msg is not
+// changed and must not overlap buf.
+func (s *Server) Answer(buf, msg []byte, t Transport, from Client) int {
 	if len(msg) < headerSize || msg[2]&(flagQR>>8) != 0 {
 		return 0
 	}
-	var r response
-	r.q.parse(msg)
+	var q query
+	var r answers.Response
+	q.parse(msg, &r.Name)
+	r.Rcode = q.rcode
+	if r.Rcode == noError && q.cookie != nil && s.cookies != nil && badCookie(q.cookie) {
+		r.Rcode = formErr
+	}
 	limit := MaxMessage
 	if t == UDP {
-		limit = min(r.q.size, s.udp)
+		limit = min(q.size, s.udp)
 	}
-	if r.q.edns {
-		limit -= optSize
+	opt := reply{s: s, q: &q.edns}
+	opt.begin(&from, q.version == 0 && r.Rcode == noError)
+	extended := uint16(noError8914)
+	if r.Rcode == noError {
+		r.Question(buf[:limit-opt.size], msg[headerSize:headerSize+q.question], q.recordClass())
+		r.Type, r.DO = q.qtype, q.do
+		extended = s.resolve(&r, &q)
 	}
-	r.w.buf = buf[:limit]
-	r.w.n = headerSize
-	r.rcode = r.q.rcode
-	if r.rcode == noError {
-		r.w.class = r.q.class
-		r.w.question(msg[headerSize:headerSize+r.q.question], &r.q.name)
-		r.resolve(s)
+	if t == UDP && !opt.good {
+		switch s.limiter.judge(&from, r.Kind(), s.now) {
+		case limitDrop:
+			return 0
+		case limitSlip:
+			r.Truncate()
+		}
 	}
-	return r.finish(buf, msg, s.udp)
+	return s.finish(&r, &q, &opt, buf, msg, limit, extended)
 }
 
-// resolve fills the sections.
-func (r *response) resolve(s *Server) {
-	q := &r.q
+// resolve fills the sections and returns the extended error, if there is one.
+func (s *Server) resolve(r *answers.Response, q *query) uint16 {
 	switch {
-	case q.edns && q.version != 0:
-		r.rcode = badVers
-		return
+	case q.there && q.version != 0:
+		r.Rcode = badVers
+		return noError8914
 	case q.tsig: // no key is known (RFC 8945 section 5.2.1)
-		r.rcode = notAuth
-		return
+		r.Rcode = notAuth
+		return noError8914
 	case q.qtype == typeAXFR || q.qtype == typeIXFR:
-		r.transfer(s)
-		return
-	case q.class == classANY:
-		r.w.class = classIN
-	case q.class != classIN:
-		r.rcode = refused
-		return
+		return s.transfer(r, q)
+	case q.class == classCH && s.chaos(r, q):
+		return noError8914
+	case q.class != classIN && q.class != classANY:
+		r.Rcode = refused
+		return errorNotSupported
 	}
-	var ok bool
-	if r.zone, ok = s.find(&q.name, q.qtype); !ok {
-		r.rcode = refused
-		return
+	z, ok := s.Find(&r.Name, q.qtype)
+	if !ok {
+		r.Rcode = refused
+		return errorNotAuthoritative
 	}
-	if q.class == classIN {
-		r.flags |= flagAA
-	}
-	// Each turn finds one name; an alias's target may be in another zone.
-	r.owner = owner{at: headerSize}
-	for range maxChain {
-		r.chain[r.links] = uint16(r.owner.at)
-		r.links++
-		if !r.step() {
-			return
-		}
-		if r.zone, ok = s.find(&q.name, q.qtype); !ok {
-			return
+	for r.Step(z) {
+		if z, ok = s.Find(&r.Name, q.qtype); !ok {
+			break
 		}
 	}
+	r.Finish()
+	if q.class != classIN {
+		r.Flags &^= flagAA
+	}
+	return noError8914
 }
 
 // transfer refuses a zone transfer: to anyone for a zone that is here, and as
 // someone else's business otherwise (RFC 5936 section 2.2.1).
-func (r *response) transfer(s *Server) {
-	r.rcode = notAuth
-	if _, ok := s.zones[string(r.q.name.Bytes(0))]; ok && r.q.class == classIN {
-		r.rcode = refused
+func (s *Server) transfer(r *answers.Response, q *query) uint16 {
+	r.Rcode = notAuth
+	if _, ok := s.zones[string(r.Name.Bytes(0))]; ok && q.class == classIN {
+		r.Rcode = refused
+		return errorProhibited
 	}
+	return errorNotAuthoritative
 }
 
-// find returns the zone with the longest origin at or above name. DS belongs to
+// Find returns the zone with the longest origin at or above name. DS belongs to
 // the parent's side of a cut (RFC 4035 section 3.1.4.1).
-func (s *Server) find(name *zone.Name, qtype uint16) (found zone.Zone, ok bool) {
+func (s *Server) Find(name *zone.Name, qtype uint16) (found zone.Zone, ok bool) {
 	for i := max(0, name.Labels()-s.labels); i <= name.Labels(); i++ {
 		z, hit := s.zones[string(name.Bytes(i))]
 		if hit {
@@ -179,119 +219,23 @@ func (s *Server) find(name *zone.Name, qtype uint16) (found zone.Zone, ok bool) 
 	return found, ok
 }
 
-// step answers for q.name. It returns true when q.name has become an alias's
-// target that is to be looked for next.
-func (r *response) step() bool {
-	n, depth := r.zone.Find(&r.q.name)
-	if cut := r.zone.Cut(n); cut != zone.None {
-		if depth > 0 || n != cut || r.q.qtype != typeDS {
-			r.referral(cut)
-			return false
-		}
-	}
-	if depth > 0 {
-		if r.zone.Flags(n)&zone.HasDNAME != 0 {
-			return r.dname(n, depth)
-		}
-		wild := r.zone.Wild(n)
-		if wild == zone.None {
-			r.rcode = nxDomain
-			r.soa()
-			return false
-		}
-		n = wild
-	}
-	return r.node(n)
-}
-
-// node answers with what is at n, which stands for q.name.
-func (r *response) node(n zone.Node) bool {
-	if r.q.qtype == typeANY {
-		r.any(n)
-		return false
-	}
-	if set, ok := r.zone.RRset(n, r.q.qtype); ok {
-		r.add(set)
-		if r.q.qtype == typeNS {
-			r.glue(set, "", false)
-		}
-		return false
-	}
-	if r.zone.Flags(n)&zone.HasCNAME == 0 {
-		r.soa()
-		return false
-	}
-	set, _ := r.zone.RRset(n, typeCNAME)
-	data := r.add(set)
-	if r.w.full {
-		return false
-	}
-	target, _ := set.Next()
-	return r.follow(target, data)
-}
-
-// any answers QTYPE ANY with one set (RFC 8482 section 4.1).
-func (r *response) any(n zone.Node) {
-	it := r.zone.RRsets(n)
-	if set, ok := it.Next(); ok {
-		r.add(set)
-		return
-	}
-	r.soa()
-}
-
-// add puts a set into the answer section, owned by the name looked for, and
-// returns where its last record's data starts.
-func (r *response) add(set zone.RRset) int {
-	count, data := r.w.rrset(r.owner, set, set.TTL)
-	r.answer += count
-	if r.w.full {
-		r.flags |= flagTC
-	}
-	return data
-}
-
-// soa puts the zone's SOA into the authority section, with the TTL of a negative
-// answer (RFC 2308 section 5).
-func (r *response) soa() {
-	apex := r.zone.Apex()
-	set, _ := r.zone.RRset(apex, typeSOA)
-	peek := set
-	rdata, _ := peek.Next()
-	minimum := rdata[len(rdata)-4:]
-	ttl := uint32(minimum[0])<<24 | uint32(minimum[1])<<16 | uint32(minimum[2])<<8 | uint32(minimum[3])
-	count, _ := r.w.rrset(owner{name: r.zone.Name(apex)}, set, min(ttl, set.TTL))
-	r.auth += count
-	if r.w.full {
-		r.flags |= flagTC
-	}
-}
-
 // finish writes the header and the OPT record, and returns the length.
-func (r *response) finish(buf, msg []byte, udpSize int) int {
-	n := r.w.n
-	if r.q.edns {
-		r.extra++
-		opt := buf[n : n+optSize]
-		clear(opt)
-		binary.BigEndian.PutUint16(opt[1:], typeOPT)
-		binary.BigEndian.PutUint16(opt[3:], uint16(udpSize))
-		opt[5] = uint8(r.rcode >> 4)
-		if r.q.do {
-			opt[7] = 0x80
-		}
-		n += optSize
+func (s *Server) finish(r *answers.Response, q *query, opt *reply, buf, msg []byte, limit int, extended uint16) int {
+	n := max(r.Size(), headerSize)
+	extra := r.Extra
+	if q.there {
+		extra++
 	}
 	be := binary.BigEndian
 	copy(buf, msg[:2])
-	be.PutUint16(buf[2:], flagQR|r.flags|r.q.flags&(opcodeMask|flagRD)|r.rcode&15)
+	be.PutUint16(buf[2:], flagQR|r.Flags|q.flags&(opcodeMask|flagRD)|r.Rcode&15)
 	questions := uint16(0)
-	if r.w.n > headerSize {
+	if r.Size() > headerSize {
 		questions = 1
 	}
 	be.PutUint16(buf[4:], questions)
-	be.PutUint16(buf[6:], r.answer)
-	be.PutUint16(buf[8:], r.auth)
-	be.PutUint16(buf[10:], r.extra)
-	return n
+	be.PutUint16(buf[6:], r.Answer)
+	be.PutUint16(buf[8:], r.Auth)
+	be.PutUint16(buf[10:], extra)
+	return opt.append(buf, n, limit, r, extended)
 }

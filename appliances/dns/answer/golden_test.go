@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "record NSD's answers anew (needs the pr
 const testdata = "../../../testdata/dns/"
 
 // origins are the zones of testdata/dns/zones.
-var origins = []string{"example.org.", "example.net.", "child.example.net.", "test."}
+var origins = []string{"example.org.", "example.net.", "child.example.net.", "test.", "nsec.example.", "nsec3.example.", "optout.example."}
 
 // zoneFile returns the path of the file for origin.
 func zoneFile(origin string) string {
@@ -90,7 +90,7 @@ func testServer(t testing.TB) *Server {
 		z, _ := loadZone(t, o)
 		zones = append(zones, z)
 	}
-	s, err := New(zones, DefaultUDP)
+	s, err := New(zones, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestGolden(t *testing.T) {
 		if q.tcp {
 			transport = TCP
 		}
-		got := describe(buf[:s.Answer(buf, q.msg, transport)])
+		got := describe(buf[:s.Answer(buf, q.msg, transport, Client{})])
 		want, ok := nsd[q.text]
 		if !ok {
 			t.Errorf("%s: no answer recorded; run with -update", q.text)

@@ -39,6 +39,7 @@ const (
 	typeSOA   = zone.TypeSOA
 	typeMINFO = 14
 	typeMX    = 15
+	typeTXT   = 16
 	typeAAAA  = 28
 	typeDNAME = zone.TypeDNAME
 	typeOPT   = 41
@@ -49,6 +50,7 @@ const (
 	typeANY   = 255
 
 	classIN  = 1
+	classCH  = 3
 	classANY = 255
 )
 
@@ -60,21 +62,17 @@ const (
 // query is what a message asks.
 type query struct {
 	flags    uint16
-	name     zone.Name
 	question int // bytes of the question section; 0 when it is malformed
 	qtype    uint16
 	class    uint16
-	edns     bool
-	version  uint8
-	do       bool   // DNSSEC OK (RFC 3225)
-	size     int    // UDP payload that the client takes
-	tsig     bool   // signed
-	rcode    uint16 // what is wrong with it, or noError
+	edns
+	tsig  bool   // signed
+	rcode uint16 // what is wrong with it, or noError
 }
 
-// parse reads a message of at least headerSize bytes. Whatever is wrong ends
+// parse reads a message of at least headerSize bytes, its name into name. Whatever is wrong ends
 // up in q.rcode; the fields read until then hold.
-func (q *query) parse(msg []byte) {
+func (q *query) parse(msg []byte, name *zone.Name) {
 	q.flags = binary.BigEndian.Uint16(msg[2:])
 	q.size = minUDP
 	be := binary.BigEndian
@@ -89,7 +87,7 @@ func (q *query) parse(msg []byte) {
 	if qd != 1 || an != 0 || ns > 1 || q.flags&15 != 0 {
 		return
 	}
-	n, err := zone.Set(&q.name, msg[headerSize:])
+	n, err := zone.Set(name, msg[headerSize:])
 	if err != nil || headerSize+n+4 > len(msg) {
 		return
 	}
@@ -122,13 +120,9 @@ func (q *query) additional(msg []byte, at, count, skip int) int {
 		case i < skip:
 		case rrtype == typeOPT:
 			// RFC 6891 section 6.1.1: one, and owned by the root.
-			if q.edns || msg[start] != 0 || !options(msg[at+10:end]) {
+			if q.there || msg[start] != 0 || !q.edns.parse(msg[at:at+10], msg[at+10:end]) {
 				return -1
 			}
-			q.edns = true
-			q.size = max(int(binary.BigEndian.Uint16(msg[at+2:])), minUDP)
-			q.version = msg[at+5]
-			q.do = msg[at+6]&0x80 != 0
 		case rrtype == typeTSIG:
 			if i != count-1 { // RFC 8945 section 5.1
 				return -1
@@ -142,19 +136,12 @@ func (q *query) additional(msg []byte, at, count, skip int) int {
 	return at
 }
 
-// options says whether b is a list of EDNS options.
-func options(b []byte) bool {
-	for len(b) > 0 {
-		if len(b) < 4 {
-			return false
-		}
-		n := 4 + int(binary.BigEndian.Uint16(b[2:]))
-		if n > len(b) {
-			return false
-		}
-		b = b[n:]
+// recordClass is the class of the records of an answer.
+func (q *query) recordClass() uint16 {
+	if q.class == classANY {
+		return classIN
 	}
-	return true
+	return q.class
 }
 
 // skipName returns where the name at msg[at:] ends, or -1. It does not follow

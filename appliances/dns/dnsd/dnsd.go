@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -28,6 +29,14 @@ type Config struct {
 	Port uint16
 	// UDPSize bounds an answer over UDP in bytes, from 512 to 4096.
 	UDPSize int
+	// NSID, Version and Identity are told to those who ask; empty: not.
+	NSID, Version, Identity string
+	// Cookies turns on DNS cookies; CookieSecrets are those shared with other
+	// servers, the one in use first.
+	Cookies       bool
+	CookieSecrets [][16]byte
+	// Limit is response-rate limiting.
+	Limit answer.Limit
 	// TCPConnections bounds the connections that are open at a time. A new one
 	// beyond that ends the one that has been idle for longest.
 	TCPConnections int
@@ -51,6 +60,10 @@ type server struct {
 	tcp    net.Listener
 	panics sync.Once
 
+	// Of the goroutine that receives.
+	quick    answer.Scratch
+	datagram [maxDatagram]byte // an answer on its way into the driver's buffer
+
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
 
@@ -73,6 +86,7 @@ func New(cfg Config) appliance.New {
 		}
 		// The socket stays: it keeps the port ours and takes what the fast path
 		// passes, such as answers that are too large for one page.
+		s.logSigned(time.Now())
 		env.Net.SetFastPath(fastudp.New(env.Link, env.Addr, cfg.Port, s))
 		return s, nil
 	}
@@ -80,7 +94,18 @@ func New(cfg Config) appliance.New {
 
 // Reply implements fastudp.Handler: most queries are answered in the driver's
 // receive buffer.
-func (s *server) Reply(request, response []byte) int { return s.reply(response, request, answer.UDP) }
+func (s *server) Reply(b []byte, n int, from *fastudp.Peer) int {
+	client := (*answer.Client)(from)
+	if size := s.answer.Quick(&s.quick, b, n, client); size >= 0 {
+		return size
+	}
+	size := s.reply(s.datagram[:], b[:n], answer.UDP, *client)
+	if size > len(b) {
+		return -1
+	}
+	copy(b, s.datagram[:size])
+	return size
+}
 
 // newServer serves cfg's zones on udp and tcp, which it owns when
 // there is no error.
@@ -92,7 +117,10 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.
 		return nil, fmt.Errorf("dnsd: %d TCP connections, idle for %v: both must be above 0",
 			cfg.TCPConnections, cfg.TCPIdle)
 	}
-	a, err := answer.New(cfg.Zones, cfg.UDPSize)
+	a, err := answer.New(cfg.Zones, answer.Options{
+		UDPSize: cfg.UDPSize, NSID: cfg.NSID, Version: cfg.Version, Identity: cfg.Identity,
+		Cookies: cfg.Cookies, CookieSecrets: cfg.CookieSecrets, Limit: cfg.Limit,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("dnsd: %w", err)
 	}
@@ -101,6 +129,25 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.
 		conns:   make(map[*conn]struct{}),
 		scratch: make([]byte, answer.MaxMessage),
 	}, nil
+}
+
+// expiryWarning is how long before the first signature expires that is a warning.
+const expiryWarning = 14 * 24 * time.Hour
+
+// logSigned says until when the signatures of each signed zone are good.
+func (s *server) logSigned(now time.Time) {
+	for _, z := range s.cfg.Zones {
+		if z.Expiry() == 0 {
+			continue
+		}
+		left := time.Duration(int32(z.Expiry()-uint32(now.Unix()))) * time.Second
+		until := now.Add(left).UTC().Format(time.RFC3339)
+		if left < expiryWarning {
+			s.log.Warn("signatures expire", "zone", answer.Presentation(z.Name(z.Apex())), "until", until)
+		} else {
+			s.log.Info("signed", "zone", answer.Presentation(z.Name(z.Apex())), "until", until)
+		}
+	}
 }
 
 // Serve implements appliance.Appliance.
@@ -134,7 +181,7 @@ func (s *server) datagrams(ctx context.Context) error {
 			continue
 		}
 		failures = 0
-		if n := s.reply(out, in[:n], answer.UDP); n > 0 {
+		if n := s.reply(out, in[:n], answer.UDP, client(from)); n > 0 {
 			s.udp.WriteTo(out[:n], from) // a lost answer is the client's to notice
 		}
 	}
@@ -142,7 +189,7 @@ func (s *server) datagrams(ctx context.Context) error {
 
 // reply is answer.Answer, except that a query which makes it panic costs its
 // own answer and not the whole server's service.
-func (s *server) reply(out, query []byte, t answer.Transport) (n int) {
+func (s *server) reply(out, query []byte, t answer.Transport, from answer.Client) (n int) {
 	defer func() {
 		if r := recover(); r != nil {
 			n = 0
@@ -152,5 +199,13 @@ func (s *server) reply(out, query []byte, t answer.Transport) (n int) {
 			})
 		}
 	}()
-	return s.answer.Answer(out, query, t)
+	return s.answer.Answer(out, query, t, from)
+}
+
+// client is who asks from an address of the network's.
+func client(a net.Addr) answer.Client {
+	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
+		return answer.NewClient(a.AddrPort().Addr())
+	}
+	return answer.Client{}
 }

@@ -70,7 +70,9 @@ func (h *hostNet) ListenPacket(network, _ string) (c net.PacketConn, err error) 
 }
 
 func (h *hostNet) Listen(network, _ string) (l net.Listener, err error) {
-	h.tcp, err = net.Listen(network, "127.0.0.1:0")
+	if h.tcp, err = net.Listen(network, h.udp.LocalAddr().String()); err != nil {
+		h.tcp, err = net.Listen(network, "127.0.0.1:0") // only a validator wants one port
+	}
 	return h.tcp, err
 }
 
@@ -305,7 +307,7 @@ func TestReplyPanic(t *testing.T) {
 	var log bytes.Buffer
 	s := &server{log: telemetry.New(&log, time.Now, telemetry.Info)} // no zones: Answer panics
 	for range 2 {
-		if n := s.reply(make([]byte, 4096), query(t, "ns.example.", dns.TypeA, 1), answer.UDP); n != 0 {
+		if n := s.reply(make([]byte, 4096), query(t, "ns.example.", dns.TypeA, 1), answer.UDP, answer.Client{}); n != 0 {
 			t.Errorf("%d bytes", n)
 		}
 	}

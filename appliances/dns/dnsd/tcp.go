@@ -28,6 +28,7 @@ const (
 // conn is one TCP connection. Only its own goroutine reads and writes it.
 type conn struct {
 	net.Conn
+	client answer.Client
 	active atomic.Int64 // when the last message was complete, ns since 1970
 	in     *bufio.Reader
 	query  []byte
@@ -45,7 +46,7 @@ func (s *server) connections(ctx context.Context) error {
 			continue
 		}
 		failures = 0
-		c := &conn{Conn: nc, in: bufio.NewReaderSize(nc, readBuffer)}
+		c := &conn{Conn: nc, client: client(nc.RemoteAddr()), in: bufio.NewReaderSize(nc, readBuffer)}
 		c.active.Store(time.Now().UnixNano())
 		s.admit(ctx, c)
 		go func() {
@@ -107,7 +108,7 @@ func (s *server) converse(c *conn) {
 func (s *server) respond(c *conn) {
 	s.scratchMu.Lock()
 	defer s.scratchMu.Unlock()
-	if n := s.reply(s.scratch, c.query, answer.TCP); n > 0 {
+	if n := s.reply(s.scratch, c.query, answer.TCP, c.client); n > 0 {
 		c.out = binary.BigEndian.AppendUint16(c.out, uint16(n))
 		c.out = append(c.out, s.scratch[:n]...)
 	}

@@ -37,13 +37,13 @@ func (e *echo) Serve(ctx context.Context) error {
 	return appliance.Loops(ctx, func() { e.udp.Close(); e.tcp.Close() }, e.datagrams, e.connections)
 }
 
-// Reply implements fastudp.Handler: the common datagram is answered in the
-// driver's receive buffer, and the socket takes what is larger.
-func (e *echo) Reply(request, response []byte) int {
-	if copy(response, request); len(request) == 0 || len(request) > len(response) {
+// Reply implements fastudp.Handler: the common datagram goes back as it is in
+// the driver's receive buffer, and the socket takes what is larger.
+func (e *echo) Reply(b []byte, n int, _ *fastudp.Peer) int {
+	if n == 0 {
 		return -1
 	}
-	return len(request)
+	return n
 }
 
 func (e *echo) datagrams() error {

@@ -11,14 +11,13 @@ const (
 // ErrName says that bytes are no domain name.
 var ErrName = errors.New("zone: malformed domain name")
 
-// Name is a domain name in lower case, with the hash of each of its suffixes.
-// It is about 1 KiB, holds no pointer, and is meant for the stack.
+// Name is a domain name in lower case. It is about 400 bytes, holds no pointer,
+// and is meant for the stack.
 type Name struct {
-	wire   [MaxName]byte
+	wire   Folded
 	size   uint8
 	labels uint8 // without the root
 	start  [128]uint8
-	hash   [128]uint64
 }
 
 // Set makes n the uncompressed name at the start of wire and returns how many
@@ -46,7 +45,6 @@ func Set[T ~string | ~[]byte](n *Name, wire T) (int, error) {
 		labels++
 	}
 	n.size, n.labels = uint8(at+1), uint8(labels)
-	n.rehash()
 	return at + 1, nil
 }
 
@@ -60,43 +58,14 @@ func (n *Name) Size(i int) int { return int(n.size) - int(n.start[i]) }
 // It is valid until the next Set.
 func (n *Name) Bytes(i int) []byte { return n.wire[n.start[i]:n.size] }
 
+// Hash returns the hash of n without its first i labels.
+func (n *Name) Hash(i int) uint64 { return n.wire.Hash(int(n.start[i]), n.Size(i)) }
+
 // Below says whether n is at or below the name suffix, which is in wire format
 // and lower case.
 func (n *Name) Below(suffix string) bool {
 	i := n.Labels() - countLabels(suffix)
 	return i >= 0 && string(n.Bytes(i)) == suffix
-}
-
-// rehash goes from the root to the first label, so that one pass gives the
-// hash of every suffix.
-func (n *Name) rehash() {
-	h := uint64(0)
-	n.hash[n.labels] = h
-	for i := int(n.labels) - 1; i >= 0; i-- {
-		h = hashLabel(h, n.wire[n.start[i]:n.start[i+1]])
-		n.hash[i] = h
-	}
-}
-
-// hashLabel adds one label, its length octet first, to a hash. It need not
-// withstand an adversary: those who choose the names of a zone own it, and
-// those who ask cannot add to the table.
-func hashLabel(h uint64, b []byte) uint64 {
-	for len(b) >= 8 {
-		h = mix(h ^ (uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56))
-		b = b[8:]
-	}
-	tail := uint64(0)
-	for i, c := range b {
-		tail |= uint64(c) << (8 * i)
-	}
-	return mix(h ^ tail)
-}
-
-func mix(h uint64) uint64 {
-	h = (h + 1) * 0x9e3779b97f4a7c15
-	return h ^ h>>32
 }
 
 // Lower returns the lower-case form of an ASCII letter and every other octet

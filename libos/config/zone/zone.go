@@ -8,12 +8,19 @@
 //
 // Layout; integers are little-endian, offsets count bytes from the start:
 //
-//	header   0  magic    u32   "AZ\x00\x01"
+//	header   0  magic    u32   "AZ\x00\x02"
 //	         4  nodes    u32   number of nodes
 //	         8  order    u32   offset of the order table
 //	        12  slots    u32   offset of the hash table
 //	        16  mask     u32   number of slots, a power of two, less one
 //	        20  apex     u32   offset of the apex's node
+//	        24  depth    u16   labels of the name that has most
+//	        26  signed   u16   1: there are RRSIG records at the apex
+//	        28  nxdomain u32   the answer for names that are not there, 0: none
+//	        32  hashed   u32   offset of the NSEC3 table, 0: none
+//	        36  count    u32   entries of the NSEC3 table
+//	        40  expiry   u32   when the first RRSIG record expires, in seconds since
+//	                           1970 modulo 2^32, 0: none does
 //	node     0  parent   u32   the node one label up, 0 at the apex
 //	         4  wild     u32   the child "*", 0 if there is none
 //	         8  cut      u32   the highest delegation at or above, 0 if none
@@ -21,15 +28,42 @@
 //	        16  rrsets   u16   how many follow the name; 0: empty non-terminal
 //	        18  flags    u8
 //	        19  length   u8    octets of the name
-//	        20  name           in lower case
+//	        20  answers  u32   offset of the node's answers, 0: none
+//	        24  name           in lower case
 //	rrset    0  type     u16
 //	         2  count    u16   records
 //	         4  ttl      u32   seconds
 //	         8  size     u32   bytes of the records that follow
 //	record   0  length   u16
 //	         2  rdata          names not compressed
-//	order   nodes x u32        node offsets in canonical order (RFC 4034 section 6.1)
-//	slots  (mask+1) x 8 bytes  high half of the hash, node offset; offset 0: free
+//	order    nodes x u32       node offsets in canonical order (RFC 4034 section 6.1)
+//	hashed   count x 24 bytes  hash of 20 octets, node offset; by hash (RFC 5155)
+//	slots    (mask+1) x 8      high half of the hash, node offset; offset 0: free
+//
+// Nodes of NSEC3 records stand in the hashed table alone: those names are not
+// part of the name space of the zone (RFC 5155 section 7.2.8).
+//
+// Ready answers, which package answers makes and adds behind all that:
+//
+//	answers  0  entries: type u16, plain u32, signed u32; type 0 is the last
+//	answer   0  flags    u16   big-endian, as in the header, with the rcode
+//	         2  question u16   big-endian, 1
+//	         4  answer   u16   big-endian, number of records
+//	         6  auth     u16   big-endian, number of records
+//	         8  extra    u16   number of records
+//	        10  size     u16   bytes of the sections
+//	        12  question u8    octets of the name that the pointers stand for
+//	        13  pointers u8    how many must be moved
+//	        14  class    u8    what rate limiting counts it as
+//	        15  out      u8    1: an alias leads out of the zone
+//	        16  places   pointers x u16   in the sections
+//	            sections       as they stand behind the question
+//
+// plain and signed are the offsets of the answers without and with the DO bit; 0
+// says that the server has to make the answer by itself. The entry of type 0
+// answers for all types not listed. Compression pointers count from the start
+// of the message, so those in an answer for names of several lengths are moved by
+// the difference of the lengths.
 package zone
 
 import "errors"
@@ -50,9 +84,9 @@ const (
 )
 
 const (
-	magic      = "AZ\x00\x01"
-	headerSize = 24
-	nodeSize   = 20
+	magic      = "AZ\x00\x02"
+	headerSize = 44
+	nodeSize   = 24
 	rrsetSize  = 12
 	slotSize   = 8
 )
@@ -76,6 +110,16 @@ func (z Zone) Apex() Node { return Node(z.u32(20)) }
 
 // At returns the i-th node in canonical order.
 func (z Zone) At(i int) Node { return Node(z.u32(z.u32(8) + uint32(i)*4)) }
+
+// Depth returns the number of labels of the name that has most.
+func (z Zone) Depth() int { return int(z.u16(24)) }
+
+// Signed says whether the zone is signed: whether its apex has RRSIG records.
+func (z Zone) Signed() bool { return z[26] != 0 }
+
+// Expiry returns when the first signature of the zone expires, in seconds since
+// 1970 modulo 2^32 (RFC 4034 section 3.1.5), or 0 if nothing is signed.
+func (z Zone) Expiry() uint32 { return z.u32(40) }
 
 // Parent returns the node one label up, or None at the apex.
 func (z Zone) Parent(n Node) Node { return Node(z.u32(uint32(n))) }
@@ -104,7 +148,7 @@ func (z Zone) Name(n Node) string {
 // name; 0 means that the node is name's own.
 func (z Zone) Find(name *Name) (n Node, depth int) {
 	apex := int(z[z.Apex()+19])
-	for i := 0; name.Size(i) > apex; i++ {
+	for i := max(0, name.Labels()-z.Depth()); name.Size(i) > apex; i++ {
 		if n := z.lookup(name, i); n != None {
 			return n, i
 		}
@@ -117,18 +161,7 @@ func (z Zone) Lookup(name *Name) Node { return z.lookup(name, 0) }
 
 // lookup returns the node of name without its first i labels, or None.
 func (z Zone) lookup(name *Name, i int) Node {
-	h := name.hash[i]
-	slots, mask := z.u32(12), z.u32(16)
-	for s := uint32(h) & mask; ; s = (s + 1) & mask {
-		at := slots + s*slotSize
-		n := Node(z.u32(at + 4))
-		if n == None {
-			return None
-		}
-		if z.u32(at) == uint32(h>>32) && z.Name(n) == string(name.Bytes(i)) {
-			return n
-		}
-	}
+	return z.Search(&name.wire, int(name.start[i]), name.Size(i), name.Hash(i))
 }
 
 // RRset is one set of records of a node. The zero value is an empty set.
@@ -186,14 +219,4 @@ func (s *RRset) Next() (rdata string, ok bool) {
 	rdata = string(s.records[2:end])
 	s.records = s.records[end:]
 	return rdata, true
-}
-
-func (z Zone) u16(at uint32) uint16 {
-	b := z[at : at+2]
-	return uint16(b[0]) | uint16(b[1])<<8
-}
-
-func (z Zone) u32(at uint32) uint32 {
-	b := z[at : at+4]
-	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -24,7 +25,9 @@ func rr(owner string, rrtype uint16, ttl uint32, data string) Record {
 	return Record{Owner: wire(owner), Type: rrtype, TTL: ttl, Data: []byte(data)}
 }
 
-var soa = rr("example.", TypeSOA, 60, "soa")
+const soaData = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
+var soa = rr("example.", TypeSOA, 60, soaData)
 
 func mustCompile(t testing.TB, records ...Record) Zone {
 	t.Helper()
@@ -90,7 +93,7 @@ func TestSuffixes(t *testing.T) {
 	rest := []string{"a.bc.example.org.", "bc.example.org.", "example.org.", "org.", "."}
 	for i, s := range rest {
 		m := name(t, s)
-		if n.hash[i] != m.hash[0] || !bytes.Equal(n.Bytes(i), m.Bytes(0)) || n.Size(i) != m.Size(0) {
+		if n.Hash(i) != m.Hash(0) || !bytes.Equal(n.Bytes(i), m.Bytes(0)) || n.Size(i) != m.Size(0) {
 			t.Errorf("suffix %d is not %s", i, s)
 		}
 		if !n.Below(string(wire(s))) {
@@ -129,13 +132,13 @@ func TestOrder(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	z := mustCompile(t,
-		rr("example.", TypeNS, 60, "ns"),
+		rr("example.", TypeNS, 60, "\x02ns\x00"),
 		rr("a.b.example.", 1, 60, "addr"),
 		rr("*.w.example.", 1, 60, "addr"),
-		rr("sub.example.", TypeNS, 60, "ns"),
+		rr("sub.example.", TypeNS, 60, "\x02ns\x00"),
 		rr("deep.ns.sub.example.", 1, 60, "addr"),
-		rr("alias.example.", TypeCNAME, 60, "target"),
-		rr("moved.example.", TypeDNAME, 60, "target"),
+		rr("alias.example.", TypeCNAME, 60, "\x06target\x00"),
+		rr("moved.example.", TypeDNAME, 60, "\x06target\x00"),
 	)
 	for _, c := range []struct{ name, node, wild, cut string }{
 		{"example.", "example.", "", ""},
@@ -201,7 +204,7 @@ func TestRRsets(t *testing.T) {
 		}
 		got = append(got, s)
 	}
-	want := []string{`1 2 200 "1" "2"`, `6 1 60 "soa"`, `16 2 60 "" "b"`}
+	want := []string{`1 2 200 "1" "2"`, `6 1 60 ` + strconv.Quote(soaData), `16 2 60 "" "b"`}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -212,15 +215,22 @@ func TestRRsets(t *testing.T) {
 
 func TestCompileRefuses(t *testing.T) {
 	for what, records := range map[string][]Record{
-		"no SOA":          {rr("example.", 1, 60, "addr")},
-		"two SOAs":        {soa, rr("example.", TypeSOA, 60, "other")},
-		"SOA below":       {rr("a.example.", TypeSOA, 60, "soa")},
-		"outside":         {soa, rr("example.org.", 1, 60, "addr")},
-		"above":           {soa, rr(".", 1, 60, "addr")},
-		"sibling":         {soa, rr("xexample.", 1, 60, "addr")},
-		"malformed owner": {soa, {Owner: []byte("\x03ww"), Type: 1}},
-		"owner with more": {soa, {Owner: []byte("\x00\x00"), Type: 1}},
-		"long data":       {soa, rr("example.", 16, 60, strings.Repeat("x", 65536))},
+		"no SOA":                 {rr("example.", 1, 60, "addr")},
+		"two SOAs":               {soa, rr("example.", TypeSOA, 60, "\x01x\x00\x00"+strings.Repeat("\x00", 20))},
+		"SOA below":              {rr("a.example.", TypeSOA, 60, soaData)},
+		"outside":                {soa, rr("example.org.", 1, 60, "addr")},
+		"above":                  {soa, rr(".", 1, 60, "addr")},
+		"sibling":                {soa, rr("xexample.", 1, 60, "addr")},
+		"malformed owner":        {soa, {Owner: []byte("\x03ww"), Type: 1}},
+		"owner with more":        {soa, {Owner: []byte("\x00\x00"), Type: 1}},
+		"an alias to nothing":    {soa, rr("a.example.", TypeCNAME, 60, "")},
+		"a name and more":        {soa, rr("a.example.", TypeNS, 60, "\x00\x00")},
+		"an SOA cut off":         {rr("example.", TypeSOA, 60, soaData[:21])},
+		"a preference alone":     {soa, rr("a.example.", 15, 60, "\x00\x01")},
+		"a signature cut off":    {soa, rr("a.example.", TypeRRSIG, 60, "\x00\x01")},
+		"too many iterations":    {soa, rr("a.example.", TypeNSEC3, 60, "\x01\x00\xff\xff\x00\x14"+strings.Repeat("x", 20))},
+		"a hash of another size": {soa, rr("a.example.", TypeNSEC3, 60, "\x01\x00\x00\x00\x00\x13"+strings.Repeat("x", 20))},
+		"long data":              {soa, rr("example.", 16, 60, strings.Repeat("x", 65536))},
 	} {
 		if z, err := Compile(wire("example."), records); err == nil {
 			t.Errorf("%s: compiled to %d bytes", what, len(z))
@@ -267,7 +277,7 @@ func FuzzSet(f *testing.F) {
 			t.Fatalf("size %d, %d labels", size, n.Labels())
 		}
 		again, err := Set(&m, string(n.Bytes(0)))
-		if err != nil || again != size || m.hash[0] != n.hash[0] || !bytes.Equal(m.Bytes(0), n.Bytes(0)) {
+		if err != nil || again != size || m.Hash(0) != n.Hash(0) || !bytes.Equal(m.Bytes(0), n.Bytes(0)) {
 			t.Fatalf("%q is not taken again: %v", n.Bytes(0), err)
 		}
 	})

@@ -13,72 +13,87 @@ package fastudp
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"sync/atomic"
 
 	"ampoule/libos/device"
-	"ampoule/libos/iopage"
 	"ampoule/libos/netif"
 )
 
 // Handler answers one datagram. Reply must not block, allocate or keep its
 // arguments.
 type Handler interface {
-	// Reply writes the answer to request into response, and returns its
-	// length. 0 means no answer: the datagram is dropped. A negative number
-	// hands it on to the stack, as does one above MaxAnswer. request is the
-	// device's memory; response is not, and has Scratch bytes of any content.
-	Reply(request, response []byte) int
+	// Reply answers the request b[:n] in place: it writes the answer to the
+	// start of b and returns its length. 0 means no answer: the datagram is
+	// dropped. A negative number hands the request on to the stack; b[:n] must
+	// then be as it was. b is the device's memory, which may change at any
+	// time; it is as long as an answer may be, at most MaxAnswer. from is who
+	// asks, as the packet says.
+	Reply(b []byte, n int, from *Peer) int
 }
 
-// MaxAnswer is the largest answer in bytes that is sent from here; larger ones
-// are the stack's to cut into fragments or not.
-const MaxAnswer = 1400
+// Peer is the address of who asks as on the wire, the first octet lowest, IPv4 in
+// the low half of Addr[0].
+type Peer struct {
+	Addr [2]uint64
+	V4   bool
+}
 
-// Scratch is the room in bytes that a handler is given.
-const Scratch = 4096
+// MaxAnswer is the largest datagram in bytes that is handled here; larger ones
+// are the stack's.
+const MaxAnswer = 1400
 
 // Path is a netif.FastPath for one UDP port.
 type Path struct {
 	handler Handler
-	port    uint16
+	port    uint16 // as on the wire, the first octet lowest
 	info    device.NetInfo
+	most    int // bytes of a datagram
+	mac     uint64
 	ours    atomic.Pointer[ours]
-	answer  [Scratch]byte
 	ident   uint16
+	peer    Peer // of the datagram in hand
 
 	// Answered, Dropped and Passed count datagrams for the port; any
 	// goroutine may read them, exact to a word.
 	Answered, Dropped, Passed uint64
 }
 
-// ours is the addresses that are answered for. It is never changed.
+// ours is the addresses that are answered for, as on the wire. It is never
+// changed.
 type ours struct {
-	v4   [][4]byte
-	cast [][4]byte // directed broadcast addresses of our networks
-	v6   [][16]byte
+	v4   []uint32
+	cast []uint32 // directed broadcast addresses of our networks
+	v6   [][2]uint64
 }
 
 // New makes a fast path that gives datagrams to port on any of the addresses to
 // h.
 func New(info device.NetInfo, addresses []netip.Prefix, port uint16, h Handler) *Path {
-	p := &Path{handler: h, port: port, info: info}
+	p := &Path{handler: h, port: swap(port)}
+	p.Relink(info)
 	p.SetAddresses(addresses)
 	return p
 }
 
 // Relink implements netif.Relinker.
-func (p *Path) Relink(info device.NetInfo) { p.info = info }
+func (p *Path) Relink(info device.NetInfo) {
+	p.info, p.most = info, min(MaxAnswer, info.MTU-ip6Size-udpSize)
+	p.mac = uint64(le.Uint32(info.MAC[:])) | uint64(le.Uint16(info.MAC[4:]))<<32
+}
 
 // SetAddresses implements netif.Readdresser.
 func (p *Path) SetAddresses(addresses []netip.Prefix) {
 	o := new(ours)
 	for _, a := range addresses {
 		if a.Addr().Is4() {
-			o.v4 = append(o.v4, a.Addr().As4())
+			b := a.Addr().As4()
+			o.v4 = append(o.v4, le.Uint32(b[:]))
 			o.cast = append(o.cast, broadcast(a))
 		} else if a.Addr().Is6() {
-			o.v6 = append(o.v6, a.Addr().As16())
+			b := a.Addr().As16()
+			o.v6 = append(o.v6, [2]uint64{le.Uint64(b[:]), le.Uint64(b[8:])})
 		}
 	}
 	p.ours.Store(o)
@@ -86,7 +101,7 @@ func (p *Path) SetAddresses(addresses []netip.Prefix) {
 
 var _ netif.Readdresser = (*Path)(nil)
 
-// Sizes and offsets in a frame.
+// Sizes in a frame.
 const (
 	ethSize  = 14
 	ip4Size  = 20
@@ -94,124 +109,128 @@ const (
 	udpSize  = 8
 	protoUDP = 17
 	hopLimit = 64
-
-	etherIP4 = 0x0800
-	etherIP6 = 0x86dd
 )
 
-// Frame implements netif.FastPath.
+// Values as loaded with the first octet lowest.
+const (
+	etherIP4   = 0x0008
+	etherIP6   = 0xdd86
+	fragmented = 0xffbf // all but "don't fragment"
+	sumUDP     = protoUDP << 8
+	sumHop     = hopLimit | protoUDP<<8
+)
+
+// le is the order in which words are loaded: a checksum does not care (RFC 1071
+// section 2), so no octets are swapped for it.
+var le = binary.LittleEndian
+
+// reach is how much of a page is looked at: more than a frame that is handled here
+// has, and constant, so that one comparison bounds all that follows.
+const reach = 2048
+
+// Frame implements netif.FastPath. What is checked is loaded once, as the device
+// may still write to the page.
 func (p *Path) Frame(f *device.Frame) netif.Verdict {
 	b := f.Buf
-	frame := b.Bytes()
-	if b.Next() != nil || f.GSO != device.GSONone || len(frame) < ethSize+ip4Size+udpSize {
+	size, page := b.Len(), b.Page()[b.HeadRoom():]
+	if b.Next() != nil || f.GSO != device.GSONone || size < ethSize+ip4Size+udpSize || len(page) < reach {
 		return netif.Pass
 	}
-	if [6]byte(frame[:6]) != p.info.MAC {
+	h := (*[reach]byte)(page)
+	if le.Uint64(h[:])&(1<<48-1) != p.mac {
 		return netif.Pass
 	}
-	switch binary.BigEndian.Uint16(frame[12:]) {
+	switch le.Uint16(h[12:]) {
 	case etherIP4:
-		return p.ip4(f, b, frame)
+		return p.ip4(f, h, size)
 	case etherIP6:
-		return p.ip6(f, b, frame)
+		return p.ip6(f, h, size)
 	}
 	return netif.Pass
 }
 
-// ip4 handles an IPv4 packet (RFC 791, section 3.1).
-func (p *Path) ip4(f *device.Frame, b *iopage.Buf, frame []byte) netif.Verdict {
-	var h [ip4Size]byte // the device may still write to the page: check a copy
-	copy(h[:], frame[ethSize:])
-	total := int(binary.BigEndian.Uint16(h[2:]))
-	if h[0] != 0x45 || h[9] != protoUDP || h[6]&0xbf != 0 || h[7] != 0 ||
-		total < ip4Size+udpSize || total > len(frame)-ethSize {
+// ip4 handles an IPv4 packet (RFC 791, section 3.1) in a frame of size bytes.
+func (p *Path) ip4(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
+	const udp = ethSize + ip4Size
+	w0, w1, w2 := le.Uint32(h[14:]), le.Uint32(h[18:]), le.Uint32(h[22:])
+	src, dst := le.Uint32(h[26:]), le.Uint32(h[30:])
+	total := int(swap(uint16(w0 >> 16)))
+	addrs := uint64(src) + uint64(dst)
+	if w0&0xff != 0x45 || w2&0xff00 != sumUDP || w1>>16&fragmented != 0 || total > size-ethSize ||
+		fold(uint64(w0)+uint64(w1)+uint64(w2)+addrs) != 0xffff || !p.ours.Load().between(src, dst) {
 		return netif.Pass
 	}
-	o := p.ours.Load()
-	if !o.has4([4]byte(h[16:])) || !o.unicast4([4]byte(h[12:])) || fold(sum(0, h[:])) != 0xffff {
+	w := le.Uint64(h[udp:])
+	n := p.length(w, total-ip4Size)
+	if n < 0 || f.State == device.ChecksumNone && !valid(h[udp:udp+udpSize+n], addrs+sumUDP, true) {
+		p.Passed++
 		return netif.Pass
 	}
-	pseudo := sum(uint32(protoUDP), h[12:20])
-	udp := frame[ethSize+ip4Size : ethSize+total]
-	n := p.udp(f, udp, pseudo, true)
+	p.peer.Addr[0], p.peer.Addr[1], p.peer.V4 = uint64(src), 0, true
+	n = p.handler.Reply(h[udp+udpSize:udp+udpSize+p.most], n, &p.peer)
 	if n <= 0 {
 		return p.none(n)
 	}
-	length := ip4Size + udpSize + n
-	b.SetWindow(b.HeadRoom(), ethSize+length)
-	frame = b.Bytes()
-	var r [ip4Size]byte
+	length := swap(uint16(ip4Size + udpSize + n))
 	p.ident++
-	r[0], r[8], r[9] = 0x45, hopLimit, protoUDP
-	binary.BigEndian.PutUint16(r[2:], uint16(length))
-	binary.BigEndian.PutUint16(r[4:], p.ident)
-	copy(r[12:16], h[16:20])
-	copy(r[16:20], h[12:16])
-	binary.BigEndian.PutUint16(r[10:], ^fold(sum(0, r[:])))
-	copy(frame[ethSize:], r[:])
-	p.finish(f, frame, ip4Size, n, pseudo)
+	sum := ^fold(0x45 + uint64(length) + uint64(p.ident) + sumHop + addrs)
+	le.PutUint64(h[14:], 0x45|uint64(length)<<16|uint64(p.ident)<<32)
+	le.PutUint32(h[22:], sumHop|uint32(sum)<<16)
+	le.PutUint64(h[26:], uint64(dst)|uint64(src)<<32)
+	p.finish(f, h, uint16(w), udp, n, addrs+sumUDP)
 	return netif.Reply
 }
 
-// ip6 handles an IPv6 packet (RFC 8200, section 3).
-func (p *Path) ip6(f *device.Frame, b *iopage.Buf, frame []byte) netif.Verdict {
-	if len(frame) < ethSize+ip6Size+udpSize {
+// ip6 handles an IPv6 packet (RFC 8200, section 3) in a frame of size bytes.
+func (p *Path) ip6(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
+	const udp = ethSize + ip6Size
+	first := le.Uint64(h[14:])
+	src := [2]uint64{le.Uint64(h[22:]), le.Uint64(h[30:])}
+	dst := [2]uint64{le.Uint64(h[38:]), le.Uint64(h[46:])}
+	payload := int(swap(uint16(first >> 32)))
+	if first>>4&15 != 6 || uint8(first>>48) != protoUDP || payload > size-ethSize-ip6Size ||
+		!p.ours.Load().has6(dst) || uint8(src[0]) == 0xff || src[0]|src[1] == 0 {
 		return netif.Pass
 	}
-	var h [ip6Size]byte
-	copy(h[:], frame[ethSize:])
-	payload := int(binary.BigEndian.Uint16(h[4:]))
-	if h[0]>>4 != 6 || h[6] != protoUDP || payload < udpSize || payload > len(frame)-ethSize-ip6Size {
+	pseudo := add(add(sumUDP, src), dst)
+	w := le.Uint64(h[udp:])
+	n := p.length(w, payload)
+	if n < 0 || f.State == device.ChecksumNone && !valid(h[udp:udp+udpSize+n], pseudo, false) {
+		p.Passed++
 		return netif.Pass
 	}
-	if !p.ours.Load().has6([16]byte(h[24:])) || h[8] == 0xff || [16]byte(h[8:]) == [16]byte{} {
-		return netif.Pass
-	}
-	pseudo := sum(uint32(protoUDP), h[8:40])
-	n := p.udp(f, frame[ethSize+ip6Size:ethSize+ip6Size+payload], pseudo, false)
+	p.peer.Addr, p.peer.V4 = src, false
+	n = p.handler.Reply(h[udp+udpSize:udp+udpSize+p.most], n, &p.peer)
 	if n <= 0 {
 		return p.none(n)
 	}
-	length := udpSize + n
-	b.SetWindow(b.HeadRoom(), ethSize+ip6Size+length)
-	frame = b.Bytes()
-	var r [ip6Size]byte
-	r[0], r[6], r[7] = 0x60, protoUDP, hopLimit
-	binary.BigEndian.PutUint16(r[4:], uint16(length))
-	copy(r[8:24], h[24:40])
-	copy(r[24:40], h[8:24])
-	copy(frame[ethSize:], r[:])
-	p.finish(f, frame, ip6Size, n, pseudo)
+	le.PutUint64(h[14:], 0x60|uint64(swap(uint16(udpSize+n)))<<32|protoUDP<<48|hopLimit<<56)
+	le.PutUint64(h[22:], dst[0])
+	le.PutUint64(h[30:], dst[1])
+	le.PutUint64(h[38:], src[0])
+	le.PutUint64(h[46:], src[1])
+	p.finish(f, h, uint16(w), udp, n, pseudo)
 	return netif.Reply
 }
 
-// udp checks a datagram and asks the handler; it answers the handler's number.
-func (p *Path) udp(f *device.Frame, d []byte, pseudo uint32, optional bool) int {
-	if binary.BigEndian.Uint16(d[2:]) != p.port || binary.BigEndian.Uint16(d[0:]) == 0 {
+// length returns the bytes of data of a datagram that starts with the eight
+// bytes w, of which there are at most size; it is negative if the datagram is not
+// for here.
+func (p *Path) length(w uint64, size int) int {
+	n := int(swap(uint16(w >> 32)))
+	if uint16(w>>16) != p.port || uint16(w) == 0 || n < udpSize || n > size || n > udpSize+p.most {
 		return -1
 	}
-	length := int(binary.BigEndian.Uint16(d[4:]))
-	if length < udpSize || length > len(d) {
-		return -1
-	}
-	d = d[:length]
-	if f.State == device.ChecksumNone && !valid(d, pseudo, optional) {
-		return -1
-	}
-	n := p.handler.Reply(d[udpSize:], p.answer[:])
-	if n > MaxAnswer || n > p.info.MTU-ip6Size-udpSize {
-		return -1
-	}
-	return n
+	return n - udpSize
 }
 
 // valid verifies the checksum of datagram d. Zero means that there is none,
 // which only IPv4 allows (RFC 8200, section 8.1).
-func valid(d []byte, pseudo uint32, optional bool) bool {
+func valid(d []byte, pseudo uint64, optional bool) bool {
 	if d[6] == 0 && d[7] == 0 {
 		return optional
 	}
-	return fold(sum(pseudo+uint32(len(d)), d)) == 0xffff
+	return fold(sum(pseudo+uint64(swap(uint16(len(d)))), d)) == 0xffff
 }
 
 // none counts a datagram without an answer.
@@ -224,99 +243,97 @@ func (p *Path) none(n int) netif.Verdict {
 	return netif.Pass
 }
 
-// finish swaps the link addresses and ports, copies the answer behind the
-// network header of ipSize bytes and sets the checksum, or leaves it to the
-// device.
-func (p *Path) finish(f *device.Frame, frame []byte, ipSize, n int, pseudo uint32) {
-	copy(frame[0:6], frame[6:12])
-	copy(frame[6:12], p.info.MAC[:])
-	u := frame[ethSize+ipSize : ethSize+ipSize+udpSize+n]
-	from := binary.BigEndian.Uint16(u[0:])
-	binary.BigEndian.PutUint16(u[0:], p.port)
-	binary.BigEndian.PutUint16(u[2:], from)
-	binary.BigEndian.PutUint16(u[4:], uint16(udpSize+n))
-	copy(u[udpSize:], p.answer[:n])
-	pseudo += uint32(udpSize + n)
+// finish swaps the link addresses and writes the UDP header of an answer of n
+// bytes, which stands at udp, and its checksum, or leaves that to the device. port
+// is the client's.
+func (p *Path) finish(f *device.Frame, h *[reach]byte, port uint16, udp, n int, pseudo uint64) {
+	le.PutUint64(h[0:], le.Uint64(h[6:])&(1<<48-1)|p.mac<<48)
+	le.PutUint32(h[8:], uint32(p.mac>>16))
+	length := uint64(swap(uint16(udpSize + n)))
+	pseudo += length
+	header := uint64(p.port) | uint64(port)<<16 | length<<32
+	u := h[udp : udp+udpSize+n]
 	f.Meta = device.Meta{}
 	if p.info.Offload&device.TxChecksum != 0 {
-		binary.BigEndian.PutUint16(u[6:], fold(pseudo))
-		f.State, f.CsumStart, f.CsumOffset = device.ChecksumPartial, uint16(ethSize+ipSize), 6
+		le.PutUint64(u, header|uint64(fold(pseudo))<<48)
+		f.State, f.CsumStart, f.CsumOffset = device.ChecksumPartial, uint16(udp), 6
 	} else {
-		u[6], u[7] = 0, 0
+		le.PutUint64(u, header)
 		c := ^fold(sum(pseudo, u))
 		if c == 0 {
 			c = 0xffff // RFC 768: zero would mean none
 		}
-		binary.BigEndian.PutUint16(u[6:], c)
+		le.PutUint16(u[6:], c)
 	}
+	f.Buf.SetWindow(f.Buf.HeadRoom(), udp+udpSize+n)
 	p.Answered++
 }
 
-func (o *ours) has4(a [4]byte) bool {
-	for i := range o.v4 {
-		if o.v4[i] == a {
+func (o *ours) has6(a [2]uint64) bool {
+	for _, our := range o.v6 {
+		if our == a {
 			return true
 		}
 	}
 	return false
 }
 
-func (o *ours) has6(a [16]byte) bool {
-	for i := range o.v6 {
-		if o.v6[i] == a {
-			return true
-		}
-	}
-	return false
-}
-
-// unicast4 refuses sources that must not be answered: multicast, broadcast,
-// loopback and "this network" (RFC 1122, section 3.2.1.3).
-func (o *ours) unicast4(a [4]byte) bool {
-	for i := range o.cast {
-		if o.cast[i] == a {
+// between says whether dst is ours and src may be answered: multicast, broadcast,
+// loopback and "this network" may not (RFC 1122, section 3.2.1.3).
+func (o *ours) between(src, dst uint32) bool {
+	for _, cast := range o.cast {
+		if cast == src {
 			return false
 		}
 	}
-	return a[0] != 0 && a[0] != 127 && a[0] < 224
+	if src&0xff == 0 || src&0xff == 127 || src&0xff >= 224 {
+		return false
+	}
+	for _, our := range o.v4 {
+		if our == dst {
+			return true
+		}
+	}
+	return false
 }
 
 // broadcast is the directed broadcast address of a network.
-func broadcast(n netip.Prefix) [4]byte {
+func broadcast(n netip.Prefix) uint32 {
 	a := n.Addr().As4()
 	host := uint32(1)<<(32-n.Bits()) - 1
 	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|host)
-	return a
+	return le.Uint32(a[:])
 }
 
-// sum adds the 16-bit words of b, an odd last byte padded, to s (RFC 1071).
-// b is at most 64 KiB, so s cannot overflow.
-func sum(s uint32, b []byte) uint32 {
-	var wide uint64
+// swap changes the order of the octets of a field.
+func swap(v uint16) uint16 { return v<<8 | v>>8 }
+
+// add adds an IPv6 address to a sum.
+func add(s uint64, a [2]uint64) uint64 {
+	return s + a[0]>>32 + a[0]&0xffffffff + a[1]>>32 + a[1]&0xffffffff
+}
+
+// sum adds the 16-bit words of b, an odd last octet padded, to s (RFC 1071). b is
+// at most 64 KiB, so s cannot overflow.
+func sum(s uint64, b []byte) uint64 {
 	for len(b) >= 8 {
-		v := binary.BigEndian.Uint64(b)
-		wide += v>>32 + v&0xffffffff
+		v := le.Uint64(b)
+		s += v>>32 + v&0xffffffff
 		b = b[8:]
 	}
-	if len(b) >= 4 {
-		wide += uint64(binary.BigEndian.Uint32(b))
-		b = b[4:]
-	}
-	if len(b) >= 2 {
-		wide += uint64(binary.BigEndian.Uint16(b))
+	for len(b) >= 2 {
+		s += uint64(le.Uint16(b))
 		b = b[2:]
 	}
 	if len(b) > 0 {
-		wide += uint64(b[0]) << 8
+		s += uint64(b[0])
 	}
-	wide = wide>>32 + wide&0xffffffff
-	wide = wide>>32 + wide&0xffffffff
-	return s + uint32(fold(uint32(wide)))
+	return s
 }
 
-// fold reduces a sum to 16 bits.
-func fold(s uint32) uint16 {
-	s = s>>16 + s&0xffff
-	s += s >> 16
-	return uint16(s)
+// fold reduces a sum to 16 bits: a word plus itself with its halves swapped has
+// the sum of the halves, and the carry that goes around, in its upper half.
+func fold(s uint64) uint16 {
+	half := uint32((s + bits.RotateLeft64(s, 32)) >> 32)
+	return uint16((half + bits.RotateLeft32(half, 16)) >> 16)
 }

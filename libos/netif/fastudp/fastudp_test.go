@@ -2,8 +2,8 @@ package fastudp
 
 import (
 	"bytes"
-	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -28,14 +28,15 @@ var (
 // "up" to the stack.
 type reverse struct{}
 
-func (reverse) Reply(request, response []byte) int {
-	if string(request) == "up" || len(request) > len(response) {
+func (reverse) Reply(b []byte, n int, from *Peer) int {
+	if *from != peerOf(peer4) && *from != peerOf(peer6) {
+		return 0
+	}
+	if string(b[:n]) == "up" {
 		return -1
 	}
-	for i, c := range request {
-		response[len(request)-1-i] = c
-	}
-	return len(request)
+	slices.Reverse(b[:n])
+	return n
 }
 
 func newPath(offload device.Feature) *Path {
@@ -176,7 +177,7 @@ func TestAnswerOffload(t *testing.T) {
 		t.Fatalf("meta %+v", f.Meta)
 	}
 	frame := f.Buf.Bytes()
-	binary.BigEndian.PutUint16(frame[40:], ^fold(sum(0, frame[34:])))
+	le.PutUint16(frame[40:], ^fold(sum(0, frame[34:])))
 	check(t, frame, peer4, our4.Addr(), "olleh")
 }
 
@@ -309,4 +310,13 @@ func BenchmarkAnswer(b *testing.B) {
 		f.Meta = device.Meta{}
 		p.Frame(&f)
 	}
+}
+
+func peerOf(a netip.Addr) Peer {
+	if a.Is4() {
+		b := a.As4()
+		return Peer{Addr: [2]uint64{uint64(le.Uint32(b[:]))}, V4: true}
+	}
+	b := a.As16()
+	return Peer{Addr: [2]uint64{le.Uint64(b[:]), le.Uint64(b[8:])}}
 }

@@ -160,11 +160,30 @@ func addr(a netip.Addr) string {
 
 func (img *Image) dnsSource(w io.Writer) {
 	d := img.DNS
-	img.imports(w, []string{"time"}, "ampoule/appliances/dns/dnsd", "ampoule/libos/config/zone")
+	std := []string{"time"}
+	if len(d.RRL.Exempt) > 0 {
+		std = append(std, "net/netip")
+	}
+	img.imports(w, std, "ampoule/appliances/dns/answer", "ampoule/appliances/dns/dnsd", "ampoule/libos/config/zone")
 	img.system(w)
 	fmt.Fprintf(w, "\n// DNS is the appliance's own part.\nvar DNS = dnsd.Config{\n"+
-		"\tPort:           %d,\n\tUDPSize:        %d,\n\tTCPConnections: %d,\n\tTCPIdle:        %d * time.Millisecond,\n\tZones: []zone.Zone{\n",
+		"\tPort:           %d,\n\tUDPSize:        %d,\n\tTCPConnections: %d,\n\tTCPIdle:        %d * time.Millisecond,\n",
 		d.Port, d.UDPSize, d.TCPConnections, d.TCPIdle.Milliseconds())
+	fmt.Fprintf(w, "\tNSID:     %q,\n\tVersion:  %q,\n\tIdentity: %q,\n\tCookies:  %t,\n", d.NSID, d.Version, d.Identity, d.Cookies)
+	if len(d.CookieSecrets) > 0 {
+		fmt.Fprintf(w, "\tCookieSecrets: %#v,\n", d.CookieSecrets)
+	}
+	r := d.RRL
+	fmt.Fprintf(w, "\tLimit: answer.Limit{Rate: %d, Slip: %d, IPv4Prefix: %d, IPv6Prefix: %d, Buckets: %d",
+		r.Rate, r.Slip, r.IPv4Prefix, r.IPv6Prefix, r.Buckets)
+	if len(r.Exempt) > 0 {
+		fmt.Fprint(w, ", Exempt: []netip.Prefix{\n")
+		for _, p := range r.Exempt {
+			fmt.Fprintf(w, "\t\t%s, // %s\n", prefix(p), p)
+		}
+		fmt.Fprint(w, "\t}")
+	}
+	fmt.Fprint(w, "},\n\tZones: []zone.Zone{\n")
 	for i, z := range d.Zones {
 		fmt.Fprintf(w, "\t\tzone%d, // %s\n", i, z.Origin)
 	}

@@ -76,6 +76,8 @@ func (c *checker) record(e entry) {
 		c.errorf(e.place, "%s: a type of queries, not of records", head(e.rr))
 	case h.Ttl > maxTTL:
 		c.errorf(e.place, "%s: TTL %d; the largest is %d (RFC 2181 section 8)", head(e.rr), h.Ttl, maxTTL)
+	default:
+		c.data(e)
 	}
 }
 
@@ -217,8 +219,8 @@ func (c *checker) apex(file string) {
 		c.errorf(place{file: file}, "zone %s has no NS record at its own name", c.origin)
 	}
 	for _, e := range types[dns.TypeSOA] {
-		if soa, ok := e.rr.(*dns.SOA); ok && strings.Contains(soa.Mbox, "@") {
-			c.warnf(e.place, "%s: the mailbox %s has an @; write a dot for it", head(soa), soa.Mbox)
+		if soa, ok := e.rr.(*dns.SOA); ok && strings.Contains(strings.ReplaceAll(soa.Mbox, `\@`, ""), "@") {
+			c.errorf(e.place, "%s: the mailbox %s has an @; write a dot for it", head(soa), soa.Mbox)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func FuzzRead(f *testing.F) {
 			return nil, errors.New("no such file")
 		}
 		var list report.List
-		z := read(read1, "main", "example.org.", &list)
+		z := read(read1, "main", "example.org.", nil, &list)
 		if (z == "") != list.Failed() {
 			t.Errorf("a table of %d bytes, and %v", len(z), list.Problems())
 		}

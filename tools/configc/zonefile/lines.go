@@ -1,9 +1,12 @@
 package zonefile
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 )
 
 // source tells at which line of which file a record began, which the parser of
@@ -12,6 +15,13 @@ import (
 type source struct {
 	readFile func(string) ([]byte, error)
 	current  *lines // the reader that gave the last byte
+	wrong    []problem
+}
+
+// problem is something that the parser takes, but must not be.
+type problem struct {
+	place
+	text string
 }
 
 // place is where something stands.
@@ -30,6 +40,12 @@ func (s *source) open(file string) (*lines, error) {
 	data, err := s.readFile(file)
 	if err != nil {
 		return nil, err
+	}
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		// A name that is not absolute would be taken as one below the last origin.
+		if f := bytes.Fields(line); len(f) > 1 && bytes.EqualFold(f[0], []byte("$ORIGIN")) && !bytes.HasSuffix(f[1], []byte(".")) {
+			s.wrong = append(s.wrong, problem{place{file, i + 1}, fmt.Sprintf("$ORIGIN %s: the name must end with a dot", f[1])})
+		}
 	}
 	return &lines{source: s, file: file, data: data, line: 1}, nil
 }
@@ -52,6 +68,11 @@ type lines struct {
 	quoted  bool
 	comment bool
 	escaped bool
+	start   int // offset of the entry
+	text    int // octets of the text in quotes so far
+	longest int // of the entry
+	octet   int // value of the digits of \DDD so far
+	digits  int // of them still to come
 }
 
 func (l *lines) ReadByte() (byte, error) {
@@ -66,6 +87,9 @@ func (l *lines) ReadByte() (byte, error) {
 }
 
 func (l *lines) follow(c byte) {
+	if l.digits > 0 {
+		l.digit(c)
+	}
 	if c == '\n' {
 		l.line++
 		l.comment, l.escaped = false, false
@@ -80,11 +104,16 @@ func (l *lines) follow(c byte) {
 		return
 	}
 	if !l.inside {
-		l.inside, l.entry = true, l.line
+		l.inside, l.entry, l.start, l.longest = true, l.line, l.at-1, 0
 	}
+	l.measure(c)
 	switch {
 	case l.escaped:
 		l.escaped = false
+		if l.octet, l.digits = 0, 0; c >= '0' && c <= '9' {
+			l.digits = 3
+			l.digit(c)
+		}
 	case c == '\\':
 		l.escaped = true
 	case c == '"':
@@ -93,6 +122,37 @@ func (l *lines) follow(c byte) {
 		l.depth++
 	case c == ')' && !l.quoted && l.depth > 0:
 		l.depth--
+	}
+}
+
+// measure counts the octets of texts in quotes; an escaped one counts once.
+func (l *lines) measure(c byte) {
+	switch {
+	case !l.quoted:
+		l.text = 0
+	case c == '"' && !l.escaped:
+		l.longest = max(l.longest, l.text)
+	case c != '\\' && l.digits == 0 || c == '\\' && l.escaped:
+		l.text++
+	}
+}
+
+// fields are the words of the entry that was read last, without its comments.
+func (l *lines) fields() []string {
+	text, _, _ := strings.Cut(string(l.data[l.start:l.at]), ";")
+	return strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(text))
+}
+
+// digit follows \DDD, of which the parser takes any three digits (RFC 1035 section
+// 5.1).
+func (l *lines) digit(c byte) {
+	if c < '0' || c > '9' {
+		l.digits = 0
+		return
+	}
+	l.octet = l.octet*10 + int(c-'0')
+	if l.digits--; l.digits == 0 && l.octet > 255 {
+		l.source.wrong = append(l.source.wrong, problem{place{l.file, l.line}, fmt.Sprintf("\\%03d is no octet: the most is \\255", l.octet)})
 	}
 }
 

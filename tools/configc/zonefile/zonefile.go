@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ampoule/libos/config/zone"
+	"ampoule/libos/config/zone/answers"
 	"ampoule/tools/configc/report"
 
 	"github.com/miekg/dns"
@@ -22,18 +23,20 @@ type entry struct {
 	place
 	rr dns.RR
 	zone.Record
+	longest int      // octets of the longest text in quotes
+	fields  []string // the text between blanks, of a HINFO record
 }
 
 // Read reads the zone of an origin, which is a fully qualified name, from a
-// file. What is wrong goes to list; the zone is usable when no error did. A
-// syntax error ends the reading of its zone, since what follows it could mean
-// anything.
-func Read(file, origin string, list *report.List) zone.Zone {
-	return read(os.ReadFile, file, origin, list)
+// file, and signs it if signing is not nil. What is wrong goes to list; the zone is
+// usable when no error did. A syntax error ends the reading of its zone, since
+// what follows it could mean anything.
+func Read(file, origin string, signing *Signing, list *report.List) zone.Zone {
+	return read(os.ReadFile, file, origin, signing, list)
 }
 
 // read is Read with the files from readFile.
-func read(readFile func(string) ([]byte, error), file, origin string, list *report.List) zone.Zone {
+func read(readFile func(string) ([]byte, error), file, origin string, signing *Signing, list *report.List) zone.Zone {
 	entries, ok := parse(&source{readFile: readFile}, file, origin, list)
 	if !ok {
 		return ""
@@ -48,10 +51,22 @@ func read(readFile func(string) ([]byte, error), file, origin string, list *repo
 	for i, e := range entries {
 		records[i] = e.Record
 	}
+	if signing != nil {
+		more, ok := signing.sign(c, file, readFile)
+		if !ok {
+			return ""
+		}
+		records = append(records, more...)
+	}
 	z, err := zone.Compile(wireName(dns.CanonicalName(origin)), records)
+	if err == nil {
+		z, err = answers.Add(z)
+	}
 	if err != nil {
 		list.Errorf(file, 0, "%s: %v", origin, err)
+		return z
 	}
+	warnExpiry(z, file, origin, signing, list)
 	return z
 }
 
@@ -73,13 +88,20 @@ func parse(s *source, file, origin string, list *report.List) ([]entry, bool) {
 	var entries []entry
 	ok := true
 	for rr, more := zp.Next(); more; rr, more = zp.Next() {
-		e := entry{place: s.record(), rr: rr}
+		e := entry{place: s.record(), rr: rr, longest: s.current.longest}
+		if rr.Header().Rrtype == dns.TypeHINFO {
+			e.fields = s.current.fields()
+		}
 		if e.Record, err = pack(rr); err != nil {
 			list.Errorf(e.file, e.line, "%s: record can't be put into wire format: %v", head(rr), err)
 			ok = false
 			continue
 		}
 		entries = append(entries, e)
+	}
+	for _, w := range s.wrong {
+		list.Errorf(w.file, w.line, "%s", w.text)
+		ok = false
 	}
 	if err := zp.Err(); err != nil {
 		p, text := explain(err, s.current)

@@ -1,4 +1,4 @@
-package answer
+package answers
 
 import (
 	"encoding/binary"
@@ -23,22 +23,13 @@ type writer struct {
 	full    bool
 	targets [maxTargets]target
 	known   int
+	log     *[]uint16 // places of compression pointers, if Add wants them
 }
 
 // target is a name in the message, or a suffix of one.
 type target struct {
 	at   uint16
 	size uint8 // octets when not compressed
-}
-
-// question copies the question as it came, so that the client gets back the
-// case of its letters, and remembers the suffixes of its name.
-func (w *writer) question(section []byte, name *zone.Name) {
-	w.n = headerSize + copy(w.buf[headerSize:], section)
-	for i, at := 0, headerSize; i < name.Labels(); i++ {
-		w.remember(at, name.Size(i))
-		at += 1 + int(w.buf[at])
-	}
 }
 
 func (w *writer) remember(at, size int) {
@@ -71,13 +62,36 @@ func (w *writer) rrset(o owner, set zone.RRset, ttl uint32) (count uint16, data 
 	return count, data
 }
 
+// whole appends one record with data that holds no name to compress, or nothing
+// if it does not fit.
+func (w *writer) whole(o owner, rrtype uint16, ttl uint32, rdata string) bool {
+	mark, known := w.n, w.known
+	data := w.record(o, rrtype, ttl)
+	if w.bytes(rdata); w.full {
+		w.n, w.known = mark, known
+		return false
+	}
+	binary.BigEndian.PutUint16(w.buf[data-2:], uint16(len(rdata)))
+	return true
+}
+
+// pointer appends a compression pointer to a place in the message.
+func (w *writer) pointer(at int) {
+	if b := w.room(2); b != nil {
+		binary.BigEndian.PutUint16(b, 0xc000|uint16(at))
+		if w.log != nil {
+			*w.log = append(*w.log, uint16(w.n-2))
+		}
+	}
+}
+
 // record appends a record up to its data, whose length is left to fill in, and
 // returns where the data starts.
 func (w *writer) record(o owner, rrtype uint16, ttl uint32) int {
 	if o.at == 0 {
 		w.name(o.name)
-	} else if b := w.room(2); b != nil {
-		binary.BigEndian.PutUint16(b, 0xc000|uint16(o.at))
+	} else {
+		w.pointer(o.at)
 	}
 	if b := w.room(10); b != nil {
 		binary.BigEndian.PutUint16(b, rrtype)
@@ -92,7 +106,7 @@ func (w *writer) record(o owner, rrtype uint16, ttl uint32) int {
 func (w *writer) rdata(rrtype uint16, rdata string) {
 	fixed, names := 0, 0
 	switch rrtype {
-	case typeNS, typeMD, typeMF, typeCNAME, 7, 8, 9, 12: // MB, MG, MR, PTR
+	case typeNS, 3, 4, typeCNAME, 7, 8, 9, 12: // MD, MF, MB, MG, MR, PTR
 		names = 1
 	case typeSOA, typeMINFO:
 		names = 2
@@ -120,9 +134,7 @@ func (w *writer) name(name string) {
 		suffix := name[at:]
 		if p := w.find(suffix); p > 0 {
 			w.bytes(name[:at])
-			if b := w.room(2); b != nil {
-				binary.BigEndian.PutUint16(b, 0xc000|uint16(p))
-			}
+			w.pointer(p)
 			w.rememberAll(name[:at], len(name))
 			return
 		}

@@ -1,4 +1,4 @@
-package answer
+package answers
 
 import (
 	"encoding/binary"
@@ -7,20 +7,24 @@ import (
 )
 
 // dname makes the alias that a DNAME at n stands for (RFC 6672 section 3). depth
-// is the number of labels of q.name below n.
-func (r *response) dname(n zone.Node, depth int) bool {
+// is the number of labels of r.Name below n.
+func (r *Response) dname(n zone.Node, depth int) bool {
+	r.know(depth)
+	r.varies = true
 	set, _ := r.zone.RRset(n, typeDNAME)
-	count, _ := r.w.rrset(owner{name: r.zone.Name(n)}, set, set.TTL)
-	r.answer += count
+	o := owner{name: r.zone.Name(n)}
+	count, _ := r.w.rrset(o, set, set.TTL)
+	r.Answer += count
+	r.Answer += r.signatures(n, o, typeDNAME, set.TTL)
 	if r.w.full {
-		r.flags |= flagTC
+		r.Flags |= FlagTC
 		return false
 	}
 	target, _ := set.Next()
 	var alias [zone.MaxName]byte
-	prefix := copy(alias[:], r.q.name.Bytes(0)[:r.q.name.Size(0)-r.q.name.Size(depth)])
+	prefix := copy(alias[:], r.Name.Bytes(0)[:r.Name.Size(0)-r.Name.Size(depth)])
 	if prefix+len(target) > len(alias) {
-		r.rcode = yxDomain
+		r.Rcode = YXDomain
 		return false
 	}
 	copy(alias[prefix:], target)
@@ -31,25 +35,25 @@ func (r *response) dname(n zone.Node, depth int) bool {
 	}
 	if r.w.name(target); r.w.full {
 		r.w.n = mark
-		r.flags |= flagTC
+		r.Flags |= FlagTC
 		return false
 	}
 	binary.BigEndian.PutUint16(r.w.buf[data-2:], uint16(r.w.n-data))
-	r.answer++
+	r.Answer++
 	r.owner = owner{at: data}
-	if _, err := zone.Set(&r.q.name, alias[:prefix+len(target)]); err != nil {
-		r.rcode = servFail // as in follow
+	if _, err := zone.Set(&r.Name, alias[:prefix+len(target)]); err != nil {
+		r.Rcode = ServFail // as in follow
 		return false
 	}
 	// A synthesised alias is itself the answer to a question for it (section
 	// 3.1).
-	return r.q.qtype != typeCNAME
+	return r.Type != typeCNAME
 }
 
 // follow makes target, written at offset data, the name to look for.
-func (r *response) follow(target string, data int) bool {
-	if _, err := zone.Set(&r.q.name, target); err != nil {
-		r.rcode = servFail // not in a zone that Compile made of valid records
+func (r *Response) follow(target string, data int) bool {
+	if _, err := zone.Set(&r.Name, target); err != nil {
+		r.Rcode = ServFail // not in a zone that Compile made of valid records
 		return false
 	}
 	if b := r.w.buf; b[data] >= 0xc0 {
@@ -60,7 +64,7 @@ func (r *response) follow(target string, data int) bool {
 }
 
 // loops says whether the alias target was found before.
-func (r *response) loops(target string) bool {
+func (r *Response) loops(target string) bool {
 	for _, at := range r.chain[:r.links] {
 		if r.w.equal(int(at), target) {
 			return true

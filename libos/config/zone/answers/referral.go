@@ -1,18 +1,30 @@
-package answer
+package answers
 
 import "ampoule/libos/config/zone"
 
-// referral points to the servers of the zone below cut.
-func (r *response) referral(cut zone.Node) {
-	if r.answer == 0 {
-		r.flags &^= flagAA
+// referral points to the servers of the zone below cut, and says whether that is
+// signed (RFC 4035 section 3.1.4).
+func (r *Response) referral(cut zone.Node) {
+	if r.Answer == 0 {
+		r.Flags &^= FlagAA
 	}
-	set, _ := r.zone.RRset(cut, typeNS)
 	name := r.zone.Name(cut)
+	depth := r.Name.Labels() - labels(name)
+	r.know(depth)
+	set, _ := r.zone.RRset(cut, typeNS)
 	count, _ := r.w.rrset(owner{name: name}, set, set.TTL)
-	r.auth += count
+	r.Auth += count
+	switch ds, ok := r.zone.RRset(cut, typeDS); {
+	case !r.signed:
+	case ok:
+		r.authority(cut, ds, ds.TTL)
+	case r.zone.Hashed() > 0:
+		r.match(depth)
+	default:
+		r.prove(cut, typeNSEC)
+	}
 	if r.w.full {
-		r.flags |= flagTC
+		r.Flags |= FlagTC
 		return
 	}
 	// Addresses of servers inside the child zone come first: without them the
@@ -26,11 +38,11 @@ func (r *response) referral(cut zone.Node) {
 
 // glue adds the addresses of the name servers in set that are inside the zone
 // named child, or those that are not. No name is inside the zone "".
-func (r *response) glue(set zone.RRset, child string, inside bool) {
+func (r *Response) glue(set zone.RRset, child string, inside bool) {
 	for _, t := range [...]uint16{typeA, typeAAAA} {
 		servers := set
 		for target, ok := servers.Next(); ok; target, ok = servers.Next() {
-			name := &r.q.name // no longer needed
+			name := &r.Name // no longer needed
 			if _, err := zone.Set(name, target); err != nil ||
 				(child != "" && name.Below(child)) != inside {
 				continue
@@ -43,11 +55,15 @@ func (r *response) glue(set zone.RRset, child string, inside bool) {
 			if !ok {
 				continue
 			}
-			count, _ := r.w.rrset(owner{name: target}, addresses, addresses.TTL)
-			r.extra += count
+			o := owner{name: target}
+			count, _ := r.w.rrset(o, addresses, addresses.TTL)
+			r.Extra += count
 			if r.w.full && inside {
-				r.flags |= flagTC
+				r.Flags |= FlagTC
 				return
+			}
+			if r.zone.Cut(n) == zone.None {
+				r.Extra += r.signatures(n, o, t, addresses.TTL)
 			}
 			r.w.full = false
 		}

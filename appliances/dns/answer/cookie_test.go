@@ -1,0 +1,129 @@
+package answer
+
+import (
+	"bytes"
+	"encoding/hex"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestCookieVectors are the examples of RFC 9018 appendix A.
+func TestCookieVectors(t *testing.T) {
+	const (
+		first = "e5e973e5a6b2a43f48e7dc849e37bfcf"
+		old   = "dd3bdf9344b678b185a6f5cb60fca715"
+		fresh = "445536bcd2513298075a5d379663c962"
+	)
+	for name, c := range map[string]struct {
+		secrets      []string
+		client       string
+		now          uint32
+		cookie, want string
+		good         bool
+	}{
+		"learning": {[]string{first}, "198.51.100.100", 1559731985, "2464c4abcf10c957",
+			"2464c4abcf10c957010000005cf79f111f8130c3eee29480", false},
+		"the same returned": {[]string{first}, "198.51.100.100", 1559731985 + 600, "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
+			"2464c4abcf10c957010000005cf79f111f8130c3eee29480", true},
+		"renewed": {[]string{first}, "198.51.100.100", 1559734385, "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
+			"2464c4abcf10c957010000005cf7a871d4a564a1442aca77", true},
+		"reserved bits": {[]string{first}, "203.0.113.203", 1559734700, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",
+			"fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e", false}, // expired by then
+		"secret rolled over": {[]string{fresh, old}, "2001:db8:220:1:59de:d0f4:8769:82b8", 1559741961, "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
+			"22681ab97d52c298010000005cf7c609a6bb79d16625507a", true},
+	} {
+		var shared [][16]byte
+		for _, s := range c.secrets {
+			shared = append(shared, [16]byte(unhex(t, s)))
+		}
+		jar := newCookies(shared, time.Unix(int64(c.now), 0))
+		from := NewClient(netip.MustParseAddr(c.client))
+		var out [fullCookie]byte
+		good := jar.answer(&out, unhex(t, c.cookie), &from, c.now)
+		if !bytes.Equal(out[:], unhex(t, c.want)) || good != c.good {
+			t.Errorf("%s: %x %v, want %s %v", name, out, good, c.want, c.good)
+		}
+	}
+}
+
+// TestCookieReserved checks that what a server must not care for is still hashed.
+func TestCookieReserved(t *testing.T) {
+	jar := newCookies([][16]byte{[16]byte(unhex(t, "e5e973e5a6b2a43f48e7dc849e37bfcf"))}, time.Time{})
+	from := NewClient(netip.MustParseAddr("203.0.113.203"))
+	var out [fullCookie]byte
+	if !jar.answer(&out, unhex(t, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5"), &from, 0x5cf78f71+60) {
+		t.Error("a good cookie with reserved bits is refused")
+	}
+}
+
+func TestCookieRefused(t *testing.T) {
+	const now = 2_000_000_000
+	jar := newCookies([][16]byte{{1}}, time.Unix(now, 0))
+	from, other := NewClient(netip.MustParseAddr("192.0.2.1")), NewClient(netip.MustParseAddr("192.0.2.2"))
+	var c, out [fullCookie]byte
+	jar.answer(&c, []byte("clientco"), &from, now)
+	change := func(at int) []byte {
+		b := bytes.Clone(c[:])
+		b[at] ^= 1
+		return b
+	}
+	for name, try := range map[string]struct {
+		cookie []byte
+		from   Client
+		now    uint32
+		good   bool
+	}{
+		"as it was given":   {c[:], from, now, true},
+		"young":             {c[:], from, now + cookieAge, true},
+		"from a fast clock": {c[:], from, now - cookieAhead, true},
+		"old":               {c[:], from, now + cookieAge + 1, false},
+		"from the future":   {c[:], from, now - cookieAhead - 1, false},
+		"another address":   {c[:], other, now, false},
+		"another client":    {change(0), from, now, false},
+		"another version":   {change(8), from, now, false},
+		"another time":      {change(15), from, now, false},
+		"another hash":      {change(23), from, now, false},
+	} {
+		if good := jar.answer(&out, try.cookie, &try.from, try.now); good != try.good {
+			t.Errorf("%s: good %v", name, good)
+		}
+	}
+}
+
+// TestCookieRotation checks that secrets made here are replaced, and that a
+// cookie lives through that.
+func TestCookieRotation(t *testing.T) {
+	const now = 2_000_000_000
+	jar := newCookies(nil, time.Unix(now, 0))
+	from := NewClient(netip.MustParseAddr("2001:db8::1"))
+	var a, b, out [fullCookie]byte
+	client := []byte("clientco")
+	jar.answer(&a, client, &from, now+cookieRotate-1)
+	secret := jar.secrets[0]
+	jar.answer(&b, client, &from, now+cookieRotate)
+	if jar.secrets[0] == secret || jar.secrets[1] != secret {
+		t.Fatal("the secret is not replaced")
+	}
+	for what, c := range map[string][]byte{"before": a[:], "after": b[:]} {
+		if !jar.answer(&out, c, &from, now+cookieRotate+10) {
+			t.Errorf("a cookie from %s the rotation is refused", what)
+		}
+	}
+}
+
+// hexCookie is a good cookie of the client.
+func hexCookie(s *Server, from Client) string {
+	var c [fullCookie]byte
+	s.cookies.answer(&c, []byte("clientco"), &from, s.seconds())
+	return hex.EncodeToString(c[:])
+}
