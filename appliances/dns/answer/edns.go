@@ -36,7 +36,7 @@ type edns struct {
 // options. False: it is malformed.
 func (e *edns) parse(b, options []byte) bool {
 	be := binary.BigEndian
-	for len(options) > 0 {
+	for len(options) > 0 && b[5] == 0 { // those of another version mean nothing
 		if len(options) < 4 {
 			return false
 		}

@@ -79,27 +79,67 @@ func (q *query) parse(msg []byte, name *zone.Name) {
 	qd, an, ns, ar := be.Uint16(msg[4:]), be.Uint16(msg[6:]), be.Uint16(msg[8:]), be.Uint16(msg[10:])
 	if q.flags&opcodeMask != 0 {
 		q.rcode = notImp
+		q.seekOPT(msg)
 		return
 	}
 	q.rcode = formErr
+	if q.query(msg, name, qd, an, ns, ar) {
+		q.rcode = noError
+	} else if !q.there {
+		q.seekOPT(msg)
+	}
+}
+
+// query reads a message with those counts as a query. False: it is none.
+func (q *query) query(msg []byte, name *zone.Name, qd, an, ns, ar uint16) bool {
 	// RFC 9619: exactly one question. IXFR alone brings a record in the
 	// authority section (RFC 1995 section 3); it is not for us anyway.
 	if qd != 1 || an != 0 || ns > 1 || q.flags&15 != 0 {
-		return
+		return false
 	}
+	be := binary.BigEndian
 	n, err := zone.Set(name, msg[headerSize:])
 	if err != nil || headerSize+n+4 > len(msg) {
-		return
+		return false
 	}
 	at := headerSize + n
 	q.qtype, q.class = be.Uint16(msg[at:]), be.Uint16(msg[at+2:])
 	at += 4
 	q.question = at - headerSize
 	if ns == 1 && q.qtype != typeIXFR {
-		return
+		return false
 	}
-	if at = q.additional(msg, at, int(ns)+int(ar), int(ns)); at == len(msg) {
-		q.rcode = noError
+	return q.additional(msg, at, int(ns)+int(ar), int(ns)) == len(msg)
+}
+
+// seekOPT looks for an OPT record in a message that is no query, or a broken one: who
+// sends one gets one, whatever the answer is (RFC 6891 section 7).
+func (q *query) seekOPT(msg []byte) {
+	be := binary.BigEndian
+	at := headerSize
+	for range be.Uint16(msg[4:]) {
+		if at = skipName(msg, at); at < 0 || at+4 > len(msg) {
+			return
+		}
+		at += 4
+	}
+	others := int(be.Uint16(msg[6:])) + int(be.Uint16(msg[8:]))
+	for i := range others + int(be.Uint16(msg[10:])) {
+		start := at
+		if at = skipName(msg, at); at < 0 || at+10 > len(msg) {
+			return
+		}
+		end := at + 10 + int(be.Uint16(msg[at+8:]))
+		if end > len(msg) {
+			return
+		}
+		if i >= others && msg[start] == 0 && be.Uint16(msg[at:]) == typeOPT {
+			if !q.edns.parse(msg[at:at+10], msg[at+10:end]) {
+				q.edns = edns{there: true, size: minUDP}
+			}
+			return
+		}
+		at = end
 	}
 }
 

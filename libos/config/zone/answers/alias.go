@@ -2,6 +2,7 @@ package answers
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"ampoule/libos/config/zone"
 )
@@ -12,12 +13,7 @@ func (r *Response) dname(n zone.Node, depth int) bool {
 	r.know(depth)
 	r.varies = true
 	set, _ := r.zone.RRset(n, typeDNAME)
-	o := owner{name: r.zone.Name(n)}
-	count, _ := r.w.rrset(o, set, set.TTL)
-	r.Answer += count
-	r.Answer += r.signatures(n, o, typeDNAME, set.TTL)
-	if r.w.full {
-		r.Flags |= FlagTC
+	if !r.move(n, set) {
 		return false
 	}
 	target, _ := set.Next()
@@ -48,6 +44,28 @@ func (r *Response) dname(n zone.Node, depth int) bool {
 	// A synthesised alias is itself the answer to a question for it (section
 	// 3.1).
 	return r.Type != typeCNAME
+}
+
+// move puts the DNAME of n into the answer section, once (RFC 2181 section 5). False:
+// it does not fit, or there are too many; the client may ask on.
+func (r *Response) move(n zone.Node, set zone.RRset) bool {
+	p := proof{r.zone, n, typeDNAME}
+	if slices.Contains(r.moves[:r.moved], p) {
+		return true
+	}
+	if r.moved == len(r.moves) {
+		return false
+	}
+	r.moves[r.moved] = p
+	r.moved++
+	o := owner{name: r.zone.Name(n)}
+	count, _ := r.w.rrset(o, set, set.TTL)
+	r.Answer += count
+	r.Answer += r.signatures(n, o, typeDNAME, set.TTL)
+	if r.w.full {
+		r.Flags |= FlagTC
+	}
+	return !r.w.full
 }
 
 // follow makes target, written at offset data, the name to look for.

@@ -85,8 +85,9 @@ func (r *Response) denyName(n zone.Node, depth int) {
 	}
 	r.varies = true
 	if r.zone.Hashed() > 0 {
-		r.encloser(depth)
-		r.cover(r.wildcard(n))
+		// The wildcard at the encloser that is provable, which with opt-out may be
+		// above n.
+		r.cover(r.wildcard(r.Name.Bytes(r.encloser(depth))))
 		return
 	}
 	r.prove(r.before(&r.Name), typeNSEC)
@@ -136,7 +137,7 @@ func (r *Response) denyType(n, encloser zone.Node, depth int) {
 	}
 	if depth > 0 {
 		r.encloser(depth)
-		r.cover(r.wildcard(encloser))
+		r.cover(r.wildcard(r.Name.Bytes(depth)))
 		return
 	}
 	r.match(0)
@@ -155,17 +156,19 @@ func (r *Response) match(depth int) {
 }
 
 // encloser proves by NSEC3 the closest encloser, at least depth labels above
-// r.Name, and that the next closer name is not there (RFC 5155 section 7.2.1).
-func (r *Response) encloser(depth int) {
+// r.Name, and that the next closer name is not there (RFC 5155 section 7.2.1). It
+// returns how many labels above r.Name that encloser is.
+func (r *Response) encloser(depth int) int {
 	apex := r.Name.Labels() - labels(r.zone.Name(r.zone.Apex()))
 	for ; depth <= apex; depth++ {
 		hash := r.hash(r.Name.Bytes(depth))
 		if n, ok := r.zone.Covering(&hash); ok {
 			r.prove(n, typeNSEC3)
 			r.cover(r.hash(r.Name.Bytes(depth - 1)))
-			return
+			break
 		}
 	}
+	return min(depth, apex)
 }
 
 // cover adds the NSEC3 record that covers or matches a hash.
@@ -199,11 +202,11 @@ func (r *Response) wildName(wild *zone.Name, n zone.Node) bool {
 	return err == nil
 }
 
-// wildcard hashes the wildcard's name below n.
-func (r *Response) wildcard(n zone.Node) zone.Hash20 {
+// wildcard hashes the wildcard's name below another.
+func (r *Response) wildcard(name []byte) zone.Hash20 {
 	var b [zone.MaxName + 2]byte
 	b[0], b[1] = 1, '*'
-	return r.hash(b[:2+copy(b[2:], r.zone.Name(n))])
+	return r.hash(b[:2+copy(b[2:], name)])
 }
 
 // hash hashes a name in lower case with the parameters of the zone's NSEC3

@@ -84,6 +84,8 @@ type Response struct {
 	proven int
 	later  [maxProofs]proof // that the answer needs once its first section is complete
 	owed   int
+	moves  [maxProofs]proof // DNAME records in the answer
+	moved  int
 }
 
 // Question begins the message in buf, whose length is the limit, with a question
