@@ -61,3 +61,28 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestIncludeFromRoot reads a zone by its path from the root, with a file beside it.
+func TestIncludeFromRoot(t *testing.T) {
+	dir := t.TempDir()
+	for file, text := range map[string]string{
+		"main":  "@ 1 SOA . . 1 1 1 1 1\n@ 1 NS ns\n$INCLUDE below/more\n",
+		"more":  "ns 1 A 192.0.2.1\n$INCLUDE other\n",
+		"other": "www 1 A 192.0.2.2\n",
+	} {
+		folder := dir
+		if file != "main" {
+			folder = filepath.Join(dir, "below")
+		}
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var list report.List
+	if z := Read(filepath.Join(dir, "main"), "example.org.", nil, &list); z == "" || z.Len() != 3 {
+		t.Errorf("%v", list.Problems())
+	}
+}

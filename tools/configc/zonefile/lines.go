@@ -16,6 +16,7 @@ type source struct {
 	readFile func(string) ([]byte, error)
 	current  *lines // the reader that gave the last byte
 	wrong    []problem
+	rooted   bool // the zone's file is named by a path from the root
 }
 
 // problem is something that the parser takes, but must not be.
@@ -50,8 +51,14 @@ func (s *source) open(file string) (*lines, error) {
 	return &lines{source: s, file: file, data: data, line: 1}, nil
 }
 
-// Open implements fs.FS for $INCLUDE.
-func (s *source) Open(file string) (fs.File, error) { return s.open(file) }
+// Open implements fs.FS for $INCLUDE. The parser takes the slash off a path from the
+// root, as file systems of package fs want it.
+func (s *source) Open(file string) (fs.File, error) {
+	if s.rooted {
+		file = "/" + file
+	}
+	return s.open(file)
+}
 
 // lines follows the syntax of RFC 1035 section 5.1 just far enough to tell
 // where entries begin: an entry ends with its line unless a parenthesis is open.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ func parse(s *source, file, origin string, list *report.List) ([]entry, bool) {
 		list.Errorf(file, 0, "can't be read: %v", err)
 		return nil, false
 	}
-	s.current = main
+	s.current, s.rooted = main, filepath.IsAbs(file)
 	zp := dns.NewZoneParser(main, origin, file)
 	zp.SetIncludeAllowed(true)
 	zp.SetIncludeFS(s)
