@@ -19,7 +19,6 @@ type Case struct {
 	Peer         string // nsd or knot
 	Ours, Theirs *Message
 	raw          [2][]byte
-	full         *Case // the same over TCP, if this is about UDP
 }
 
 // Query is what can be read of a question.
