@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
 )
 
@@ -41,7 +42,9 @@ type slimmer struct {
 
 // Slim replaces the function tables by smaller ones. What follows them in their
 // segment moves up behind them, and later segments in the file; no address that
-// code or data knows changes, but for those in moduledata. It works on a copy.
+// code or data knows changes, but for those in moduledata. Where other things
+// follow (type descriptors, since Go 1.27), nothing can move: then the tables
+// stay as they are, and Tiny is an error. It works on a copy.
 func Slim(file []byte, keep Tables) ([]byte, error) {
 	s := &slimmer{file: bytes.Clone(file), at: map[int]uint64{}}
 	var err error
@@ -65,6 +68,12 @@ func Slim(file []byte, keep Tables) ([]byte, error) {
 	if s.seg == nil {
 		return nil, fmt.Errorf("%w: .gopclntab is in no segment", errTables)
 	}
+	if !s.movable() {
+		if keep == Tiny {
+			return nil, errors.New("the tiny profile needs Go 1.26: later releases put what code refers to behind the function tables")
+		}
+		return s.file, nil
+	}
 	if err := s.rebuild(keep); err != nil {
 		return nil, err
 	}
@@ -72,6 +81,16 @@ func Slim(file []byte, keep Tables) ([]byte, error) {
 		return nil, err
 	}
 	return s.layOut(), nil
+}
+
+// movable says whether only what moduledata knows follows the tables.
+func (s *slimmer) movable() bool {
+	for _, sec := range s.f.Sections {
+		if sec.Addr > s.tab.Addr && sec.Addr < s.seg.Vaddr+s.seg.Filesz && sec.Name != ".typelink" && sec.Name != ".itablink" {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *slimmer) word(i int) uint64       { return le.Uint64(s.md[8*i:]) }
