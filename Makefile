@@ -19,6 +19,7 @@ staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 GOAMD64 ?= v1
 SEED ?=
+PROFILE ?= default
 FUZZTIME ?= 10s
 DURATION ?= 10m
 
@@ -37,7 +38,7 @@ tool = go build -o build/bin/ ampoule/tools/$1 && build/bin/$1
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@for i in $(images); do printf '  %-14s %s\n' $$i "build dist/$$i/"; done
-	@echo "  variables: CONFIG=FILE OUT=FOLDER GOAMD64=v1|v3 SEED=TEXT|random (images), IMAGE=FILE (run-xen)"
+	@echo "  variables: CONFIG=FILE OUT=FOLDER GOAMD64=v1|v3 SEED=TEXT|random PROFILE=default|tiny (images), IMAGE=FILE (run-xen)"
 	@echo "             FUZZTIME=10s, DURATION=10m (soak), DB=URL (audit)"
 
 .PHONY: setup
@@ -98,6 +99,12 @@ audit: need-build ## look up what is linked among the known vulnerabilities, wit
 bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns
 	@$(call tool,bench)
 
+# CONFIG and PROFILE as for images; APP=echo, TARGET=xen for others than dns-virtio.
+.PHONY: size
+size: need-build ## largest packages and symbols of an image (APP, TARGET), against its budget
+	@$(call tool,size) -app $(or $(APP),dns) -target $(or $(TARGET),virtio) -profile $(PROFILE) \
+		$(if $(CONFIG),-config '$(call from-caller,$(CONFIG))')
+
 .PHONY: soak
 soak: need-test $(filter echo-virtio dns-virtio,$(images)) ## DURATION of mixed load and attacks in 32 MiB
 	@$(call tool,soak) -for $(DURATION)
@@ -110,7 +117,7 @@ clean: ## remove what was built
 $(images): need-build
 	@$(call tool,mkimage) -app $(firstword $(subst -, ,$@)) -target $(lastword $(subst -, ,$@)) \
 		$(if $(CONFIG),-config '$(call from-caller,$(CONFIG))') $(if $(OUT),-o '$(call from-caller,$(OUT))/') \
-		$(if $(SEED),-seed '$(SEED)') -goamd64 $(GOAMD64)
+		$(if $(SEED),-seed '$(SEED)') -goamd64 $(GOAMD64) -profile $(PROFILE)
 
 .DEFAULT:
 	$(error unknown target "$@": make without a target lists them)

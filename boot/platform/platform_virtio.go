@@ -3,13 +3,12 @@
 package platform
 
 import (
-	"fmt"
-
 	_ "ampoule/boot/pvh" // entry point, gate, address space
 	"ampoule/drivers/virtio"
 	virtionet "ampoule/drivers/virtio/net"
 	"ampoule/libos/console"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 	"ampoule/libos/pvboot"
 	"ampoule/libos/rt/rtabi"
@@ -33,7 +32,7 @@ func Open() (*pvboot.Machine, error) {
 	for i := range info.Devices[:info.NDevices] {
 		d, err := open(i, &info.Devices[i], g, m.Pool)
 		if err != nil {
-			fmt.Fprintf(m.Console, "warning: device %d: %v\n", i, err)
+			format.Fprintf(m.Console, "warning: device %d: %v\n", i, err)
 			continue
 		}
 		if d != nil {
@@ -48,11 +47,11 @@ func open(i int, d *rtabi.Device, g gate, pool *iopage.Pool) (device.Device, err
 	t := virtio.NewDevice(d, g)
 	switch d.Kind {
 	case virtio.NetworkCard:
-		return virtionet.New(fmt.Sprint("net", i), t, pool, virtionet.Config{})
+		return virtionet.New(format.Sprint("net", i), t, pool, virtionet.Config{})
 	case virtio.EntropySource:
 		return nil, nil // boot has drawn the seed
 	}
-	return nil, fmt.Errorf("virtio device of kind %d has no driver", d.Kind)
+	return nil, format.Errorf("virtio device of kind %d has no driver", d.Kind)
 }
 
 // gate is the way to the gate's queue operations.

@@ -5,7 +5,6 @@ package platform
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"strconv"
@@ -23,6 +22,7 @@ import (
 	"ampoule/drivers/xen/xenstore"
 	"ampoule/libos/console"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 	"ampoule/libos/pvboot"
 	"ampoule/libos/rt/rtabi"
@@ -268,7 +268,7 @@ func (gate) InUse(r xen.Ref) bool { return ampGate(rtabi.GateInUse, uintptr(r), 
 func (gate) Alloc() (xen.Port, error) {
 	p := int(ampGate(rtabi.GateAlloc, 0, 0))
 	if p < 0 {
-		return 0, fmt.Errorf("platform: no event channel: error %d", -p)
+		return 0, format.Errorf("platform: no event channel: error %d", -p)
 	}
 	return xen.Port(p), nil
 }

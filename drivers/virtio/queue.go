@@ -1,9 +1,9 @@
 package virtio
 
 import (
-	"fmt"
 	"sync/atomic"
 
+	"ampoule/libos/format"
 	"ampoule/libos/rt/rtabi"
 )
 
@@ -40,7 +40,7 @@ type Queue struct {
 // available yet.
 func NewQueue(t Transport, i int) (*Queue, error) {
 	if t.Features()&FeatureVersion1 == 0 {
-		return nil, fmt.Errorf("virtio: device of kind %d is a legacy one: features %#x", t.DeviceID(), t.Features())
+		return nil, format.Errorf("virtio: device of kind %d is a legacy one: features %#x", t.DeviceID(), t.Features())
 	}
 	ring, id, err := t.Queue(i)
 	if err != nil {
@@ -172,7 +172,7 @@ func (q *Queue) Sync() int {
 }
 
 func (q *Queue) jumped(n uint16) {
-	q.Fail(fmt.Errorf("virtio: queue %d: used index jumped by %d with %d in flight", q.id, n, q.InFlight()))
+	q.Fail(format.Errorf("virtio: queue %d: used index jumped by %d with %d in flight", q.id, n, q.InFlight()))
 }
 
 // Next takes one used entry: the head of a chain that came back, and the number
@@ -192,5 +192,5 @@ func (q *Queue) Next() (id, n uint32, ok bool) {
 
 // FailEntry puts the queue out of use for an entry that Next refused.
 func (q *Queue) FailEntry(id uint32) {
-	q.Fail(fmt.Errorf("virtio: queue %d: used id %d of %d is not in flight", q.id, id, q.Size()))
+	q.Fail(format.Errorf("virtio: queue %d: used id %d of %d is not in flight", q.id, id, q.Size()))
 }

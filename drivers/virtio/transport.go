@@ -2,8 +2,8 @@ package virtio
 
 import (
 	"errors"
-	"fmt"
 
+	"ampoule/libos/format"
 	"ampoule/libos/rt/rtabi"
 )
 
@@ -72,7 +72,7 @@ func (d *Device) Features() uint64 { return d.boot.Features }
 func (d *Device) Config(off int, p []byte) error {
 	have := min(int(d.boot.ConfigLen), rtabi.MaxConfig)
 	if off < 0 || off > have || len(p) > have-off {
-		return fmt.Errorf("%w: %d bytes at %d of %d", ErrRange, len(p), off, have)
+		return format.Errorf("%w: %d bytes at %d of %d", ErrRange, len(p), off, have)
 	}
 	copy(p, d.boot.Config[off:])
 	return nil
@@ -81,14 +81,14 @@ func (d *Device) Config(off int, p []byte) error {
 // Queue implements Transport.
 func (d *Device) Queue(i int) (Ring, uint32, error) {
 	if i < 0 || i >= min(int(d.boot.NQueues), rtabi.MaxQueues) {
-		return Ring{}, 0, fmt.Errorf("virtio: queue %d of %d", i, d.boot.NQueues)
+		return Ring{}, 0, format.Errorf("virtio: queue %d of %d", i, d.boot.NQueues)
 	}
 	q := &d.boot.Queues[i]
 	if q.Ring == 0 || q.Ring%rtabi.PageSize != 0 {
-		return Ring{}, 0, fmt.Errorf("virtio: queue %d: no ring page at %#x", i, q.Ring)
+		return Ring{}, 0, format.Errorf("virtio: queue %d: no ring page at %#x", i, q.Ring)
 	}
 	if q.Size == 0 || q.Size > rtabi.MaxQueueSize || q.Size&(q.Size-1) != 0 {
-		return Ring{}, 0, fmt.Errorf("virtio: queue %d: size %d is no power of two up to %d", i, q.Size, rtabi.MaxQueueSize)
+		return Ring{}, 0, format.Errorf("virtio: queue %d: size %d is no power of two up to %d", i, q.Size, rtabi.MaxQueueSize)
 	}
 	return ringAt(q.Ring, int(q.Size)), q.ID, nil
 }

@@ -2,8 +2,9 @@ package xen
 
 import (
 	"errors"
-	"fmt"
 	"sync"
+
+	"ampoule/libos/format"
 )
 
 // PageSize is the granule of sharing.
@@ -31,11 +32,11 @@ type Pages struct {
 func NewPages(rings []byte, ring, io Ref, nIO int) (*Pages, error) {
 	n := len(rings) / PageSize
 	if n*PageSize != len(rings) || n > 0 && !aligned(rings) {
-		return nil, fmt.Errorf("xen: %d bytes of ring pages are not whole pages", len(rings))
+		return nil, format.Errorf("xen: %d bytes of ring pages are not whole pages", len(rings))
 	}
 	if nIO < 0 || nIO > 1<<20 || uint64(ring)+uint64(n) > 1<<32 || uint64(io)+uint64(nIO) > 1<<32 ||
 		ring < io+Ref(nIO) && io < ring+Ref(n) {
-		return nil, fmt.Errorf("xen: references %d+%d of rings and %d+%d of I/O pages overlap or wrap", ring, n, io, nIO)
+		return nil, format.Errorf("xen: references %d+%d of rings and %d+%d of I/O pages overlap or wrap", ring, n, io, nIO)
 	}
 	return &Pages{ring: ring, io: io, nIO: uint32(nIO), mem: rings, taken: make([]bool, n)}, nil
 }

@@ -3,13 +3,13 @@ package appliance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"ampoule/libos/config"
 	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 	"ampoule/libos/netif"
 	"ampoule/libos/pvboot"
 	"ampoule/libos/telemetry"
@@ -22,13 +22,13 @@ import (
 func Run(open func() (*pvboot.Machine, error), sys config.System, name string, n New) {
 	m, err := open()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Stderr.WriteString(name + ": " + err.Error() + "\n")
 		os.Exit(1)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	go hear(m, cancel)
 	if err := run(ctx, m, sys, name, n); err != nil {
-		fmt.Fprintf(m.Console, "%s: %v\n", name, err)
+		format.Fprintf(m.Console, "%s: %v\n", name, err)
 		sync(m)
 		os.Exit(1)
 	}
@@ -83,7 +83,7 @@ func network(ctx context.Context, m *pvboot.Machine, waiting func()) (device.Net
 		return dev, nil
 	}
 	if m.WaitNet == nil {
-		return nil, fmt.Errorf("the machine has no network device among %d devices; attach one", len(m.Devices))
+		return nil, format.Errorf("the machine has no network device among %d devices; attach one", len(m.Devices))
 	}
 	waiting()
 	return m.WaitNet(ctx)

@@ -1,13 +1,14 @@
 package netif
 
 import (
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"ampoule/libos/format"
 )
 
 // endpointAddr is where to bind or connect: the network protocol says which
@@ -24,7 +25,7 @@ type endpointAddr struct {
 func (s *Stack) resolve(want, network, address string) (endpointAddr, error) {
 	family, ok := strings.CutPrefix(network, want)
 	if !ok || (family != "" && family != "4" && family != "6") {
-		return endpointAddr{}, fmt.Errorf("netif: unknown network %q: it must be %s, %[2]s4 or %[2]s6", network, want)
+		return endpointAddr{}, format.Errorf("netif: unknown network %q: it must be %s, %[2]s4 or %[2]s6", network, want)
 	}
 	host, port, err := split(address)
 	if err != nil {
@@ -37,7 +38,7 @@ func (s *Stack) resolve(want, network, address string) (endpointAddr, error) {
 	case host.IsValid() && host.Is6() && family != "4" && s.v6:
 		e.proto, e.only6 = header.IPv6ProtocolNumber, true
 	case host.IsValid():
-		return e, fmt.Errorf("netif: %s %s: no address of this family is configured or allowed", network, address)
+		return e, format.Errorf("netif: %s %s: no address of this family is configured or allowed", network, address)
 	case family == "4" && s.v4, family == "" && !s.v6:
 		e.proto = header.IPv4ProtocolNumber
 	case family == "6" && s.v6, family == "" && s.v6 && !s.v4:
@@ -45,7 +46,7 @@ func (s *Stack) resolve(want, network, address string) (endpointAddr, error) {
 	case family == "":
 		e.proto = header.IPv6ProtocolNumber
 	default:
-		return e, fmt.Errorf("netif: %s %s: no address of this family is configured", network, address)
+		return e, format.Errorf("netif: %s %s: no address of this family is configured", network, address)
 	}
 	if host.IsValid() && !host.IsUnspecified() {
 		e.full.Addr = tcpip.AddrFromSlice(host.AsSlice())
@@ -57,11 +58,11 @@ func (s *Stack) resolve(want, network, address string) (endpointAddr, error) {
 func split(address string) (netip.Addr, uint16, error) {
 	i := strings.LastIndexByte(address, ':')
 	if i < 0 {
-		return netip.Addr{}, 0, fmt.Errorf("netif: address %q: missing port", address)
+		return netip.Addr{}, 0, format.Errorf("netif: address %q: missing port", address)
 	}
 	port, err := strconv.ParseUint(address[i+1:], 10, 16)
 	if err != nil {
-		return netip.Addr{}, 0, fmt.Errorf("netif: address %q: port is not a number up to 65535", address)
+		return netip.Addr{}, 0, format.Errorf("netif: address %q: port is not a number up to 65535", address)
 	}
 	host := address[:i]
 	if host == "" {
@@ -71,12 +72,15 @@ func split(address string) (netip.Addr, uint16, error) {
 	if bracket {
 		inner, bracket = strings.CutSuffix(inner, "]")
 		if !bracket {
-			return netip.Addr{}, 0, fmt.Errorf("netif: address %q: missing ]", address)
+			return netip.Addr{}, 0, format.Errorf("netif: address %q: missing ]", address)
 		}
 	}
-	a, err := netip.ParseAddr(inner)
-	if err != nil || a.Is4() == bracket || a.Zone() != "" {
-		return netip.Addr{}, 0, fmt.Errorf("netif: address %q: host must be an IPv4 address, or an IPv6 address in brackets", address)
+	a, ok := parse4(inner)
+	if bracket {
+		a, ok = parse6(inner)
+	}
+	if !ok {
+		return netip.Addr{}, 0, format.Errorf("netif: address %q: host must be an IPv4 address, or an IPv6 address in brackets", address)
 	}
 	return a, uint16(port), nil
 }

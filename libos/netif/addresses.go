@@ -2,7 +2,6 @@ package netif
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"ampoule/libos/config/feature"
+	"ampoule/libos/format"
 	"ampoule/libos/netif/layer"
 	"ampoule/libos/telemetry"
 )
@@ -131,7 +131,7 @@ func (s *Stack) assign(p netip.Prefix) error {
 		},
 	}, stack.AddressProperties{})
 	if err != nil {
-		return fmt.Errorf("netif: address %v: %s", p, err)
+		return format.Errorf("netif: address %v: %s", p, err)
 	}
 	return nil
 }
@@ -161,8 +161,10 @@ func (s *Stack) route() {
 		routes = append(routes, route(p, netip.Addr{}))
 	}
 	if s.v6 {
-		routes = append(routes, route(netip.MustParsePrefix("fe80::/10"), netip.Addr{}),
-			route(netip.MustParsePrefix("ff00::/8"), netip.Addr{}))
+		linkLocal := netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80})
+		multicast := netip.AddrFrom16([16]byte{0: 0xff})
+		routes = append(routes, route(netip.PrefixFrom(linkLocal, 10), netip.Addr{}),
+			route(netip.PrefixFrom(multicast, 8), netip.Addr{}))
 	}
 	var general []tcpip.Route
 	if a.ways != nil {

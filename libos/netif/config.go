@@ -1,10 +1,10 @@
 package netif
 
 import (
-	"fmt"
 	"net/netip"
 
 	"ampoule/libos/config/feature"
+	"ampoule/libos/format"
 )
 
 // Config says who the appliance is on its network. It is plain data that
@@ -54,29 +54,29 @@ const FragmentMemory = 8 << 20
 // Check says what is wrong with c, naming the field.
 func (c *Config) Check() error {
 	if !c.uses4() && !c.uses6() {
-		return fmt.Errorf("netif: neither IPv4 nor IPv6 has an address")
+		return format.Errorf("netif: neither IPv4 nor IPv6 has an address")
 	}
 	if c.DHCP && !feature.DHCP || c.SLAAC && !feature.SLAAC {
-		return fmt.Errorf("netif: DHCP or SLAAC is configured, but not in this image")
+		return format.Errorf("netif: DHCP or SLAAC is configured, but not in this image")
 	}
 	if c.DHCP && (c.IPv4.IsValid() || c.Gateway4.IsValid()) {
-		return fmt.Errorf("netif: IPv4 or Gateway4 is given beside DHCP")
+		return format.Errorf("netif: IPv4 or Gateway4 is given beside DHCP")
 	}
 	if c.IPv4.IsValid() && !c.IPv4.Addr().Is4() {
-		return fmt.Errorf("netif: IPv4: %v is not an IPv4 address", c.IPv4)
+		return format.Errorf("netif: IPv4: %v is not an IPv4 address", c.IPv4)
 	}
 	if c.IPv4.IsValid() && !usable(c.IPv4.Addr()) {
-		return fmt.Errorf("netif: IPv4: %v is not a unicast address", c.IPv4)
+		return format.Errorf("netif: IPv4: %v is not a unicast address", c.IPv4)
 	}
 	if err := gateway("Gateway4", c.Gateway4, c.IPv4); err != nil {
 		return err
 	}
 	for i, p := range c.IPv6 {
 		if !p.IsValid() || !p.Addr().Is6() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
-			return fmt.Errorf("netif: IPv6[%d]: %v is not an IPv6 address", i, p)
+			return format.Errorf("netif: IPv6[%d]: %v is not an IPv6 address", i, p)
 		}
 		if !usable(p.Addr()) {
-			return fmt.Errorf("netif: IPv6[%d]: %v is not a unicast address", i, p)
+			return format.Errorf("netif: IPv6[%d]: %v is not a unicast address", i, p)
 		}
 	}
 	if c.Gateway6.IsValid() && c.Gateway6.IsLinkLocalUnicast() && c.uses6() {
@@ -99,5 +99,5 @@ func gateway(field string, gw netip.Addr, networks ...netip.Prefix) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("netif: %s: %v is not a neighbour in a configured network", field, gw)
+	return format.Errorf("netif: %s: %v is not a neighbour in a configured network", field, gw)
 }

@@ -3,7 +3,6 @@ package netif
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"ampoule/libos/format"
 	"ampoule/libos/netif/dhcp4"
 )
 
@@ -34,7 +34,7 @@ type dhcpPort struct {
 func (s *Stack) dhcp(opts *Options, again <-chan struct{}) (func(context.Context), error) {
 	var seed [32]byte
 	if _, err := io.ReadFull(opts.Rand, seed[:]); err != nil {
-		return nil, fmt.Errorf("netif: read entropy: %w", err)
+		return nil, format.Errorf("netif: read entropy: %w", err)
 	}
 	p := &dhcpPort{s: s, in: make(chan []byte, dhcpQueue)}
 	s.link.leases = p.take
@@ -149,7 +149,7 @@ func (p *dhcpPort) Bound(l dhcp4.Lease) {
 	p.s.readdressed()
 	p.s.link.sendRaw(gratuitousARP(p.s.link.mac6(), l.Address.Addr()))
 	if p.conn == nil {
-		conn, err := p.s.ListenPacket("udp4", fmt.Sprintf(":%d", dhcp4.ClientPort))
+		conn, err := p.s.ListenPacket("udp4", format.Sprintf(":%d", dhcp4.ClientPort))
 		if err != nil {
 			a.log.Warn("renewals will be broadcast", "error", err)
 			return

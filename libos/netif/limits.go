@@ -1,8 +1,9 @@
 package netif
 
 import (
-	"fmt"
 	"time"
+
+	"ampoule/libos/format"
 )
 
 // Limits bounds what peers can make the network use. All bounds are here.
@@ -124,7 +125,7 @@ func (l *Limits) check() error {
 		{"TimeWait", int(l.TimeWait)}, {"FinWait", int(l.FinWait)},
 	} {
 		if f.n <= 0 {
-			return fmt.Errorf("netif: limit %s is %d; it must be positive", f.name, f.n)
+			return format.Errorf("netif: limit %s is %d; it must be positive", f.name, f.n)
 		}
 	}
 	if err := l.TCPReceive.check("TCPReceive"); err != nil {
@@ -135,7 +136,7 @@ func (l *Limits) check() error {
 
 func (r BufferRange) check(name string) error {
 	if r.Min <= 0 || r.Default < r.Min || r.Max < r.Default {
-		return fmt.Errorf("netif: limit %s: %d, %d, %d are not an ascending range", name, r.Min, r.Default, r.Max)
+		return format.Errorf("netif: limit %s: %d, %d, %d are not an ascending range", name, r.Min, r.Default, r.Max)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package netif
 
 import (
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 	"ampoule/libos/netif/layer"
 	"ampoule/libos/telemetry"
 )
@@ -94,7 +94,7 @@ func setUp(dev device.Net, cfg Config, opts Options, learned *layer.Learned) (*S
 		return nil, err
 	}
 	if err := gv.CreateNIC(nic, s.link); err != nil {
-		return nil, fmt.Errorf("netif: %s: %s", dev.Name(), err)
+		return nil, format.Errorf("netif: %s: %s", dev.Name(), err)
 	}
 	for _, p := range cfg.Addresses() {
 		if err := s.assign(p); err != nil {
@@ -109,7 +109,7 @@ func setUp(dev device.Net, cfg Config, opts Options, learned *layer.Learned) (*S
 func newStack(cfg *Config, opts *Options, l *link, learned *layer.Learned) (*stack.Stack, error) {
 	var seed [32]byte
 	if _, err := io.ReadFull(opts.Rand, seed[:]); err != nil {
-		return nil, fmt.Errorf("netif: read entropy: %w", err)
+		return nil, format.Errorf("netif: read entropy: %w", err)
 	}
 	o := layer.Options{IPv4: cfg.uses4(), IPv6: cfg.uses6()}
 	if feature.SLAAC && cfg.SLAAC {
@@ -129,6 +129,7 @@ func newStack(cfg *Config, opts *Options, l *link, learned *layer.Learned) (*sta
 		HandleLocal:        true,
 		RandSource:         &source{r: rand.NewChaCha8(seed)},
 		SecureRNG:          opts.Rand,
+		IPTables:           &stack.IPTables{}, // filters nothing
 		NUDDisp:            &l.asking,
 	}), nil
 }
@@ -144,7 +145,7 @@ func (s *Stack) limit() error {
 		&linger, &wait, &retries, &moderate,
 	} {
 		if err := s.gv.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
-			return fmt.Errorf("netif: set %T: %s", o, err)
+			return format.Errorf("netif: set %T: %s", o, err)
 		}
 	}
 	for _, o := range []any{
@@ -152,7 +153,7 @@ func (s *Stack) limit() error {
 		tcpip.SendBufferSizeOption{Min: stack.MinBufferSize, Default: 64 << 10, Max: 64 << 10},
 	} {
 		if err := s.gv.SetOption(o); err != nil {
-			return fmt.Errorf("netif: set %T: %s", o, err)
+			return format.Errorf("netif: set %T: %s", o, err)
 		}
 	}
 	s.gv.SetICMPLimit(rate.Limit(l.ICMPRate))

@@ -3,7 +3,6 @@ package netif
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
+
+	"ampoule/libos/format"
 )
 
 // Listen listens for TCP. network and address are as for Go's net.Listen, with
@@ -24,7 +25,7 @@ func (s *Stack) Listen(network, address string) (net.Listener, error) {
 	l := &listener{s: s}
 	ep, terr := s.gv.NewEndpoint(tcp.ProtocolNumber, a.proto, &l.wq)
 	if terr != nil {
-		return nil, fmt.Errorf("netif: listen %s %s: %s", network, address, terr)
+		return nil, format.Errorf("netif: listen %s %s: %s", network, address, terr)
 	}
 	ep.SocketOptions().SetV6Only(a.only6)
 	// As in Go's net: connections of a former listener don't hold the port.
@@ -34,7 +35,7 @@ func (s *Stack) Listen(network, address string) (net.Listener, error) {
 	}
 	if terr != nil {
 		ep.Close()
-		return nil, fmt.Errorf("netif: listen %s %s: %s", network, address, terr)
+		return nil, format.Errorf("netif: listen %s %s: %s", network, address, terr)
 	}
 	l.ep = ep
 	l.entry, l.ready = waiter.NewChannelEntry(waiter.ReadableEvents)
@@ -162,12 +163,12 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 	var wq waiter.Queue
 	ep, terr := s.gv.NewEndpoint(tcp.ProtocolNumber, a.proto, &wq)
 	if terr != nil {
-		return nil, fmt.Errorf("netif: dial %s %s: %s", network, address, terr)
+		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
 	if !s.count(ep, &wq) {
 		ep.Close()
 		s.link.count.refused.Add(1)
-		return nil, fmt.Errorf("netif: dial %s %s: all %d connections are in use", network, address, s.limits.MaxConns)
+		return nil, format.Errorf("netif: dial %s %s: all %d connections are in use", network, address, s.limits.MaxConns)
 	}
 	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
 	wq.EventRegister(&entry)
@@ -184,7 +185,7 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 	}
 	if terr != nil {
 		ep.Close()
-		return nil, fmt.Errorf("netif: dial %s %s: %s", network, address, terr)
+		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
 	return gonet.NewTCPConn(&wq, ep), nil
 }

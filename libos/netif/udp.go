@@ -1,7 +1,6 @@
 package netif
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 
@@ -9,6 +8,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/ports"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"ampoule/libos/format"
 )
 
 // ListenPacket binds a UDP socket. network and address are as for Go's
@@ -24,7 +25,7 @@ func (s *Stack) ListenPacket(network, address string) (net.PacketConn, error) {
 	}
 	c.id.LocalAddress = a.full.Addr
 	if err := c.bind(a.full.Port); err != nil {
-		return nil, fmt.Errorf("netif: listen %s %s: %s", network, address, err)
+		return nil, format.Errorf("netif: listen %s %s: %s", network, address, err)
 	}
 	return c, nil
 }
@@ -36,17 +37,17 @@ func (s *Stack) dialUDP(network, address string) (net.Conn, error) {
 		return nil, err
 	}
 	if a.full.Addr.Len() == 0 || a.full.Port == 0 {
-		return nil, fmt.Errorf("netif: dial %s %s: missing address or port", network, address)
+		return nil, format.Errorf("netif: dial %s %s: missing address or port", network, address)
 	}
 	c := s.newUDP(a.proto)
 	r, terr := s.gv.FindRoute(nic, tcpip.Address{}, a.full.Addr, a.proto, false)
 	if terr != nil {
-		return nil, fmt.Errorf("netif: dial %s %s: %s", network, address, terr)
+		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
 	c.id.LocalAddress, c.id.RemoteAddress, c.id.RemotePort = r.LocalAddress(), a.full.Addr, a.full.Port
 	r.Release()
 	if err := c.bind(0); err != nil {
-		return nil, fmt.Errorf("netif: dial %s %s: %s", network, address, err)
+		return nil, format.Errorf("netif: dial %s %s: %s", network, address, err)
 	}
 	return c, nil
 }

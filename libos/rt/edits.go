@@ -1,18 +1,6 @@
 package rt
 
-// An Edit replaces an exact piece of a file of GOROOT/src. Old must occur
-// exactly Count times, or the build stops: a Go release that this list does
-// not fit is never guessed at.
-type Edit struct {
-	File  string // below GOROOT/src
-	Alt   string // where older or newer releases keep the file, or ""
-	Old   string
-	New   string
-	Count int
-	// Absent allows the pattern to be missing: it belongs to some of the
-	// supported releases only. It still may not occur another number of times.
-	Absent bool
-}
+import "ampoule/libos/edit"
 
 const (
 	sysCall = "\tSYSCALL\n"
@@ -21,7 +9,7 @@ const (
 
 // Edits is every change to the stock runtime and standard library, each with
 // its reason. Together with the files in _runtime it is the runtime overlay.
-var Edits = []Edit{
+var Edits = []edit.Edit{
 	// System calls are function calls: same registers, the library OS behind
 	// them. mem_linux.go, os_linux.go and the signal code stay stock.
 	{File: "runtime/sys_linux_amd64.s", Old: sysCall, New: libCall, Count: 40},
@@ -116,6 +104,33 @@ var Edits = []Edit{
 		Old: "TEXT runtime·nanotime1(SB),NOSPLIT,$16-8\n", New: "TEXT runtime·ampStockNanotime(SB),NOSPLIT,$16-8\n"},
 	{File: "runtime/time_linux_amd64.s", Count: 1,
 		Old: "TEXT time·now<ABIInternal>(SB),NOSPLIT,$16-24\n", New: "TEXT runtime·ampStockNow<ABIInternal>(SB),NOSPLIT,$16-24\n"},
+
+	// The execution tracer has no one to start it, and its hooks are all over
+	// the scheduler and the collector: 150 KB of an image.
+	{File: "runtime/traceruntime.go", Old: "\treturn trace.enabled\n", New: "\treturn false\n", Count: 1},
+	{File: "runtime/traceruntime.go", Old: "\treturn trace.enabledWithAllocFree\n", New: "\treturn false\n", Count: 1},
+
+	// There is no cgroup to ask for a number of CPUs, and no one who reads the
+	// counters of GODEBUG settings by runtime/metrics.
+	{File: "runtime/cgroup_linux.go", Count: 1,
+		Old: "func defaultGOMAXPROCSInit() {\n", New: "func defaultGOMAXPROCSInit() {\n\treturn\n"},
+	{File: "runtime/cgroup_linux.go", Count: 1,
+		Old: "func adjustCgroupGOMAXPROCS(procs int32, cpu cgroup.CPU) int32 {\n",
+		New: "func adjustCgroupGOMAXPROCS(procs int32, cpu cgroup.CPU) int32 {\n\treturn procs\n"},
+	{File: "runtime/metrics.go", Count: 1,
+		Old: "func godebug_registerMetric(name string, read func() uint64) {\n",
+		New: "func godebug_registerMetric(name string, read func() uint64) {\n\treturn\n"},
+
+	// A panic's floating-point value is printed with seven digits; the shortest
+	// text that is exact takes 50 KB of code and tables.
+	{File: "runtime/print.go", Count: 1,
+		Old: "gwrite(strconv.AppendFloat(buf[:0], v, 'g', -1, 64))", New: "gwrite(ampFormatFloat(buf[:], v))"},
+	{File: "runtime/print.go", Count: 1,
+		Old: "gwrite(strconv.AppendFloat(buf[:0], float64(v), 'g', -1, 32))", New: "gwrite(ampFormatFloat(buf[:], float64(v)))"},
+	{File: "runtime/print.go", Count: 1,
+		Old: "gwrite(strconv.AppendComplex(buf[:0], c, 'g', -1, 128))", New: "_ = buf\n\tprint(\"(\", real(c), imag(c), \"i)\")"},
+	{File: "runtime/print.go", Count: 1,
+		Old: "gwrite(strconv.AppendComplex(buf[:0], complex128(c), 'g', -1, 64))", New: "_ = buf\n\tprint(\"(\", real(c), imag(c), \"i)\")"},
 }
 
 // Replacements maps files of GOROOT/src to the overlay file that takes their

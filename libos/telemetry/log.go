@@ -7,13 +7,14 @@
 package telemetry
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ampoule/libos/format"
 )
 
 // Level says how much an event matters. The zero Level is Info.
@@ -144,7 +145,7 @@ func (l *Logger) log(level Level, msg string, pairs []any) {
 func (c *core) write(t time.Time, level Level, msg, attrs string, pairs []any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := t.AppendFormat(c.buf[:0], "2006-01-02T15:04:05.000Z07:00")
+	b := appendTime(c.buf[:0], t)
 	b = append(append(b, ' '), level.String()...)
 	b = appendText(append(b, ' '), msg, false)
 	b = append(b, attrs...)
@@ -191,10 +192,10 @@ func text(v any) string {
 		return v
 	case error:
 		return v.Error()
-	case fmt.Stringer:
+	case format.Stringer:
 		return v.String()
 	}
-	return fmt.Sprint(v)
+	return format.Sprint(v)
 }
 
 func appendValue(b []byte, v any) []byte {

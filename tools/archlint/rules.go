@@ -21,6 +21,7 @@ const (
 	xtools   = "golang.org/x/tools"
 	toml     = "github.com/pelletier/go-toml/v2"
 	xtime    = "golang.org/x/time"
+	siphash  = "github.com/dchest/siphash"
 
 	spdx         = "github.com/spdx/tools-golang"
 	licensecheck = "github.com/google/licensecheck"
@@ -45,8 +46,8 @@ var rules = []rule{
 
 	{"drivers", []string{"drivers", "libos"}},
 
-	{"libos/rt", []string{"libos/rt"}},
-	{"libos/netif", []string{"libos", gvisor, xtime, gopacket}},
+	{"libos/rt", []string{"libos/rt", "libos/edit"}},
+	{"libos/netif", []string{"libos", gvisor, xtime, siphash, gopacket}},
 	{"libos/mgmt", []string{"libos", xcrypto}},
 	{"libos/telemetry", []string{"libos", xcrypto}},
 	{"libos", []string{"libos"}},
@@ -54,9 +55,9 @@ var rules = []rule{
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
 	{"tools/configc", []string{"tools", "libos/config", miekg, toml, xtools}},
-	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", spdx, licensecheck}},
+	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
-	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", miekg, toml, gopacket, xsys, xcrypto}},
+	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto}},
 }
 
 // requires says which of our modules each may require in its go.mod.

@@ -44,6 +44,25 @@ func TestDNS(t *testing.T) {
 	})
 }
 
+// TestDNSSmall: the DNS appliance, in both profiles, serves in 16 MiB.
+func TestDNSSmall(t *testing.T) {
+	for profile, build := range map[string]func(testing.TB, string, string) string{"default": images.App, "tiny": images.Tiny} {
+		for _, m := range vm.Machines {
+			t.Run(profile+"-"+string(m), func(t *testing.T) {
+				g := guest.Boot(t, vm.Config{Image: build(t, "dns", "v1"), Machine: m, CPU: guest.CPU("v1"), RAM: 16, RNG: true,
+					Net: vm.Net{Kind: vm.NetUser, Forwards: []vm.Forward{{Proto: "udp", Port: 53}, {Proto: "tcp", Port: 53}}}})
+				var d net.Dialer
+				guest.Up(t, g, d.DialContext, g.Addr("udp", 53), load.DNS("www.example.org"))
+				for _, proto := range []string{"udp", "tcp"} {
+					if out := dig(t, g.Addr(proto, 53), proto, "www.example.org", "A"); !strings.Contains(out, "192.0.2.80") {
+						t.Errorf("over %s:\n%s", proto, out)
+					}
+				}
+			})
+		}
+	}
+}
+
 func dig(t *testing.T, addr, proto, name, kind string) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"ampoule/libos/netif/trim"
 )
 
 // manifest says what an image is made of. It has no time and no path of the
@@ -180,7 +182,9 @@ func (o *options) manifest(dir string, info *buildinfo.BuildInfo, names []string
 	}
 	for _, d := range info.Deps {
 		v := module{d.Path, d.Version, d.Sum}
-		if d.Replace != nil || d.Sum == "" {
+		if d.Path == trim.Module { // replaced by itself, less what is trimmed: no sum fits
+			v.Sum = ""
+		} else if d.Replace != nil || d.Sum == "" {
 			v = module{Path: d.Path}
 		}
 		m.Modules = append(m.Modules, v)

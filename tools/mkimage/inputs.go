@@ -78,7 +78,7 @@ func (o *options) inputs(deps []goPackage, overlay string) (string, error) {
 		return "", fmt.Errorf("go env: %w", err)
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "ampoule image\n%s%s %s %s %q\n", version, o.pkg, o.target, o.goamd64, o.tags())
+	fmt.Fprintf(h, "ampoule image\n%s%s %s %s %s %q\n", version, o.pkg, o.target, o.goamd64, o.profile, o.tags())
 	for _, p := range deps {
 		switch {
 		case p.Standard:

@@ -19,16 +19,18 @@ import (
 
 	"ampoule/boot/image"
 	"ampoule/boot/layout"
+	"ampoule/libos/netif/trim"
 	"ampoule/libos/rt"
 	configimage "ampoule/tools/configc/image"
 	"ampoule/tools/configc/report"
 	"ampoule/tools/mkoverlay"
+	"ampoule/tools/workspace"
 )
 
 type options struct {
 	pkg, app, target, config string
 	out, goroot, goamd64     string
-	work, seed               string
+	work, seed, profile      string
 	strip                    bool
 
 	id  identity
@@ -54,6 +56,7 @@ func main() {
 	flag.StringVar(&o.goamd64, "goamd64", "v1", "lowest x86-64 level of the CPU: v1, v2 or v3")
 	flag.StringVar(&o.work, "work", "build", "folder for intermediate files")
 	flag.StringVar(&o.seed, "seed", "", "text that the layout follows from; random: a new one (default: the inputs' fingerprint)")
+	flag.StringVar(&o.profile, "profile", "default", "default, or tiny: smaller, without names in traces")
 	flag.BoolVar(&o.strip, "strip", true, "leave out symbol table and DWARF")
 	flag.Parse()
 	err := o.run()
@@ -79,10 +82,18 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
+	root, err := workspace.Root()
+	if err != nil {
+		return err
+	}
+	var without []string
 	if o.app != "" {
-		if err := o.configure(ov); err != nil {
+		if without, err = o.configure(ov); err != nil {
 			return err
 		}
+	}
+	if err := ov.Trim(root, without...); err != nil {
+		return err
 	}
 	dir, err := filepath.Abs(filepath.Join(o.work, "overlay-"+o.name()))
 	if err != nil {
@@ -108,18 +119,30 @@ func (o *options) run() error {
 	if err := o.compile(overlay, tmp); err != nil {
 		return err
 	}
-	b, err := os.ReadFile(tmp)
+	if err := o.seal(tmp); err != nil {
+		return err
+	}
+	return o.finish()
+}
+
+// seal makes the image from what was linked.
+func (o *options) seal(linked string) error {
+	b, err := os.ReadFile(linked)
 	if err != nil {
+		return err
+	}
+	keep := image.Traceable
+	if o.profile == "tiny" {
+		keep = image.Tiny
+	}
+	if b, err = image.Slim(b, keep); err != nil {
 		return err
 	}
 	sealed, _, err := image.Seal(b, layout.Image)
 	if err != nil {
 		return err
 	}
-	if err := write(o.out, sealed); err != nil {
-		return err
-	}
-	return o.finish()
+	return write(o.out, sealed)
 }
 
 // complete checks the options and fills in defaults.
@@ -131,6 +154,8 @@ func (o *options) complete() error {
 		return fmt.Errorf("unknown target %q: there are virtio and xen", o.target)
 	case o.goamd64 != "v1" && o.goamd64 != "v2" && o.goamd64 != "v3":
 		return fmt.Errorf("unknown x86-64 level %q: there are v1, v2 and v3", o.goamd64)
+	case o.profile != "" && o.profile != "default" && o.profile != "tiny":
+		return fmt.Errorf("unknown profile %q: there are default and tiny", o.profile)
 	case o.pkg != "" && o.out == "":
 		return errors.New("-pkg needs -o")
 	}
@@ -158,7 +183,7 @@ func (o *options) complete() error {
 
 // name tells apart the builds that may run at the same time.
 func (o *options) name() string {
-	name := strings.ReplaceAll(o.pkg, "/", "-") + "-" + o.target + "-" + o.goamd64 + "-" + filepath.Base(o.goroot)
+	name := strings.ReplaceAll(o.pkg, "/", "-") + "-" + o.target + "-" + o.goamd64 + "-" + o.profile + "-" + filepath.Base(o.goroot)
 	if o.seed != "" {
 		name += "-" + seed(o.seed).fingerprint()
 	}
@@ -166,33 +191,40 @@ func (o *options) name() string {
 }
 
 // configure compiles the configuration file into the appliance's package
-// config, and into package feature, which decides what is linked. Every problem
-// is printed.
-func (o *options) configure(ov *mkoverlay.Overlay) error {
+// config, and into package feature, which decides what is linked, and says
+// which parts of the network stack the image does without. Every problem is
+// printed.
+func (o *options) configure(ov *mkoverlay.Overlay) (without []string, err error) {
 	var list report.List
 	img := configimage.Load(o.config, o.app, &list)
 	for _, p := range list.Problems() {
 		fmt.Fprintln(os.Stderr, p)
 	}
 	if list.Failed() {
-		return errConfig
+		return nil, errConfig
 	}
 	sum := sha256.New()
 	writers := map[string]func(io.Writer) error{o.pkg + "/config": img.Source, configimage.FeaturePackage: img.Feature}
 	for _, pkg := range slices.Sorted(maps.Keys(writers)) {
 		var source bytes.Buffer
 		if err := writers[pkg](&source); err != nil {
-			return err
+			return nil, err
 		}
 		fmt.Fprintf(sum, "%s %x\n", pkg, sha256.Sum256(source.Bytes()))
 		dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).Output()
 		if err != nil {
-			return fmt.Errorf("no package %s: %w", pkg, err)
+			return nil, fmt.Errorf("no package %s: %w", pkg, err)
 		}
 		ov.Add(filepath.Join(strings.TrimSpace(string(dir)), path.Base(pkg)+".go"), source.Bytes())
 	}
 	o.id.config = hex.EncodeToString(sum.Sum(nil))
-	return nil
+	if !img.Network.SLAAC {
+		without = append(without, trim.RouterAdvertisements)
+	}
+	if !img.Network.Fragments {
+		without = append(without, trim.Fragments)
+	}
+	return without, nil
 }
 
 // identify finds the fingerprints and the seed.
@@ -217,8 +249,12 @@ const shown = 16
 // compile links the program at the address and in the order of the seed.
 func (o *options) compile(overlay, out string) error {
 	s := o.id.seed
-	ld := fmt.Sprintf("-T %#x -randlayout %d -X ampoule/boot/pvh.seed=%s -X ampoule/libos/appliance.build=%s",
-		s.text(), s.functions(), s.boot(), o.id.build[:shown])
+	align := 16 // of functions; the linker's 32 take 50 KB more
+	if o.profile == "tiny" {
+		align = 1
+	}
+	ld := fmt.Sprintf("-T %#x -funcalign=%d -randlayout %d -X ampoule/boot/pvh.seed=%s -X ampoule/libos/appliance.build=%s",
+		s.text(), align, s.functions(), s.boot(), o.id.build[:shown])
 	if o.id.config != "" {
 		ld += " -X ampoule/libos/appliance.configuration=" + o.id.config[:shown]
 	}

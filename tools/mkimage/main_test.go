@@ -20,11 +20,12 @@ func TestCompleteRefuses(t *testing.T) {
 		o    options
 		want string
 	}{
-		"nothing to build": {options{target: "virtio", goamd64: "v1"}, "need one of -app and -pkg"},
-		"both":             {options{app: "echo", pkg: "x", target: "virtio", goamd64: "v1"}, "need one of -app and -pkg"},
-		"target":           {options{app: "echo", target: "vmware", goamd64: "v1"}, `unknown target "vmware": there are virtio and xen`},
-		"level":            {options{app: "echo", target: "xen", goamd64: "v9"}, `unknown x86-64 level "v9": there are v1, v2 and v3`},
-		"no output":        {options{pkg: "x", target: "virtio", goamd64: "v1"}, "-pkg needs -o"},
+		"nothing to build": {options{target: "virtio", goamd64: "v1", profile: "default"}, "need one of -app and -pkg"},
+		"both":             {options{app: "echo", pkg: "x", target: "virtio", goamd64: "v1", profile: "default"}, "need one of -app and -pkg"},
+		"target":           {options{app: "echo", target: "vmware", goamd64: "v1", profile: "default"}, `unknown target "vmware": there are virtio and xen`},
+		"level":            {options{app: "echo", target: "xen", goamd64: "v9", profile: "default"}, `unknown x86-64 level "v9": there are v1, v2 and v3`},
+		"profile":          {options{app: "echo", target: "xen", goamd64: "v1", profile: "huge"}, `unknown profile "huge": there are default and tiny`},
+		"no output":        {options{pkg: "x", target: "virtio", goamd64: "v1", profile: "default"}, "-pkg needs -o"},
 	} {
 		if err := tc.o.complete(); err == nil || err.Error() != tc.want {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
@@ -34,14 +35,14 @@ func TestCompleteRefuses(t *testing.T) {
 
 func TestCompleteDefaults(t *testing.T) {
 	t.Chdir(t.TempDir())
-	o := options{app: "dns", target: "xen", goamd64: "v1", goroot: "/go"}
+	o := options{app: "dns", target: "xen", goamd64: "v1", profile: "default", goroot: "/go"}
 	if err := o.complete(); err != nil {
 		t.Fatal(err)
 	}
 	if o.pkg != "ampoule/appliances/dns" || o.config != "configs/dns.toml" || o.out != "dist/dns-xen/dns.elf" {
 		t.Errorf("%+v", o)
 	}
-	o = options{app: "dns", target: "xen", goamd64: "v1", goroot: "/go", out: "there/"}
+	o = options{app: "dns", target: "xen", goamd64: "v1", profile: "default", goroot: "/go", out: "there/"}
 	if err := o.complete(); err != nil || o.out != "there/dns.elf" {
 		t.Errorf("%+v, %v", o, err)
 	}

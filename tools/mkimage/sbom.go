@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"ampoule/libos/netif/trim"
+
 	"github.com/google/licensecheck"
 	spdxjson "github.com/spdx/tools-golang/json"
 	"github.com/spdx/tools-golang/spdx/v2/common"
@@ -81,7 +83,7 @@ func (o *options) components(linked []goPackage, goVersion string, sums map[stri
 		dir := o.goroot
 		if !p.Standard && p.Module != nil {
 			c, dir = component{name: p.Module.Path}, p.Module.Dir
-			if !p.ours() {
+			if !p.ours() || p.Module.Path == trim.Module {
 				c.version, c.sum = p.Module.Version, sums[p.Module.Path]
 				c.purl = "pkg:golang/" + p.Module.Path + "@" + p.Module.Version
 			}

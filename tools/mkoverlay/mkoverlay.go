@@ -5,13 +5,13 @@ package mkoverlay
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/format"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,63 +22,43 @@ import (
 	"ampoule/libos/rt"
 )
 
-// Overlay collects the files to replace, by path below GOROOT/src.
+// Overlay is what `go build -overlay` is to replace.
 type Overlay struct {
-	goroot string
-	files  map[string][]byte
+	*tree                   // the runtime and standard library, below GOROOT/src
+	links map[string]string // other files: where the compiler looks, where they are
+	extra map[string][]byte // other files: where the compiler looks, what it finds
 }
 
-// New makes an overlay for the sources in goroot.
+// New makes an overlay of the runtime for the sources in goroot.
 func New(goroot string) (*Overlay, error) {
-	o := &Overlay{goroot: goroot, files: map[string][]byte{}}
-	if _, err := os.Stat(filepath.Join(goroot, "src", "runtime")); err != nil {
+	src := filepath.Join(goroot, "src")
+	if _, err := os.Stat(filepath.Join(src, "runtime")); err != nil {
 		return nil, fmt.Errorf("%s is no GOROOT with sources: %w", goroot, err)
 	}
+	o := &Overlay{tree: newTree(src, release(goroot), "Go release"), links: map[string]string{}, extra: map[string][]byte{}}
 	for _, step := range []func() error{o.applyEdits, o.applyCopies, o.addFiles, o.addABI, o.check} {
 		if err := step(); err != nil {
-			return nil, fmt.Errorf("overlay for %s: %w", o.release(), err)
+			return nil, fmt.Errorf("overlay for %s: %w", o.release, err)
 		}
 	}
 	return o, nil
 }
 
 // release names the Go release in messages.
-func (o *Overlay) release() string {
-	b, err := os.ReadFile(filepath.Join(o.goroot, "VERSION"))
+func release(goroot string) string {
+	b, err := os.ReadFile(filepath.Join(goroot, "VERSION"))
 	if err != nil {
-		return "Go in " + o.goroot
+		return "Go in " + goroot
 	}
 	v, _, _ := strings.Cut(string(b), "\n")
 	return v
 }
 
-// read returns a file as changed so far.
-func (o *Overlay) read(file string) ([]byte, error) {
-	if b, ok := o.files[file]; ok {
-		return b, nil
-	}
-	return os.ReadFile(filepath.Join(o.goroot, "src", file))
-}
-
 func (o *Overlay) applyEdits() error {
 	for _, e := range rt.Edits {
-		file := e.File
-		b, err := o.read(file)
-		if errors.Is(err, fs.ErrNotExist) && e.Alt != "" {
-			file = e.Alt
-			b, err = o.read(file)
+		if err := o.apply(e); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w (for pattern %q): this Go release is not supported", e.File, err, e.Old)
-		}
-		n := bytes.Count(b, []byte(e.Old))
-		if n == 0 && e.Absent {
-			continue
-		}
-		if n != e.Count {
-			return fmt.Errorf("%s: pattern %q found %d times, want %d: this Go release is not supported", file, e.Old, n, e.Count)
-		}
-		o.files[file] = bytes.ReplaceAll(b, []byte(e.Old), []byte(e.New))
 	}
 	return nil
 }
@@ -87,13 +67,13 @@ func (o *Overlay) applyCopies() error {
 	for _, c := range rt.Copies {
 		b, err := o.read(c.From)
 		if err != nil {
-			return fmt.Errorf("%s: %w (for pattern %q): this Go release is not supported", c.From, err, c.Drop)
+			return o.unsupported(c.From, "%w (for pattern %q)", err, c.Drop)
 		}
 		if bytes.Count(b, []byte(c.Drop)) != 1 {
-			return fmt.Errorf("%s: pattern %q not found once: this Go release is not supported", c.From, c.Drop)
+			return o.unsupported(c.From, "pattern %q not found once", c.Drop)
 		}
 		if _, err := o.read(c.File); err != nil {
-			return fmt.Errorf("%s, to be replaced: %w: this Go release is not supported", c.File, err)
+			return o.unsupported(c.File, "to be replaced: %w", err)
 		}
 		o.files[c.File] = bytes.Replace(b, []byte(c.Drop), nil, 1)
 	}
@@ -104,7 +84,7 @@ func (o *Overlay) addFiles() error {
 	replaced := map[string]string{}
 	for file, by := range rt.Replacements {
 		if _, err := o.read(file); err != nil {
-			return fmt.Errorf("%s, to be replaced: %w: this Go release is not supported", file, err)
+			return o.unsupported(file, "to be replaced: %w", err)
 		}
 		replaced[by] = file
 	}
@@ -192,33 +172,29 @@ var systemCall = regexp.MustCompile(`(?m)^\s*SYSCALL\b`)
 func (o *Overlay) check() error {
 	for file, b := range o.files {
 		if strings.HasSuffix(file, ".s") && !strings.HasPrefix(filepath.Base(file), "amp_") && systemCall.Match(b) {
-			return fmt.Errorf("%s: a SYSCALL instruction is left: this Go release is not supported", file)
+			return o.unsupported(file, "a SYSCALL instruction is left")
 		}
 	}
 	return nil
 }
 
-// Add puts another file into the overlay; path is absolute, or below
-// GOROOT/src.
-func (o *Overlay) Add(path string, content []byte) { o.files[path] = content }
+// Add puts another file where the compiler looks for path, which is absolute.
+func (o *Overlay) Add(path string, content []byte) { o.extra[path] = content }
 
 // Write stores the overlay in dir and returns the path of the file for
 // -overlay. Files that have not changed keep their time stamps.
 func (o *Overlay) Write(dir string) (string, error) {
-	replace := map[string]string{}
-	for file, b := range o.files {
-		from := file
-		if !filepath.IsAbs(file) {
-			from = filepath.Join(o.goroot, "src", file)
+	replace := maps.Clone(o.links)
+	contents := maps.Clone(o.extra)
+	if o.tree != nil {
+		for file, b := range o.files {
+			contents[filepath.Join(o.dir, file)] = b
 		}
-		to := filepath.Join(dir, "src", strings.TrimPrefix(file, "/"))
-		if old, err := os.ReadFile(to); err != nil || !bytes.Equal(old, b) {
-			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-				return "", err
-			}
-			if err := os.WriteFile(to, b, 0o644); err != nil {
-				return "", err
-			}
+	}
+	for from, b := range contents {
+		to := filepath.Join(dir, "src", from)
+		if err := update(to, b); err != nil {
+			return "", err
 		}
 		replace[from] = to
 	}
@@ -227,5 +203,16 @@ func (o *Overlay) Write(dir string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, j, 0o644)
+	return path, update(path, j)
+}
+
+// update writes a file unless it is like that already.
+func update(file string, b []byte) error {
+	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, b) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o644)
 }

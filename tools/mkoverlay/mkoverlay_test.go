@@ -315,7 +315,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	const changed = "runtime/amp_abi.go"
-	put(t, filepath.Join(dir, "src", changed), []byte("package runtime\n"))
+	put(t, filepath.Join(dir, "src", root, "src", changed), []byte("package runtime\n"))
 	if again := write(); again != path {
 		t.Errorf("overlay at %s, then at %s", path, again)
 	}
@@ -355,11 +355,11 @@ func checkJSON(t *testing.T, root string, b []byte, have map[string]string) {
 	}
 }
 
-// Add puts files at absolute paths and below GOROOT alike.
+// Add puts files at absolute paths, beside what is edited.
 func TestAdd(t *testing.T) {
-	o := &Overlay{goroot: "/goroot", files: map[string][]byte{}}
+	o := &Overlay{tree: newTree("/goroot/src", "", ""), extra: map[string][]byte{}, links: map[string]string{"/a/z.go": "/b/z.go"}}
 	o.Add("/elsewhere/x.go", []byte("package x\n"))
-	o.Add("fmt/y.go", []byte("package fmt\n"))
+	o.files["fmt/y.go"] = []byte("package fmt\n")
 	dir := t.TempDir()
 	path, err := o.Write(dir)
 	if err != nil {
@@ -377,5 +377,8 @@ func TestAdd(t *testing.T) {
 		if got, err := os.ReadFile(j.Replace[from]); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", from, got, err)
 		}
+	}
+	if j.Replace["/a/z.go"] != "/b/z.go" || len(j.Replace) != 3 {
+		t.Errorf("%v", j.Replace)
 	}
 }

@@ -11,11 +11,11 @@ package answer
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"ampoule/libos/config/zone"
 	"ampoule/libos/config/zone/answers"
+	"ampoule/libos/format"
 )
 
 const (
@@ -76,10 +76,10 @@ func New(zones []zone.Zone, o Options) (*Server, error) {
 		o.UDPSize = DefaultUDP
 	}
 	if o.UDPSize < minUDP || o.UDPSize > 4096 {
-		return nil, fmt.Errorf("answer: UDP size %d, must be from %d to 4096", o.UDPSize, minUDP)
+		return nil, format.Errorf("answer: UDP size %d, must be from %d to 4096", o.UDPSize, minUDP)
 	}
 	if max(len(o.NSID), len(o.Version), len(o.Identity)) > MaxText {
-		return nil, fmt.Errorf("answer: a text of more than %d bytes", MaxText)
+		return nil, format.Errorf("answer: a text of more than %d bytes", MaxText)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -88,7 +88,7 @@ func New(zones []zone.Zone, o Options) (*Server, error) {
 		nsid: o.NSID, version: o.Version, identity: o.Identity}
 	for i, z := range zones {
 		if err := s.add(z); err != nil {
-			return nil, fmt.Errorf("answer: zone %d: %w", i, err)
+			return nil, format.Errorf("answer: zone %d: %w", i, err)
 		}
 	}
 	s.origins = newZoneTable(s.zones)

@@ -1,7 +1,6 @@
 package answer
 
 import (
-	"fmt"
 	"math/bits"
 	"net/netip"
 	"sync"
@@ -9,6 +8,7 @@ import (
 
 	"ampoule/libos/config/zone"
 	"ampoule/libos/config/zone/answers"
+	"ampoule/libos/format"
 )
 
 // Limit is response-rate limiting: how many answers of one kind a network gets
@@ -77,7 +77,7 @@ func newLimiter(l Limit) (*limiter, error) {
 	}
 	if l.Rate < 1 || l.Rate > tick || l.Slip < 0 || l.IPv4Prefix < 1 || l.IPv4Prefix > 32 ||
 		l.IPv6Prefix < 1 || l.IPv6Prefix > 64 || l.Buckets < ways || bits.OnesCount(uint(l.Buckets)) != 1 {
-		return nil, fmt.Errorf("answer: rate limiting by %+v: out of range", l)
+		return nil, format.Errorf("answer: rate limiting by %+v: out of range", l)
 	}
 	return &limiter{
 		seed:     newSecret()[0],

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"ampoule/appliances/dns/answer"
 	"ampoule/libos/appliance"
 	"ampoule/libos/config/zone"
+	"ampoule/libos/format"
 	"ampoule/libos/netif/fastudp"
 	"ampoule/libos/telemetry"
 )
@@ -114,7 +114,7 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.
 		return nil, errors.New("dnsd: no zones are compiled in; build the image with its configuration")
 	}
 	if cfg.TCPConnections < 1 || cfg.TCPIdle <= 0 {
-		return nil, fmt.Errorf("dnsd: %d TCP connections, idle for %v: both must be above 0",
+		return nil, format.Errorf("dnsd: %d TCP connections, idle for %v: both must be above 0",
 			cfg.TCPConnections, cfg.TCPIdle)
 	}
 	a, err := answer.New(cfg.Zones, answer.Options{
@@ -122,7 +122,7 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.
 		Cookies: cfg.Cookies, CookieSecrets: cfg.CookieSecrets, Limit: cfg.Limit,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("dnsd: %w", err)
+		return nil, format.Errorf("dnsd: %w", err)
 	}
 	return &server{
 		cfg: cfg, answer: a, log: log, udp: udp, tcp: tcp,
@@ -176,7 +176,7 @@ func (s *server) datagrams(ctx context.Context) error {
 		n, from, err := s.udp.ReadFrom(in)
 		if err != nil {
 			if failures++; ctx.Err() != nil || errors.Is(err, net.ErrClosed) || failures == maxFailures {
-				return fmt.Errorf("dnsd: udp: %w", err)
+				return format.Errorf("dnsd: udp: %w", err)
 			}
 			continue
 		}

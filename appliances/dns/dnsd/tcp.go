@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
 	"time"
 
 	"ampoule/appliances/dns/answer"
+	"ampoule/libos/format"
 )
 
 const (
@@ -41,7 +41,7 @@ func (s *server) connections(ctx context.Context) error {
 		nc, err := s.tcp.Accept()
 		if err != nil {
 			if failures++; ctx.Err() != nil || errors.Is(err, net.ErrClosed) || failures == maxFailures {
-				return fmt.Errorf("dnsd: tcp: %w", err)
+				return format.Errorf("dnsd: tcp: %w", err)
 			}
 			continue
 		}
@@ -122,7 +122,7 @@ func (c *conn) read() error {
 	}
 	n := int(binary.BigEndian.Uint16(length[:]))
 	if n > maxQuery {
-		return fmt.Errorf("dnsd: a query of %d bytes, the most is %d", n, maxQuery)
+		return format.Errorf("dnsd: a query of %d bytes, the most is %d", n, maxQuery)
 	}
 	if n > cap(c.query) || cap(c.query) > readBuffer {
 		c.query = make([]byte, n, max(n, readBuffer))

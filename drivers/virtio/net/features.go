@@ -1,10 +1,9 @@
 package virtionet
 
 import (
-	"fmt"
-
 	"ampoule/drivers/virtio"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 )
 
 // Feature bits of a network device (virtio 1.2, section 5.1.3).
@@ -48,10 +47,10 @@ func Accept(offered uint64) uint64 {
 // checkFeatures refuses a negotiated set that this driver can't serve.
 func checkFeatures(f uint64) error {
 	if f&virtio.FeatureVersion1 == 0 {
-		return fmt.Errorf("features %#x: not a virtio 1.x device", f)
+		return format.Errorf("features %#x: not a virtio 1.x device", f)
 	}
 	if extra := f &^ Accept(f); extra != 0 {
-		return fmt.Errorf("features %#x: %#x should not have been negotiated", f, extra)
+		return format.Errorf("features %#x: %#x should not have been negotiated", f, extra)
 	}
 	return nil
 }

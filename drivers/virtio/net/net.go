@@ -2,13 +2,13 @@ package virtionet
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"ampoule/drivers/virtio"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -76,14 +76,14 @@ var (
 func New(name string, t virtio.Transport, pool *iopage.Pool, c Config) (*Device, error) {
 	d := &Device{name: name, pool: pool}
 	if err := d.open(t, c); err != nil {
-		return nil, fmt.Errorf("virtionet: %s: %w", name, err)
+		return nil, format.Errorf("virtionet: %s: %w", name, err)
 	}
 	return d, nil
 }
 
 func (d *Device) open(t virtio.Transport, c Config) error {
 	if id := t.DeviceID(); id != virtio.NetworkCard {
-		return fmt.Errorf("device of kind %d is no network card", id)
+		return format.Errorf("device of kind %d is no network card", id)
 	}
 	f := t.Features()
 	if err := checkFeatures(f); err != nil {
@@ -111,11 +111,11 @@ func (d *Device) open(t virtio.Transport, c Config) error {
 		d.rx.partial = flagNeedsChecksum
 	}
 	if err := event.Register(&d.rx.src); err != nil {
-		return fmt.Errorf("receive source: %w", err)
+		return format.Errorf("receive source: %w", err)
 	}
 	if err := event.Register(&d.tx.src); err != nil {
 		event.Unregister(&d.rx.src)
-		return fmt.Errorf("transmit source: %w", err)
+		return format.Errorf("transmit source: %w", err)
 	}
 	d.refill()
 	return nil
@@ -125,19 +125,19 @@ func (d *Device) open(t virtio.Transport, c Config) error {
 func (d *Device) readConfig(t virtio.Transport, f uint64) error {
 	if f&FeatureMAC != 0 {
 		if err := t.Config(0, d.info.MAC[:]); err != nil {
-			return fmt.Errorf("read MAC: %w", err)
+			return format.Errorf("read MAC: %w", err)
 		}
 	}
 	if mac := d.info.MAC; mac == [6]byte{} || mac[0]&1 != 0 {
-		return fmt.Errorf("MAC %x is not an address of one station", mac)
+		return format.Errorf("MAC %x is not an address of one station", mac)
 	}
 	if f&FeatureMTU != 0 {
 		var b [2]byte
 		if err := t.Config(10, b[:]); err != nil {
-			return fmt.Errorf("read MTU: %w", err)
+			return format.Errorf("read MTU: %w", err)
 		}
 		if d.info.MTU = int(b[0]) | int(b[1])<<8; d.info.MTU < minMTU {
-			return fmt.Errorf("MTU %d is below %d", d.info.MTU, minMTU)
+			return format.Errorf("MTU %d is below %d", d.info.MTU, minMTU)
 		}
 	}
 	if !d.large {
@@ -198,7 +198,7 @@ func (d *Device) Stats() Stats {
 func (d *Device) fail(err error, bad uint64) {
 	d.mu.Lock()
 	if d.cause == nil {
-		d.cause = fmt.Errorf("virtionet: %s: %w", d.name, err)
+		d.cause = format.Errorf("virtionet: %s: %w", d.name, err)
 		d.bad += bad
 	}
 	d.mu.Unlock()

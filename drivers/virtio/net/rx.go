@@ -1,12 +1,12 @@
 package virtionet
 
 import (
-	"fmt"
 	"sync"
 
 	"ampoule/drivers/virtio"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 	"ampoule/libos/rt/rtabi"
 )
@@ -55,11 +55,11 @@ func (r *receiver) init(q *virtio.Queue, pool *iopage.Pool, c Config, large bool
 	}
 	switch now, _ := pool.Free(); {
 	case r.fill < 0 || r.fill > n:
-		return fmt.Errorf("RxBuffers %d with a queue of %d", r.fill, n)
+		return format.Errorf("RxBuffers %d with a queue of %d", r.fill, n)
 	case r.low < least || r.low > r.fill:
-		return fmt.Errorf("RxLow %d is not within %d..%d", r.low, least, r.fill)
+		return format.Errorf("RxLow %d is not within %d..%d", r.low, least, r.fill)
 	case r.spare < 0 || now < r.fill+r.spare:
-		return fmt.Errorf("RxBuffers %d and TxReserve %d with %d free pages", r.fill, r.spare, now)
+		return format.Errorf("RxBuffers %d and TxReserve %d with %d free pages", r.fill, r.spare, now)
 	}
 	// Below low a refill must be worth its while at any rate.
 	r.lag = max(1, min(r.fill/8, r.fill-r.low))
@@ -215,7 +215,7 @@ const minSize = headerLen + etherLen
 func (d *Device) take(f *device.Frame, b *iopage.Buf, h header, size uint32, left int) (took int, ok bool) {
 	r := &d.rx
 	if size < headerLen || size > iopage.Size {
-		r.q.Fail(fmt.Errorf("receive: used length %d of a buffer of %d", size, iopage.Size))
+		r.q.Fail(format.Errorf("receive: used length %d of a buffer of %d", size, iopage.Size))
 		return 0, false
 	}
 	b.SetWindow(headerLen, int(size)-headerLen)
@@ -236,7 +236,7 @@ func (d *Device) take(f *device.Frame, b *iopage.Buf, h header, size uint32, lef
 // moved its index past the first (virtio 1.2, section 5.1.6.4).
 func (r *receiver) takeRest(b *iopage.Buf, pages, left int) (total int, ok bool) {
 	if pages == 0 || pages > maxRxPages || pages > left {
-		r.q.Fail(fmt.Errorf("receive: num_buffers %d with %d used", pages, left))
+		r.q.Fail(format.Errorf("receive: num_buffers %d with %d used", pages, left))
 		return 0, false
 	}
 	for range pages - 1 {
@@ -246,7 +246,7 @@ func (r *receiver) takeRest(b *iopage.Buf, pages, left int) (total int, ok bool)
 			return 0, false
 		}
 		if n == 0 || n > iopage.Size {
-			r.q.Fail(fmt.Errorf("receive: used length %d of a further buffer of %d", n, iopage.Size))
+			r.q.Fail(format.Errorf("receive: used length %d of a further buffer of %d", n, iopage.Size))
 			return 0, false
 		}
 		next := r.bufs[uint8(id)]

@@ -1,12 +1,12 @@
 package virtionet
 
 import (
-	"fmt"
 	"sync"
 
 	"ampoule/drivers/virtio"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 	"ampoule/libos/rt/rtabi"
 )
@@ -77,7 +77,7 @@ func (d *Device) Send(frames []device.Frame) (int, error) {
 	n, err := d.send(frames)
 	t.mu.Unlock()
 	if m, ok := err.(malformed); ok {
-		err = fmt.Errorf("virtionet: %s: frame %d: %w", d.name, n, m)
+		err = format.Errorf("virtionet: %s: frame %d: %w", d.name, n, m)
 	}
 	return n, err
 }

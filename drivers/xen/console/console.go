@@ -25,13 +25,13 @@ package console
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 )
 
 // MaxLine is the longest line of input, in bytes, without its end.
@@ -83,7 +83,7 @@ func Open(conf Config) (*Console, error) {
 	}
 	c.src.Counter, c.src.Seen = c.line.Page.Half(abi.ConsoleInProd), uint16(c.inCons)
 	if err := event.Register(&c.src); err != nil {
-		return nil, fmt.Errorf("console: %w", err)
+		return nil, format.Errorf("console: %w", err)
 	}
 	go c.read()
 	return c, nil
@@ -93,10 +93,10 @@ func Open(conf Config) (*Console, error) {
 func (c *Console) attach() error {
 	line, err := c.conf.Line()
 	if err != nil {
-		return fmt.Errorf("console: %w", err)
+		return format.Errorf("console: %w", err)
 	}
 	if !line.Page.Valid() {
-		return fmt.Errorf("console: no page")
+		return format.Errorf("console: no page")
 	}
 	c.line = line
 	c.inCons = line.Page.Load32(abi.ConsoleInCons)

@@ -3,12 +3,12 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
 
 	"ampoule/drivers/xen/xenstore"
+	"ampoule/libos/format"
 )
 
 // About is what the toolstack is told of the VM.
@@ -58,7 +58,7 @@ func Announce(ctx context.Context, store *xenstore.Client, a About) error {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("lifecycle: announce: %w", err)
+		return format.Errorf("lifecycle: announce: %w", err)
 	}
 	return nil
 }
@@ -89,10 +89,10 @@ func (a About) pairs() []pair {
 		n4, n6 := 0, 0
 		for _, addr := range addrs {
 			if addr.Is4() || addr.Is4In6() {
-				p = append(p, pair{fmt.Sprintf("attr/vif/%d/ipv4/%d", i, n4), addr.Unmap().String()})
+				p = append(p, pair{format.Sprintf("attr/vif/%d/ipv4/%d", i, n4), addr.Unmap().String()})
 				n4++
 			} else if addr.Is6() {
-				p = append(p, pair{fmt.Sprintf("attr/vif/%d/ipv6/%d", i, n6), addr.WithZone("").String()})
+				p = append(p, pair{format.Sprintf("attr/vif/%d/ipv6/%d", i, n6), addr.WithZone("").String()})
 				n6++
 			}
 		}

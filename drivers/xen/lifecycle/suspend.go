@@ -3,8 +3,9 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
+
+	"ampoule/libos/format"
 )
 
 // Part is a driver that must rest while the VM is saved.
@@ -44,7 +45,7 @@ func (m *Machine) Suspend(ctx context.Context) error {
 	var errs []error
 	for _, p := range m.Parts {
 		if err := p.Suspend(down); err != nil {
-			errs = append(errs, fmt.Errorf("lifecycle: suspend: %w", err))
+			errs = append(errs, format.Errorf("lifecycle: suspend: %w", err))
 			break
 		}
 		n++
@@ -53,7 +54,7 @@ func (m *Machine) Suspend(ctx context.Context) error {
 	if n == len(m.Parts) {
 		var err error
 		if restored, err = m.Enter(); err != nil {
-			errs = append(errs, fmt.Errorf("lifecycle: suspend: %w", err))
+			errs = append(errs, format.Errorf("lifecycle: suspend: %w", err))
 		}
 	}
 	// The time in which the VM was away does not count.
@@ -61,7 +62,7 @@ func (m *Machine) Suspend(ctx context.Context) error {
 	defer cancel()
 	for ; n > 0; n-- {
 		if err := m.Parts[n-1].Resume(back, restored); err != nil {
-			errs = append(errs, fmt.Errorf("lifecycle: resume: %w", err))
+			errs = append(errs, format.Errorf("lifecycle: resume: %w", err))
 		}
 	}
 	if restored && m.Restored != nil {

@@ -3,11 +3,11 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
 	"ampoule/drivers/xen/xenstore"
+	"ampoule/libos/format"
 )
 
 // Action is what the toolstack asks for.
@@ -50,7 +50,7 @@ type Watcher struct {
 func Watch(ctx context.Context, conf Config) (*Watcher, error) {
 	watch, err := conf.Store.Watch(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("lifecycle: %w", err)
+		return nil, format.Errorf("lifecycle: %w", err)
 	}
 	w := &Watcher{conf: conf, watch: watch, stop: make(chan struct{}), done: make(chan struct{})}
 	go w.run()

@@ -2,14 +2,13 @@ package netfront
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -95,10 +94,10 @@ func without(f, not device.Feature) device.Feature {
 // compare refuses a backend that offers less than what Info has promised.
 func (d *Device) compare(now device.NetInfo) error {
 	if less := d.info.Offload &^ now.Offload; less != 0 {
-		return fmt.Errorf("the backend came back without the offloads %#x", less)
+		return format.Errorf("the backend came back without the offloads %#x", less)
 	}
 	if now.MTU < d.info.MTU {
-		return fmt.Errorf("the backend came back with an MTU of %d, which was %d", now.MTU, d.info.MTU)
+		return format.Errorf("the backend came back with an MTU of %d, which was %d", now.MTU, d.info.MTU)
 	}
 	return nil
 }
@@ -115,18 +114,23 @@ func parseInfo(keys map[string]string) (i device.NetInfo, err error) {
 	}
 	n, err := strconv.ParseUint(v, 10, 32)
 	if err != nil || n < minMTU {
-		return i, fmt.Errorf("MTU %.16q is not a number from %d", v, minMTU)
+		return i, format.Errorf("MTU %.16q is not a number from %d", v, minMTU)
 	}
 	i.MTU = int(min(n, maxMTU))
 	return i, nil
 }
 
-// parseMAC reads "00:16:3e:01:02:03".
+// parseMAC reads "00:16:3e:01:02:03". (encoding/hex would do, and brings fmt.)
 func parseMAC(s string) (mac [6]byte, err error) {
 	parts := strings.SplitN(s, ":", 7)
-	b, err := hex.DecodeString(strings.Join(parts, ""))
-	if err != nil || len(s) != 17 || len(parts) != 6 || len(b) != 6 || b[0]&1 != 0 || [6]byte(b) == mac {
-		return mac, fmt.Errorf("MAC %.24q is not an address of one station", s)
+	ok := len(parts) == len(mac)
+	for i := 0; ok && i < len(mac); i++ {
+		n, err := strconv.ParseUint(parts[i], 16, 8)
+		ok = err == nil && len(parts[i]) == 2
+		mac[i] = byte(n)
 	}
-	return [6]byte(b), nil
+	if !ok || mac[0]&1 != 0 || mac == [6]byte{} {
+		return [6]byte{}, format.Errorf("MAC %.24q is not an address of one station", s)
+	}
+	return mac, nil
 }

@@ -3,7 +3,6 @@ package netfront
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"ampoule/drivers/xen/abi"
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -67,13 +67,13 @@ func (d *Device) Connect(ctx context.Context, p *xenbus.Peer) ([]xenbus.Key, err
 		return nil, errors.New("the former backend still has the rings")
 	}
 	if w.rxPort, err = d.conf.Gate.Alloc(); err != nil {
-		return nil, fmt.Errorf("event channel: %w", err)
+		return nil, format.Errorf("event channel: %w", err)
 	}
 	w.txPort = w.rxPort
 	if o.split {
 		if w.txPort, err = d.conf.Gate.Alloc(); err != nil {
 			d.conf.Gate.Close(w.rxPort)
-			return nil, fmt.Errorf("event channel: %w", err)
+			return nil, format.Errorf("event channel: %w", err)
 		}
 	}
 	w.ports, w.fresh = true, true

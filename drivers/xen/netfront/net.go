@@ -3,7 +3,6 @@ package netfront
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -111,13 +111,13 @@ func Open(ctx context.Context, name string, c Config) (*Device, error) {
 func Start(ctx context.Context, name string, c Config) (*Device, error) {
 	d, err := newDevice(name, c)
 	if err != nil {
-		return nil, fmt.Errorf("netfront: %s: %w", name, err)
+		return nil, format.Errorf("netfront: %s: %w", name, err)
 	}
 	if d.bus, err = xenbus.Start(ctx, c.Bus, c.Path, d); err != nil {
 		event.Unregister(&d.rx.src)
 		event.Unregister(&d.tx.src)
 		d.wire.give(d.conf.Pages)
-		return nil, fmt.Errorf("netfront: %s: %w", name, err)
+		return nil, format.Errorf("netfront: %s: %w", name, err)
 	}
 	d.wire.start()
 	return d, nil
@@ -127,7 +127,7 @@ func Start(ctx context.Context, name string, c Config) (*Device, error) {
 // the context ends.
 func (d *Device) Wait(ctx context.Context) error {
 	if err := d.bus.Wait(ctx); err != nil {
-		return fmt.Errorf("netfront: %s: %w", d.name, err)
+		return format.Errorf("netfront: %s: %w", d.name, err)
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (d *Device) discard() {
 // newDevice makes a device that is not connected.
 func newDevice(name string, c Config) (*Device, error) {
 	if n := c.Pool.Len(); n > c.Pages.IOPages() {
-		return nil, fmt.Errorf("pool of %d pages, %d are granted", n, c.Pages.IOPages())
+		return nil, format.Errorf("pool of %d pages, %d are granted", n, c.Pages.IOPages())
 	}
 	d := &Device{name: name, conf: c, cause: errStart}
 	d.gone.Store(true)
@@ -244,10 +244,10 @@ func (d *Device) Cause() error {
 	d.mu.Unlock()
 	if d.bus != nil {
 		if why := d.bus.Err(); why != nil && !errors.Is(err, why) && !errors.Is(err, errClosed) {
-			err = fmt.Errorf("%w; then: %w", err, why)
+			err = format.Errorf("%w; then: %w", err, why)
 		}
 	}
-	return fmt.Errorf("netfront: %s: %w", d.name, err)
+	return format.Errorf("netfront: %s: %w", d.name, err)
 }
 
 // Stats is a snapshot of the counters.

@@ -1,7 +1,6 @@
 package netfront
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"ampoule/drivers/xen/ring"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -83,11 +83,11 @@ func (r *receiver) init(c Config) error {
 	}
 	switch now, _ := c.Pool.Free(); {
 	case r.fill < 0 || r.fill > ringSize:
-		return fmt.Errorf("RxBuffers %d with a ring of %d", r.fill, ringSize)
+		return format.Errorf("RxBuffers %d with a ring of %d", r.fill, ringSize)
 	case r.low < least || r.low > r.fill:
-		return fmt.Errorf("RxLow %d is not within %d..%d", r.low, least, r.fill)
+		return format.Errorf("RxLow %d is not within %d..%d", r.low, least, r.fill)
 	case r.spare < 0 || now < r.fill+r.spare:
-		return fmt.Errorf("RxBuffers %d and TxReserve %d with %d free pages", r.fill, r.spare, now)
+		return format.Errorf("RxBuffers %d and TxReserve %d with %d free pages", r.fill, r.spare, now)
 	}
 	// Below low a refill must be worth its while at any rate.
 	r.lag = max(1, min(r.fill/8, r.fill-r.low))
@@ -201,7 +201,7 @@ func (d *Device) take(f *device.Frame, left int) (took int, ok bool) {
 	case !ok:
 		r.stats.RxMalformed++
 		if r.bad++; r.bad == maxBad {
-			r.ring.Fail(fmt.Errorf("receive: %d malformed frames in a row", maxBad))
+			r.ring.Fail(format.Errorf("receive: %d malformed frames in a row", maxBad))
 		}
 	case r.ring.InFlight() < r.low && !d.more():
 		r.stats.RxNoPage++
@@ -227,7 +227,7 @@ func (r *receiver) parse(left int) (w received, ok bool) {
 		rsp := e.Response()
 		w.entries++
 		if rsp.ID != slot {
-			r.ring.Fail(fmt.Errorf("receive: id %d in slot %d", rsp.ID, slot))
+			r.ring.Fail(format.Errorf("receive: id %d in slot %d", rsp.ID, slot))
 			return w, false
 		}
 		if !r.part(&w, rsp, slot) {
@@ -246,16 +246,16 @@ func (r *receiver) part(w *received, rsp abi.RxResponse, slot uint16) bool {
 	n := int(rsp.Status)
 	switch {
 	case w.parts == maxRxPages:
-		r.ring.Fail(fmt.Errorf("receive: frame of more than %d pages", maxRxPages))
+		r.ring.Fail(format.Errorf("receive: frame of more than %d pages", maxRxPages))
 		return false
 	case w.parts > 0 && rsp.Flags&abi.RxExtra != 0:
-		r.ring.Fail(fmt.Errorf("receive: extra info in the midst of a frame"))
+		r.ring.Fail(format.Errorf("receive: extra info in the midst of a frame"))
 		return false
 	case n < 0:
 		w.failed = true
 		rsp.Offset, n = 0, 0
 	case int(rsp.Offset)+n > iopage.Size:
-		r.ring.Fail(fmt.Errorf("receive: %d bytes at %d of a page", n, rsp.Offset))
+		r.ring.Fail(format.Errorf("receive: %d bytes at %d of a page", n, rsp.Offset))
 		return false
 	case n == 0:
 		w.total = -maxFrame // malformed, whatever else there is
@@ -278,7 +278,7 @@ func (r *receiver) extras(w *received, left int) bool {
 			return false
 		}
 		if w.extras == maxExtras {
-			r.ring.Fail(fmt.Errorf("receive: more than %d extra infos", maxExtras))
+			r.ring.Fail(format.Errorf("receive: more than %d extra infos", maxExtras))
 			return false
 		}
 		e, _ := r.ring.Peek(w.entries)

@@ -1,7 +1,6 @@
 package netfront
 
 import (
-	"fmt"
 	"sync"
 
 	"ampoule/drivers/xen"
@@ -9,6 +8,7 @@ import (
 	"ampoule/drivers/xen/ring"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -105,7 +105,7 @@ func (d *Device) Send(frames []device.Frame) (n int, err error) {
 	case nil, device.ErrGone:
 	default:
 		t.malformed++
-		err = fmt.Errorf("netfront: %s: frame %d: %w", d.name, n, err)
+		err = format.Errorf("netfront: %s: frame %d: %w", d.name, n, err)
 	}
 	return n, err
 }
@@ -257,13 +257,13 @@ func (d *Device) reap() bool {
 		r := t.ring.Next()
 		if r.Status == abi.RspNull {
 			if t.extras--; t.extras < 0 {
-				t.ring.Fail(fmt.Errorf("transmit: answer to extra info that is not in flight"))
+				t.ring.Fail(format.Errorf("transmit: answer to extra info that is not in flight"))
 				break
 			}
 			continue
 		}
 		if r.ID >= ringSize || t.bufs[r.ID] == nil {
-			t.ring.Fail(fmt.Errorf("transmit: id %d is not in flight", r.ID))
+			t.ring.Fail(format.Errorf("transmit: id %d is not in flight", r.ID))
 			break
 		}
 		if r.Status != abi.RspOK {

@@ -30,11 +30,11 @@
 package ring
 
 import (
-	"fmt"
 	"math/bits"
 
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
+	"ampoule/libos/format"
 )
 
 // Front is the frontend's side of a ring. The zero value has no slots; see
@@ -127,7 +127,7 @@ func (f *Front) Sync() int {
 	}
 	n := f.page.Load32(abi.RingRspProd) - f.taken
 	if n > f.shown-f.taken {
-		f.Fail(fmt.Errorf("ring: response index jumped by %d with %d in flight", n, f.shown-f.taken))
+		f.Fail(format.Errorf("ring: response index jumped by %d with %d in flight", n, f.shown-f.taken))
 		return 0
 	}
 	return int(n)

@@ -16,7 +16,6 @@ package vifs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"ampoule/drivers/xen/netfront"
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/drivers/xen/xenstore"
+	"ampoule/libos/format"
 )
 
 const (
@@ -74,7 +74,7 @@ func Watch(ctx context.Context, conf Config) (*Set, error) {
 	}
 	w, err := conf.Net.Bus.Store.Watch(ctx, dir)
 	if err != nil {
-		return nil, fmt.Errorf("vifs: %w", err)
+		return nil, format.Errorf("vifs: %w", err)
 	}
 	s := &Set{
 		conf: conf, watch: w, kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
@@ -109,9 +109,9 @@ func (s *Set) Wait(ctx context.Context, i int) (*netfront.Device, error) {
 		select {
 		case <-note:
 		case <-s.done:
-			return nil, fmt.Errorf("vifs: %w", xenbus.ErrClosed)
+			return nil, format.Errorf("vifs: %w", xenbus.ErrClosed)
 		case <-ctx.Done():
-			return nil, fmt.Errorf("vifs: no interface %d: %w", i, context.Cause(ctx))
+			return nil, format.Errorf("vifs: no interface %d: %w", i, context.Cause(ctx))
 		}
 	}
 }
@@ -281,7 +281,7 @@ func (s *Set) place(ctx context.Context, path string, paths []string) error {
 		if i := len(s.nets); s.conf.Link != nil {
 			c.Link = func(up bool) { s.conf.Link(i, up) }
 		}
-		d, err := netfront.Start(ctx, fmt.Sprint("net", len(s.nets)), c)
+		d, err := netfront.Start(ctx, format.Sprint("net", len(s.nets)), c)
 		if err != nil {
 			return err
 		}

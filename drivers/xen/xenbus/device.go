@@ -3,11 +3,11 @@ package xenbus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"ampoule/drivers/xen/xenstore"
+	"ampoule/libos/format"
 )
 
 var (
@@ -116,7 +116,7 @@ func Start(ctx context.Context, conf Config, path string, drv Driver) (*Device, 
 	conf.Times = conf.Times.fill()
 	w, err := conf.Store.Watch(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("xenbus: %w", err)
+		return nil, format.Errorf("xenbus: %w", err)
 	}
 	d := &Device{
 		conf: conf, path: path, drv: drv, frontWatch: w,
@@ -149,7 +149,7 @@ func (d *Device) Move(ctx context.Context, path string) error {
 		return oerr
 	}
 	if err != nil {
-		return fmt.Errorf("xenbus: move %s to %s: %w", d.Path(), path, err)
+		return format.Errorf("xenbus: move %s to %s: %w", d.Path(), path, err)
 	}
 	return nil
 }
@@ -165,12 +165,12 @@ func (d *Device) Wait(ctx context.Context) error {
 		case up:
 			return nil
 		case ended:
-			return fmt.Errorf("xenbus: %s: %w", d.Path(), ErrClosed)
+			return format.Errorf("xenbus: %s: %w", d.Path(), ErrClosed)
 		}
 		select {
 		case <-note:
 		case <-ctx.Done():
-			return fmt.Errorf("xenbus: %s: not connected: %w", d.Path(), errors.Join(context.Cause(ctx), err))
+			return format.Errorf("xenbus: %s: not connected: %w", d.Path(), errors.Join(context.Cause(ctx), err))
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (d *Device) order(ctx context.Context, f func()) error {
 	case <-d.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("xenbus: %s: busy: %w", d.Path(), context.Cause(ctx))
+		return format.Errorf("xenbus: %s: busy: %w", d.Path(), context.Cause(ctx))
 	}
 }
 

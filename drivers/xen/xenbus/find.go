@@ -3,11 +3,11 @@ package xenbus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"ampoule/drivers/xen/abi"
 	"ampoule/drivers/xen/xenstore"
+	"ampoule/libos/format"
 )
 
 // findBackend reads where the backend's directory is, watches its state, and says
@@ -51,14 +51,14 @@ func (m *machine) change(ctx context.Context, to xenstore.Value) error {
 	}
 	m.unwatch()
 	if m.phase == up || m.phase == linking {
-		m.leave(ctx, fmt.Errorf("%w: its directory is gone", ErrLeft))
+		m.leave(ctx, format.Errorf("%w: its directory is gone", ErrLeft))
 	}
 	if m.phase == leaving {
 		m.free()
 	}
 	m.back, m.barred, m.pause, m.retryAt = "", false, 0, time.Time{}
 	if v == "" {
-		m.note(fmt.Errorf("%w: no backend", ErrLeft))
+		m.note(format.Errorf("%w: no backend", ErrLeft))
 		return nil
 	}
 	w, err := m.d.conf.Store.Watch(ctx, v+"/state")

@@ -3,12 +3,12 @@ package xenbus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"ampoule/drivers/xen/abi"
 	"ampoule/drivers/xen/xenstore"
+	"ampoule/libos/format"
 )
 
 // phase is where the machine is; see the package comment.
@@ -136,7 +136,7 @@ func (m *machine) step(ctx context.Context) (time.Duration, error) {
 		return m.inLinking(ctx, state), nil
 	case up:
 		if state != abi.StateConnected && state != abi.StateReconfiguring && state != abi.StateReconfigured {
-			m.leave(ctx, fmt.Errorf("%w: state %d", ErrLeft, state))
+			m.leave(ctx, format.Errorf("%w: state %d", ErrLeft, state))
 			return 0, nil
 		}
 	case leaving:
@@ -178,7 +178,7 @@ func (m *machine) inIdle(ctx context.Context, state abi.State) (time.Duration, e
 			return 0, err
 		}
 		if have && v == "0" {
-			m.note(fmt.Errorf("%w: it is to be removed", ErrLeft))
+			m.note(format.Errorf("%w: it is to be removed", ErrLeft))
 			return time.Hour, nil
 		}
 		return time.Hour, m.setState(ctx, abi.StateInitialising)
@@ -193,11 +193,11 @@ func (m *machine) inIdle(ctx context.Context, state abi.State) (time.Duration, e
 func (m *machine) connect(ctx context.Context) error {
 	t := m.d.conf
 	if id, err := strconv.ParseUint(m.domain, 10, 16); err != nil || uint16(id) != t.Domain {
-		return fmt.Errorf("xenbus: %s: backend in domain %.16q, grants are for domain %d", m.d.Path(), m.domain, t.Domain)
+		return format.Errorf("xenbus: %s: backend in domain %.16q, grants are for domain %d", m.d.Path(), m.domain, t.Domain)
 	}
 	keys, err := m.d.drv.Connect(ctx, &Peer{store: t.Store, front: m.d.Path(), back: m.back})
 	if err != nil {
-		return fmt.Errorf("xenbus: %s: %w", m.d.Path(), err)
+		return format.Errorf("xenbus: %s: %w", m.d.Path(), err)
 	}
 	err = m.publish(ctx, keys)
 	m.phase, m.deadline = linking, time.Now().Add(t.Times.Connect)
@@ -210,7 +210,7 @@ func (m *machine) connect(ctx context.Context) error {
 }
 
 // errLeft says that the frontend's directory is gone.
-var errLeft = fmt.Errorf("%w: no directory", ErrLeft)
+var errLeft = format.Errorf("%w: no directory", ErrLeft)
 
 // publish writes the keys and the state Connected, all or nothing, unless the
 // directory is gone.
@@ -264,11 +264,11 @@ func (m *machine) inLinking(ctx context.Context, state abi.State) time.Duration 
 		m.d.tell(true, nil)
 		return time.Hour
 	case state == abi.StateClosing || state == abi.StateClosed || state == abi.StateUnknown:
-		err = fmt.Errorf("%w: state %d in the handshake", ErrLeft, state)
+		err = format.Errorf("%w: state %d in the handshake", ErrLeft, state)
 	case left > 0:
 		return left
 	default:
-		err = fmt.Errorf("xenbus: %s: the backend stays in state %d", m.d.Path(), state)
+		err = format.Errorf("xenbus: %s: the backend stays in state %d", m.d.Path(), state)
 	}
 	m.leave(ctx, err)
 	m.backOff()

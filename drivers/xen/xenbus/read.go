@@ -3,13 +3,13 @@ package xenbus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"ampoule/drivers/xen/abi"
 	"ampoule/drivers/xen/xenstore"
+	"ampoule/libos/format"
 )
 
 // MaxDevices is how many devices of a kind are looked at.
@@ -27,7 +27,7 @@ func Enumerate(ctx context.Context, store *xenstore.Client, kind string) ([]stri
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("xenbus: %w", err)
+		return nil, format.Errorf("xenbus: %w", err)
 	}
 	var ids []int
 	for _, n := range names {
@@ -39,7 +39,7 @@ func Enumerate(ctx context.Context, store *xenstore.Client, kind string) ([]stri
 	ids = slices.Compact(ids)
 	var paths []string
 	for _, id := range ids[:min(len(ids), MaxDevices)] {
-		paths = append(paths, fmt.Sprintf("device/%s/%d", kind, id))
+		paths = append(paths, format.Sprintf("device/%s/%d", kind, id))
 	}
 	return paths, nil
 }
@@ -114,7 +114,7 @@ func parseState(v string) abi.State {
 // checkBackend refuses a path that can't be a backend's.
 func checkBackend(path string) error {
 	if len(path) > maxPath || !strings.HasPrefix(path, "/") || strings.IndexByte(path, 0) >= 0 {
-		return fmt.Errorf("backend directory %.64q", path)
+		return format.Errorf("backend directory %.64q", path)
 	}
 	return nil
 }

@@ -3,10 +3,10 @@ package xenstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"ampoule/drivers/xen/abi"
+	"ampoule/libos/format"
 )
 
 // request is a request, and then its reply.
@@ -59,7 +59,7 @@ func (c *Client) askAll(ctx context.Context, reqs []request) error {
 			left--
 		case <-ctx.Done():
 			c.giveUp()
-			return fmt.Errorf("xenstore: no reply: %w", context.Cause(ctx))
+			return format.Errorf("xenstore: no reply: %w", context.Cause(ctx))
 		}
 	}
 	return nil
@@ -105,7 +105,7 @@ func (t Tx) ReadAll(ctx context.Context, paths ...string) ([]Value, error) {
 	for i, r := range reqs {
 		values[i] = Value{Value: r.body, Have: r.err == nil}
 		if r.err != nil && !errors.Is(r.err, ErrNotExist) {
-			values[i].Err = fmt.Errorf("read %s: %w", paths[i], r.err)
+			values[i].Err = format.Errorf("read %s: %w", paths[i], r.err)
 		}
 	}
 	return values, nil
@@ -140,7 +140,7 @@ func (t Tx) Apply(ctx context.Context, changes ...Change) error {
 	}
 	for i, r := range reqs {
 		if r.err != nil && !(changes[i].Remove && errors.Is(r.err, ErrNotExist)) {
-			return fmt.Errorf("change %s: %w", changes[i].Path, r.err)
+			return format.Errorf("change %s: %w", changes[i].Path, r.err)
 		}
 	}
 	return nil

@@ -2,13 +2,13 @@ package xenstore
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 )
 
 // Pace of the work that a store can cause.
@@ -62,10 +62,10 @@ type Stats struct {
 func Open(conf Config) (*Client, error) {
 	line, err := conf.Line()
 	if err != nil {
-		return nil, fmt.Errorf("xenstore: %w", err)
+		return nil, format.Errorf("xenstore: %w", err)
 	}
 	if !line.Page.Valid() {
-		return nil, fmt.Errorf("xenstore: no page")
+		return nil, format.Errorf("xenstore: no page")
 	}
 	c := &Client{
 		conf: conf, turn: make(chan struct{}, 1), reply: make(chan reply, maxBatch), done: make(chan struct{}),
@@ -75,7 +75,7 @@ func Open(conf Config) (*Client, error) {
 	c.conn.reset(line)
 	c.src.Counter, c.src.Seen = line.Page.Half(abi.StoreRspProd), uint16(c.conn.rspCons)
 	if err := event.Register(&c.src); err != nil {
-		return nil, fmt.Errorf("xenstore: %w", err)
+		return nil, format.Errorf("xenstore: %w", err)
 	}
 	go c.read()
 	return c, nil
@@ -202,7 +202,7 @@ func (c *Client) take(ctx context.Context) error {
 	case c.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("xenstore: waiting for the request before: %w", context.Cause(ctx))
+		return format.Errorf("xenstore: waiting for the request before: %w", context.Cause(ctx))
 	}
 }
 
@@ -241,7 +241,7 @@ func (c *Client) start(ctx context.Context, typ, tx uint32, parts ...string) (id
 			err = c.conn.broken
 		}
 		if err == nil && !done && ctx.Err() != nil {
-			err = fmt.Errorf("xenstore: the store takes no request: %w", context.Cause(ctx))
+			err = format.Errorf("xenstore: the store takes no request: %w", context.Cause(ctx))
 			if begun {
 				c.conn.abandon()
 			}
@@ -268,7 +268,7 @@ func (c *Client) Resume(ctx context.Context, restored bool) error {
 	}
 	line, err := c.conf.Line()
 	if err != nil {
-		return fmt.Errorf("xenstore: resume: %w", err)
+		return format.Errorf("xenstore: resume: %w", err)
 	}
 	c.mu.Lock()
 	c.conn.reset(line)
@@ -285,12 +285,12 @@ func (c *Client) Resume(ctx context.Context, restored bool) error {
 	err = c.askAll(ctx, reqs)
 	for i, w := range watches {
 		if err == nil && reqs[i].err != nil {
-			err = fmt.Errorf("watch %s: %w", w.path, reqs[i].err)
+			err = format.Errorf("watch %s: %w", w.path, reqs[i].err)
 		}
 		w.tell()
 	}
 	if err != nil {
-		return fmt.Errorf("xenstore: resume: %w", err)
+		return format.Errorf("xenstore: resume: %w", err)
 	}
 	return nil
 }

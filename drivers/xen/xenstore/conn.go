@@ -2,11 +2,11 @@ package xenstore
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
+	"ampoule/libos/format"
 )
 
 // Bounds of the requests under way: those of one batch, and replies that nobody
@@ -67,9 +67,9 @@ func (c *conn) reset(line xen.Line) {
 }
 
 // fail puts the connection out of use. The first reason stays.
-func (c *conn) fail(format string, args ...any) {
+func (c *conn) fail(reason string, args ...any) {
 	if c.broken == nil {
-		c.broken = fmt.Errorf("%w: %w", ErrBroken, fmt.Errorf(format, args...))
+		c.broken = format.Errorf("%w: %w", ErrBroken, format.Errorf(reason, args...))
 	}
 }
 
@@ -82,7 +82,7 @@ func (c *conn) begin(typ, tx uint32, parts ...string) error {
 	n := abi.StoreHeaderSize
 	for _, s := range parts {
 		if len(s) > len(c.out)-n {
-			return fmt.Errorf("%w: request of more than %d bytes", ErrArgument, abi.StorePayloadMax)
+			return format.Errorf("%w: request of more than %d bytes", ErrArgument, abi.StorePayloadMax)
 		}
 		n += copy(c.out[n:], s)
 	}

@@ -2,8 +2,9 @@ package xenstore
 
 import (
 	"errors"
-	"fmt"
 	"slices"
+
+	"ampoule/libos/format"
 )
 
 // Error is an error reply, by the name that the store gives it.
@@ -45,5 +46,5 @@ func replyError(body []byte) error {
 	if i := slices.Index(known[:], Error(name)); i >= 0 {
 		return known[i]
 	}
-	return fmt.Errorf("xenstore: unknown error reply %.32q", name)
+	return format.Errorf("xenstore: unknown error reply %.32q", name)
 }

@@ -3,12 +3,12 @@ package xenstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"ampoule/drivers/xen/abi"
+	"ampoule/libos/format"
 )
 
 const (
@@ -30,7 +30,7 @@ func (c *Client) none() Tx { return Tx{c: c} }
 // the wire.
 func checkPath(path string) error {
 	if path == "" || len(path) > abi.StorePathMax || strings.IndexByte(path, 0) >= 0 {
-		return fmt.Errorf("%w: path %.64q", ErrArgument, path)
+		return format.Errorf("%w: path %.64q", ErrArgument, path)
 	}
 	return nil
 }
@@ -42,7 +42,7 @@ func (t Tx) call(ctx context.Context, verb string, typ uint32, path string, part
 	}
 	r, err := t.c.call(ctx, typ, t.id, append([]string{path, "\x00"}, parts...)...)
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w", verb, path, err)
+		return "", format.Errorf("%s %s: %w", verb, path, err)
 	}
 	return r, nil
 }
@@ -132,11 +132,11 @@ func (c *Client) Transact(ctx context.Context, f func(Tx) error) error {
 func (c *Client) once(ctx context.Context, f func(Tx) error) error {
 	r, err := c.call(ctx, abi.StoreTxStart, 0, "\x00")
 	if err != nil {
-		return fmt.Errorf("start transaction: %w", err)
+		return format.Errorf("start transaction: %w", err)
 	}
 	id, err := strconv.ParseUint(strings.TrimSuffix(r, "\x00"), 10, 32)
 	if err != nil || id == 0 {
-		return fmt.Errorf("xenstore: transaction %.32q", r)
+		return format.Errorf("xenstore: transaction %.32q", r)
 	}
 	ferr := f(Tx{c: c, id: uint32(id)})
 	end := "T\x00"
@@ -152,7 +152,7 @@ func (c *Client) once(ctx context.Context, f func(Tx) error) error {
 	case ferr != nil:
 		return ferr
 	case err != nil:
-		return fmt.Errorf("end transaction: %w", err)
+		return format.Errorf("end transaction: %w", err)
 	}
 	return nil
 }

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 
 	"ampoule/drivers/xen/abi"
+	"ampoule/libos/format"
 )
 
 // MaxWatches is how many watches a Client can have.
@@ -41,7 +41,7 @@ func (c *Client) Watch(ctx context.Context, path string) (*Watch, error) {
 	}
 	w := &Watch{c: make(chan struct{}, 1), path: path}
 	if err := c.take(ctx); err != nil {
-		return nil, fmt.Errorf("watch %s: %w", path, err)
+		return nil, format.Errorf("watch %s: %w", path, err)
 	}
 	defer func() { <-c.turn }()
 	c.mu.Lock()
@@ -55,7 +55,7 @@ func (c *Client) Watch(ctx context.Context, path string) (*Watch, error) {
 	c.mu.Unlock()
 	if _, err := c.ask(ctx, abi.StoreWatch, 0, path, "\x00", w.token, "\x00"); err != nil {
 		c.forget(w)
-		return nil, fmt.Errorf("watch %s: %w", path, err)
+		return nil, format.Errorf("watch %s: %w", path, err)
 	}
 	w.tell()
 	return w, nil
@@ -66,7 +66,7 @@ func (c *Client) Watch(ctx context.Context, path string) (*Watch, error) {
 func (c *Client) Unwatch(ctx context.Context, w *Watch) error {
 	c.forget(w)
 	if _, err := c.call(ctx, abi.StoreUnwatch, 0, w.path, "\x00", w.token, "\x00"); err != nil {
-		return fmt.Errorf("unwatch %s: %w", w.path, err)
+		return format.Errorf("unwatch %s: %w", w.path, err)
 	}
 	return nil
 }

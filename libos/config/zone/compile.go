@@ -5,8 +5,9 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
+
+	"ampoule/libos/format"
 )
 
 // TypeNS, TypeCNAME, TypeSOA and TypeDNAME are the record types that shape a
@@ -84,7 +85,7 @@ func Compile(origin []byte, records []Record) (Zone, error) {
 			return "", errors.New("zone: a record's owner is outside the zone")
 		}
 		if !wellFormed(records[i].Type, records[i].Data) {
-			return "", fmt.Errorf("zone: malformed data of a record of type %d", records[i].Type)
+			return "", format.Errorf("zone: malformed data of a record of type %d", records[i].Type)
 		}
 		entries[i] = entry{&records[i], name, sortKey(name)}
 	}
@@ -103,7 +104,7 @@ func Compile(origin []byte, records []Record) (Zone, error) {
 		}
 	}
 	if soa != 1 {
-		return "", fmt.Errorf("zone: %d SOA records at the apex, want 1", soa)
+		return "", format.Errorf("zone: %d SOA records at the apex, want 1", soa)
 	}
 	return c.encode()
 }
@@ -180,7 +181,7 @@ func (c *compiler) hash(name []byte, own []entry) (bool, error) {
 	}
 	for _, e := range own {
 		if e.Type != TypeNSEC3 && e.Type != TypeRRSIG {
-			return false, fmt.Errorf("zone: a record of type %d beside an NSEC3 record", e.Type)
+			return false, format.Errorf("zone: a record of type %d beside an NSEC3 record", e.Type)
 		}
 	}
 	if _, ok := decodeHash(name); !ok {

@@ -2,8 +2,9 @@ package zone
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
+
+	"ampoule/libos/format"
 )
 
 // hashSize is the octets of a hash in an NSEC3 owner name (RFC 5155 section 5):
@@ -35,7 +36,7 @@ func (c *compiler) encode() (Zone, error) {
 		count *= 2
 	}
 	if size = slots + count*slotSize; size > math.MaxUint32 {
-		return "", fmt.Errorf("zone: %d bytes, the most is %d", size, uint32(math.MaxUint32))
+		return "", format.Errorf("zone: %d bytes, the most is %d", size, uint32(math.MaxUint32))
 	}
 	le := binary.LittleEndian
 	b := make([]byte, 0, size)
@@ -133,7 +134,7 @@ func (c *compiler) append(b []byte, n *node, position int) ([]byte, error) {
 
 func appendSet(b []byte, set []entry) ([]byte, error) {
 	if len(set) > math.MaxUint16 {
-		return nil, fmt.Errorf("zone: %d records in one set, the most is %d", len(set), math.MaxUint16)
+		return nil, format.Errorf("zone: %d records in one set, the most is %d", len(set), math.MaxUint16)
 	}
 	ttl, size := set[0].TTL, 0
 	for _, e := range set {
@@ -146,7 +147,7 @@ func appendSet(b []byte, set []entry) ([]byte, error) {
 	b = le.AppendUint32(b, uint32(size))
 	for _, e := range set {
 		if len(e.Data) > math.MaxUint16 {
-			return nil, fmt.Errorf("zone: %d bytes of record data, the most is %d", len(e.Data), math.MaxUint16)
+			return nil, format.Errorf("zone: %d bytes of record data, the most is %d", len(e.Data), math.MaxUint16)
 		}
 		b = append(le.AppendUint16(b, uint16(len(e.Data))), e.Data...)
 	}

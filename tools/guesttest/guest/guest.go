@@ -77,6 +77,12 @@ func (i *Images) Seeded(t testing.TB, name, seed string) string {
 	return i.image(t, filepath.Join("seeds", key, name), "v1", "-app", name, "-target", "virtio", "-seed", seed, "-strip=false")
 }
 
+// Tiny is the image of an appliance in the tiny profile.
+func (i *Images) Tiny(t testing.TB, name, goamd64 string) string {
+	t.Helper()
+	return i.image(t, name+"-tiny", goamd64, "-app", name, "-target", "virtio", "-profile", "tiny")
+}
+
 // Program is the image of a program, such as ampoule/boot/guests/hello.
 func (i *Images) Program(t testing.TB, pkg, goamd64 string) string {
 	t.Helper()

@@ -2,11 +2,11 @@ package answers
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"strings"
 
 	"ampoule/libos/config/zone"
+	"ampoule/libos/format"
 )
 
 // maxReady bounds the sections of an answer that is kept, in bytes. Longer ones
@@ -53,7 +53,7 @@ func Add(z zone.Zone) (zone.Zone, error) {
 		nodes[i] = a.node(z.At(i))
 	}
 	if uint64(len(z))+uint64(len(a.out)) > math.MaxUint32 {
-		return "", fmt.Errorf("zone: %d bytes with its answers, the most is %d", len(z)+len(a.out), uint32(math.MaxUint32))
+		return "", format.Errorf("zone: %d bytes with its answers, the most is %d", len(z)+len(a.out), uint32(math.MaxUint32))
 	}
 	var b strings.Builder
 	b.Grow(len(z) + len(a.out))

@@ -1,0 +1,266 @@
+package image
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+)
+
+// Words of the runtime's moduledata (runtime/symtab.go): slices have three.
+const (
+	mdHeader = 0
+	mdNames  = 1
+	mdCU     = 4
+	mdFiles  = 7
+	mdPCTab  = 10
+	mdFuncs  = 13
+	mdFTab   = 16
+	mdFind   = 19
+	mdMinPC  = 20
+	mdMaxPC  = 21
+	mdText   = 22
+)
+
+// bucket is the runtime's findfuncbucket: bytes, and the code that one is for.
+const bucketSize, bucketCode = 20, 4096
+
+// slimmer rewrites one file.
+type slimmer struct {
+	file   []byte
+	f      *elf.File
+	tab    *elf.Section // .gopclntab
+	seg    *elf.Prog    // that it lies in
+	md     []byte       // moduledata, in file
+	text   []byte       // the new section
+	at     map[int]uint64
+	oldEnd uint64
+	newEnd uint64
+	shift  uint64 // how far what follows it in the segment moves down
+	moved  uint64 // how far what follows the segment moves down in the file
+}
+
+// Slim replaces the function tables by smaller ones. What follows them in their
+// segment moves up behind them, and later segments in the file; no address that
+// code or data knows changes, but for those in moduledata. Where other things
+// follow (type descriptors, since Go 1.27), nothing can move: then the tables
+// stay as they are, and Tiny is an error. It works on a copy.
+func Slim(file []byte, keep Tables) ([]byte, error) {
+	s := &slimmer{file: bytes.Clone(file), at: map[int]uint64{}}
+	var err error
+	if s.f, err = elf.NewFile(bytes.NewReader(file)); err != nil {
+		return nil, err
+	}
+	s.tab = s.f.Section(".gopclntab")
+	mod := s.f.Section(".go.module")
+	if s.tab == nil || mod == nil {
+		return nil, fmt.Errorf("%w: no section .gopclntab or .go.module", errTables)
+	}
+	if mod.Size < 64*8 || mod.Offset+mod.Size > uint64(len(file)) || s.tab.Offset+s.tab.Size > uint64(len(file)) {
+		return nil, fmt.Errorf("%w: a section is too short", errTables)
+	}
+	s.md = s.file[mod.Offset:][:mod.Size]
+	for _, p := range s.f.Progs {
+		if p.Type == elf.PT_LOAD && s.tab.Addr >= p.Vaddr && s.tab.Addr < p.Vaddr+p.Filesz {
+			s.seg = p
+		}
+	}
+	if s.seg == nil {
+		return nil, fmt.Errorf("%w: .gopclntab is in no segment", errTables)
+	}
+	if !s.movable() {
+		if keep == Tiny {
+			return nil, errors.New("the tiny profile needs Go 1.26: later releases put what code refers to behind the function tables")
+		}
+		return s.file, nil
+	}
+	if err := s.rebuild(keep); err != nil {
+		return nil, err
+	}
+	if err := s.relocate(); err != nil {
+		return nil, err
+	}
+	return s.layOut(), nil
+}
+
+// movable says whether only what moduledata knows follows the tables.
+func (s *slimmer) movable() bool {
+	for _, sec := range s.f.Sections {
+		if sec.Addr > s.tab.Addr && sec.Addr < s.seg.Vaddr+s.seg.Filesz && sec.Name != ".typelink" && sec.Name != ".itablink" {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *slimmer) word(i int) uint64       { return le.Uint64(s.md[8*i:]) }
+func (s *slimmer) setWord(i int, v uint64) { le.PutUint64(s.md[8*i:], v) }
+
+// from is the section from an address that word i of moduledata has.
+func (s *slimmer) from(i int) ([]byte, error) {
+	off := s.word(i) - s.tab.Addr
+	if off > s.tab.Size {
+		return nil, fmt.Errorf("%w: word %d of moduledata is outside the tables", errTables, i)
+	}
+	return s.file[s.tab.Offset+off : s.tab.Offset+s.tab.Size], nil
+}
+
+// gofunc finds the words for go:func.* and the tables' end: they are where the
+// release has them, behind the start of the code.
+func (s *slimmer) gofunc() (start, end int) {
+	for i := mdText; i < len(s.md)/8; i++ {
+		v := s.word(i)
+		if start == 0 && v > s.tab.Addr && v < s.tab.Addr+s.tab.Size {
+			start = i
+		}
+		if end == 0 && start != 0 && v == s.tab.Addr+s.tab.Size {
+			end = i
+		}
+	}
+	return start, end
+}
+
+// rebuild makes the new section and points moduledata at it.
+func (s *slimmer) rebuild(keep Tables) error {
+	start, end := s.gofunc()
+	head, err := s.from(mdHeader)
+	if err != nil || start == 0 || end == 0 || len(head) < headerSize || le.Uint32(head) != magic {
+		return fmt.Errorf("%w: header or moduledata", errTables)
+	}
+	o := old{nfunc: int(le.Uint64(head[8:]))}
+	for i, part := range map[int]*[]byte{mdNames: &o.names, mdPCTab: &o.pctab, mdFuncs: &o.funcs, start: &o.gofunc} {
+		if *part, err = s.from(i); err != nil {
+			return err
+		}
+	}
+	c, err := build(o, keep)
+	if err != nil {
+		return err
+	}
+	var cu, files, find []byte
+	if keep == Traceable {
+		for i, part := range map[int]*[]byte{mdCU: &cu, mdFiles: &files} {
+			b, err := s.from(i)
+			n := s.word(i + 1)
+			if i == mdCU {
+				n *= 4
+			}
+			if err != nil || n > uint64(len(b)) {
+				return fmt.Errorf("%w: file table", errTables)
+			}
+			*part = b[:n]
+		}
+	}
+	find, err = s.from(mdFind)
+	n := (s.word(mdMaxPC) - s.word(mdMinPC) + bucketCode - 1) / bucketCode * bucketSize
+	if err != nil || n > uint64(len(find))+bucketSize {
+		return fmt.Errorf("%w: findfunctab", errTables)
+	}
+	n = min(n, uint64(len(find))) // the last address may lie behind the last function
+	out := blob{bytes.Clone(head[:headerSize])}
+	put := func(i int, b []byte, align int) {
+		at := uint64(out.add(b, align))
+		s.setWord(i, s.tab.Addr+at)
+		s.at[i] = at
+	}
+	slice := func(i int, b []byte, unit int) {
+		put(i, b, 8)
+		s.setWord(i+1, uint64(len(b)/unit))
+		s.setWord(i+2, uint64(len(b)/unit))
+	}
+	slice(mdNames, c.names.b, 1)
+	slice(mdCU, cu, 4)
+	slice(mdFiles, files, 1)
+	slice(mdPCTab, c.pctab.b, 1)
+	slice(mdFuncs, c.funcs, 1)
+	s.setWord(mdFTab, s.word(mdFuncs))
+	put(start, c.gofunc.b, 8)
+	put(mdFind, find[:n], 8)
+	s.setWord(end, s.tab.Addr+uint64(len(out.b)))
+	for k, i := range []int{mdNames, mdCU, mdFiles, mdPCTab, mdFuncs} {
+		le.PutUint64(out.b[32+8*k:], s.at[i])
+	}
+	if keep == Tiny {
+		le.PutUint64(out.b[16:], 0) // files
+	}
+	s.text = out.b
+	return nil
+}
+
+// relocate computes where everything behind the tables goes, and moves the words
+// of moduledata that point there.
+func (s *slimmer) relocate() error {
+	s.oldEnd = s.tab.Addr + s.tab.Size
+	s.newEnd = s.tab.Addr + uint64(len(s.text))
+	const align = 32 // the strictest of a section in this segment
+	if s.newEnd > s.oldEnd {
+		return fmt.Errorf("%w: the new ones are larger", errTables)
+	}
+	s.shift = (s.oldEnd - s.newEnd) / align * align
+	segEnd := s.seg.Vaddr + s.seg.Filesz
+	for i := mdText; i < len(s.md)/8; i++ {
+		if v := s.word(i); v >= s.oldEnd && v < segEnd {
+			s.setWord(i, v-s.shift)
+		}
+	}
+	const page = 4096
+	s.moved = s.shift / page * page
+	return nil
+}
+
+// layOut writes the file anew.
+func (s *slimmer) layOut() []byte {
+	segEnd := s.seg.Off + s.seg.Filesz
+	tabEnd := s.tab.Offset + s.tab.Size
+	out := bytes.Clone(s.file[:s.tab.Offset])
+	out = append(out, s.text...)
+	out = append(out, make([]byte, tabEnd-s.shift-uint64(len(out)))...)
+	out = append(out, s.file[tabEnd:segEnd]...)
+	next := uint64(len(s.file))
+	for _, p := range s.f.Progs {
+		if p.Type == elf.PT_LOAD && p.Off >= segEnd {
+			next = min(next, p.Off)
+		}
+	}
+	out = append(out, make([]byte, next-s.moved-uint64(len(out)))...)
+	out = append(out, s.file[next:]...)
+	place := func(off uint64) uint64 {
+		switch {
+		case off >= next:
+			return off - s.moved
+		case off >= tabEnd && off < segEnd:
+			return off - s.shift
+		}
+		return off
+	}
+	s.headers(out, next, place)
+	return out
+}
+
+// headers corrects the program and section headers.
+func (s *slimmer) headers(out []byte, next uint64, place func(uint64) uint64) {
+	const ehShoff = 40
+	for i, p := range s.f.Progs {
+		ph := out[le.Uint64(out[phoff:])+uint64(i)*phdrSize:]
+		le.PutUint64(ph[8:], place(p.Off))
+		if p.Type == elf.PT_LOAD && p.Off == s.seg.Off {
+			le.PutUint64(ph[32:], p.Filesz-s.shift)
+			le.PutUint64(ph[40:], p.Memsz-s.shift)
+		}
+	}
+	shoff := le.Uint64(out[ehShoff:])
+	if shoff >= next {
+		shoff -= s.moved
+		le.PutUint64(out[ehShoff:], shoff)
+	}
+	for i, sec := range s.f.Sections {
+		sh := out[shoff+uint64(i)*64:]
+		le.PutUint64(sh[24:], place(sec.Offset))
+		switch {
+		case sec.Name == s.tab.Name:
+			le.PutUint64(sh[32:], uint64(len(s.text)))
+		case sec.Addr >= s.oldEnd && sec.Addr < s.seg.Vaddr+s.seg.Filesz:
+			le.PutUint64(sh[16:], sec.Addr-s.shift)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package image
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const asked = "AMPOULE_SLIM_TEST"
+
+// TestMain is what the slimmed copies of this program do: collections over deep
+// stacks, preemption, defers and recover; at last a panic.
+func TestMain(m *testing.M) {
+	if os.Getenv(asked) == "" {
+		os.Exit(m.Run())
+	}
+	var wg sync.WaitGroup
+	stop := make(chan bool)
+	for range 4 {
+		wg.Go(func() {
+			for n := 0; ; n++ { // to be preempted
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 20 {
+		if n := deep(200, make([]byte, 100)); n != 200 {
+			panic("deep: " + fmt.Sprint(n))
+		}
+		runtime.GC()
+	}
+	time.Sleep(50 * time.Millisecond)
+	close(stop)
+	wg.Wait()
+	fmt.Println("ran:", recovered() != nil)
+	crash(7)
+}
+
+//go:noinline
+func deep(n int, keep []byte) int {
+	defer func() { keep[0]++ }()
+	if n == 0 {
+		runtime.GC()
+		return 0
+	}
+	return 1 + deep(n-1, append([]byte(nil), keep...))
+}
+
+func recovered() (v any) {
+	defer func() { v = recover() }()
+	var p *int
+	return *p
+}
+
+//go:noinline
+func crash(n int) { panic(fmt.Sprint("crash ", n)) }
+
+// A program with smaller tables runs as before, and its trace has what was kept.
+func TestSlim(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := map[Tables]int{}
+	for _, c := range []struct {
+		keep        Tables
+		want, never []string
+	}{
+		{Traceable, []string{"ran: true", "panic: crash 7", "image.crash(", "slim_test.go:"}, nil},
+		{Tiny, []string{"ran: true", "panic: crash 7", "boot/image.", "0x"}, []string{"image.crash", "slim_test.go"}},
+	} {
+		out, err := Slim(file, c.keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[c.keep] = len(out)
+		name := filepath.Join(t.TempDir(), "slim")
+		if err := os.WriteFile(name, out, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(name)
+		cmd.Env = append(os.Environ(), asked+"=1", "GOTRACEBACK=all")
+		b, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Errorf("%d: it did not panic", c.keep)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(string(b), w) {
+				t.Errorf("%d: no %q in\n%s", c.keep, w, b)
+			}
+		}
+		for _, w := range c.never {
+			if strings.Contains(string(b), w) {
+				t.Errorf("%d: %q in\n%s", c.keep, w, b)
+			}
+		}
+	}
+	if !(sizes[Tiny] < sizes[Traceable] && sizes[Traceable] < len(file)) {
+		t.Errorf("%d bytes became %v", len(file), sizes)
+	}
+}
+
+// Tables that make no sense are refused, not followed.
+func TestSlimRefuses(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Slim(file[:100], Tiny); err == nil {
+		t.Error("a short file was taken")
+	}
+	f, err := elf.Open(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at := f.Section(".gopclntab").Offset
+	for i, damage := range []func(b []byte){
+		func(b []byte) { b[0]++ },                       // the version
+		func(b []byte) { le.PutUint64(b[8:], 1<<40) },   // number of functions
+		func(b []byte) { le.PutUint64(b[8:], 1<<63-1) }, // which overflows
+	} {
+		b := []byte(string(file))
+		damage(b[at:])
+		if _, err := Slim(b, Traceable); !errors.Is(err, errTables) {
+			t.Errorf("damage %d: %v", i, err)
+		}
+	}
+}
+
+func TestPackageOf(t *testing.T) {
+	for name, want := range map[string]string{
+		"runtime.gopanic": "runtime.", "a.b/c/d.(*T).m": "a.b/c/d.", "reflect.Value.Int": "reflect.",
+		"internal/runtime/maps.(*Map).x[go.shape.int]": "internal/runtime/maps.", "masks": "",
+		"x/y.F[a/b.C]": "x/y.", "type:.eq.a/b.C": "type:.eq.a/b.",
+	} {
+		if got := packageOf(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

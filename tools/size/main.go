@@ -1,0 +1,94 @@
+// Command size says how large an image is, what of it is whose, and how it
+// compares with its budget in testdata/budgets.txt.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"ampoule/tools/workspace"
+)
+
+func main() {
+	var i image
+	app := flag.String("app", "dns", "appliance: echo, dns")
+	target := flag.String("target", "virtio", "target: virtio or xen")
+	profile := flag.String("profile", "default", "default or tiny")
+	config := flag.String("config", "", "configuration (default configs/APP.toml)")
+	top := flag.Int("top", 25, "packages and symbols to show")
+	flag.Parse()
+	i = image{*app, *target, *profile}
+	if err := run(os.Stdout, i, *config, *top); err != nil {
+		fmt.Fprintln(os.Stderr, "size:", err)
+		os.Exit(1)
+	}
+}
+
+var errOver = errors.New("the image is above its budget")
+
+// run builds i twice, as it ships and with symbols, and prints what it found.
+func run(w io.Writer, i image, config string, top int) error {
+	root, err := workspace.Root()
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(filepath.Join(root, "testdata", "budgets.txt"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	budgets, err := readBudgets(file, "testdata/budgets.txt")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(root, "build", "size")
+	ships, err := build(root, i, config, filepath.Join(dir, "ships", i.app+".elf"), true)
+	if err != nil {
+		return err
+	}
+	symbols, err := build(root, i, config, filepath.Join(dir, "symbols", i.app+".elf"), false)
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(ships)
+	if err != nil {
+		return err
+	}
+	if err := report(w, symbols, top); err != nil {
+		return err
+	}
+	if config != "" {
+		fmt.Fprintf(w, "\n%s with %s: %d bytes\n", i, config, st.Size())
+		return nil // a budget is for the configuration of this repository
+	}
+	fmt.Fprintf(w, "\n%s\n", compare(i, st.Size(), budgets))
+	for _, b := range budgets {
+		if b.image == i && st.Size() > b.bytes {
+			return errOver
+		}
+	}
+	return nil
+}
+
+// build runs mkimage and returns the image's path.
+func build(root string, i image, config, out string, strip bool) (string, error) {
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return "", err
+	}
+	args := []string{"run", "ampoule/tools/mkimage", "-app", i.app, "-target", i.target, "-profile", i.profile,
+		"-o", out, fmt.Sprintf("-strip=%t", strip)}
+	if config != "" {
+		args = append(args, "-config", config)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir = root
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", i, err, b)
+	}
+	return out, nil
+}

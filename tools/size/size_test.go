@@ -1,0 +1,92 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ampoule/tools/workspace"
+)
+
+// No image of this repository is above its budget, and each has one.
+func TestBudgets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: builds all images")
+	}
+	root, err := workspace.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(filepath.Join(root, "testdata", "budgets.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	budgets, err := readBudgets(file, "budgets.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[image]bool{}
+	for _, app := range []string{"dns", "echo"} {
+		for _, target := range []string{"virtio", "xen"} {
+			want[image{app, target, "default"}], want[image{app, target, "tiny"}] = true, true
+		}
+	}
+	for _, b := range budgets {
+		out := filepath.Join(t.TempDir(), b.image.app+".elf")
+		if _, err := build(root, b.image, "", out, true); err != nil {
+			t.Fatal(err)
+		}
+		st, err := os.Stat(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(compare(b.image, st.Size(), budgets))
+		if st.Size() > b.bytes {
+			t.Errorf("%s has %d bytes, %d above its budget", b.image, st.Size(), st.Size()-b.bytes)
+		}
+		delete(want, b.image)
+	}
+	for i := range want {
+		t.Errorf("%s has no budget", i)
+	}
+}
+
+func TestReadBudgets(t *testing.T) {
+	for text, want := range map[string]string{
+		"dns-xen default":               "b:1: 2 words",
+		"dns default 5":                 "b:1: want APP-TARGET",
+		"\ndns-xen tiny many":           "b:2: want APP-TARGET",
+		"a-b c 0":                       "b:1: want APP-TARGET",
+		"a-b c 1 # x\n# y\n\na-b c 2\n": "b:4: a-b c has a budget already",
+	} {
+		if _, err := readBudgets(strings.NewReader(text), "b"); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+	b, err := readBudgets(strings.NewReader("dns-xen tiny 200"), "b")
+	if err != nil || len(b) != 1 {
+		t.Fatal(b, err)
+	}
+	if got, want := compare(b[0].image, 210, b), "dns-xen tiny: 210 bytes, budget 200, +10 (+5.0%)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := compare(image{"echo", "xen", "tiny"}, 9, b), "echo-xen tiny: 9 bytes, no budget"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestPackageOf(t *testing.T) {
+	for symbol, want := range map[string]string{
+		"runtime.mallocgc":                                            "runtime",
+		"gvisor.dev/gvisor/pkg/tcpip/stack.(*nic).x":                  "gvisor.dev/gvisor/pkg/tcpip/stack",
+		"internal/sync.(*HashTrieMap[go.shape.int,a/b.c]).Load":       "internal/sync",
+		"github.com/google/btree.(*node[go.shape.struct{ a/b.C }]).x": "github.com/google/btree",
+		"type:.eq.[2]string":                                          "type:", "go:string.*": "go:", "masks": "(assembly)",
+	} {
+		if got := packageOf(symbol); got != want {
+			t.Errorf("%s: %s, want %s", symbol, got, want)
+		}
+	}
+}
