@@ -65,8 +65,13 @@ func (q *Request) Key() *Key {
 }
 
 // Error says what is wrong with the request's signature. The answer's response
-// code is then NOTAUTH (section 5.2).
-func (q *Request) Error() Error { return q.err }
+// code is then NOTAUTH (section 5.2). Nothing is wrong where there is none.
+func (q *Request) Error() Error {
+	if q == nil {
+		return OK
+	}
+	return q.err
+}
 
 // Size returns how many octets Append adds at most.
 func (q *Request) Size() int {
