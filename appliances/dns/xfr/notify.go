@@ -184,3 +184,37 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+// Notice is a NOTIFY that came.
+type Notice struct {
+	Origin    string    // of the zone, wire format and lower case
+	Key       *tsig.Key // that signed it well; nil: none
+	Serial    uint32    // of the zone's new version, if HasSerial
+	HasSerial bool
+	req       *request
+	now       func() time.Time
+}
+
+// ReadNotify reads a NOTIFY. It returns nil for a message that is none or is
+// malformed.
+func (s *Server) ReadNotify(msg []byte) *Notice {
+	req := parse(msg, s.keys, s.now())
+	if req == nil || req.Flags&wire.OpcodeMask != wire.OpcodeNotify {
+		return nil
+	}
+	n := &Notice{Origin: req.Name, Key: req.sig.Key(), Serial: req.serial, HasSerial: req.hasSOA, req: req, now: s.now}
+	if req.rcode == noError && (req.Question.Type != typeSOA || req.Class != classIN) {
+		req.rcode = formErr
+	}
+	return n
+}
+
+// Good says whether nothing is wrong with the message itself.
+func (n *Notice) Good() bool { return n.req.rcode == noError }
+
+// Refuse makes the answer one that refuses.
+func (n *Notice) Refuse() { n.req.rcode = refused }
+
+// Answer writes the answer into buf and returns its length. buf has at least 4096
+// bytes.
+func (n *Notice) Answer(buf []byte) int { return n.req.brief(buf, n.now()) }

@@ -254,6 +254,15 @@ func (s *Server) Transfer(msg []byte, tcp bool, from netip.Addr, send func([]byt
 	return true, out.whole(z)
 }
 
+// refusal logs that a client was refused, but not more than once in a second:
+// anyone may ask.
+func (s *Server) refusal(origin string, from netip.Addr) {
+	now, last := s.now().Unix(), s.refused.Load()
+	if now != last && s.refused.CompareAndSwap(last, now) {
+		s.log.Info("transfer refused", "zone", presentation(origin), "client", from)
+	}
+}
+
 // isTransfer tells transfers from other queries without looking at more than the
 // question.
 func isTransfer(msg []byte) bool {
@@ -278,7 +287,7 @@ func (s *Server) decide(req *request, from netip.Addr) (zone.Zone, *Journal) {
 	case !Permits(policy.Allow, from, req.sig.Key()):
 		req.rcode = refused
 		s.stats.Refused.Add(1)
-		s.log.Info("transfer refused", "zone", presentation(req.Name), "client", from)
+		s.refusal(req.Name, from)
 	case z == "":
 		req.rcode = servFail
 	}

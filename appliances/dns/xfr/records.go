@@ -74,6 +74,26 @@ func all(z zone.Zone) iter.Seq[record] {
 	}
 }
 
+// Records yields the records of a zone, its SOA first.
+func Records(z zone.Zone) iter.Seq[zone.Record] {
+	return func(yield func(zone.Record) bool) {
+		first := soa(z)
+		if !yield(first.compiler()) {
+			return
+		}
+		for r := range all(z) {
+			if !yield(r.compiler()) {
+				return
+			}
+		}
+	}
+}
+
+// compiler returns the record as compilers take it.
+func (r *record) compiler() zone.Record {
+	return zone.Record{Owner: []byte(r.owner), Type: r.rrtype, TTL: r.ttl, Data: []byte(r.data)}
+}
+
 // soa returns the SOA record of a zone.
 func soa(z zone.Zone) record {
 	apex := z.Apex()

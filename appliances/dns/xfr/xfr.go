@@ -56,6 +56,7 @@ type Server struct {
 	now   func() time.Time
 	stats Stats
 	*notifier
+	refused atomic.Int64 // when that was last logged, in seconds since 1970
 
 	mu      sync.Mutex
 	entries map[string]entry
