@@ -233,16 +233,20 @@ func (s *server) datagrams(ctx context.Context) error {
 // reply is answer.Answer, except that a query which makes it panic costs its
 // own answer and not the whole server's service.
 func (s *server) reply(out, query []byte, t answer.Transport, from answer.Client) (n int) {
-	defer func() {
-		if r := recover(); r != nil {
-			n = 0
-			s.panics.Do(func() {
-				s.log.Error("a query made the server panic; further ones are not logged",
-					"panic", r, "query", hex.EncodeToString(query[:min(len(query), 300)]))
-			})
-		}
-	}()
+	defer s.recovered(query, func() { n = 0 })
 	return s.answer.Answer(out, query, t, from)
+}
+
+// recovered is deferred by what a message could make panic, and calls instead if it
+// did.
+func (s *server) recovered(msg []byte, instead func()) {
+	if r := recover(); r != nil {
+		instead()
+		s.panics.Do(func() {
+			s.log.Error("a query made the server panic; further ones are not logged",
+				"panic", r, "query", hex.EncodeToString(msg[:min(len(msg), 300)]))
+		})
+	}
 }
 
 // address is the address of the network's.

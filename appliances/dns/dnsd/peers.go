@@ -2,6 +2,7 @@ package dnsd
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -36,7 +37,7 @@ func (s *server) peer(out, msg []byte, from net.Addr) bool {
 		s.udp.WriteTo(out[:n], from)
 		return true
 	}
-	done, _ := s.peers.Transfer(msg, false, a, func(b []byte) error {
+	done, _ := s.transfer(msg, false, a, func(b []byte) error {
 		_, err := s.udp.WriteTo(b, from)
 		return err
 	})
@@ -61,7 +62,7 @@ func (s *server) hand(c *conn) error {
 			return send(buf[:n])
 		}
 	}
-	done, err := s.peers.Transfer(c.query, true, a, send)
+	done, err := s.transfer(c.query, true, a, send)
 	if err != nil {
 		s.log.Debug("transfer ended", "client", a, "error", err)
 	}
@@ -73,9 +74,18 @@ func (s *server) hand(c *conn) error {
 }
 
 // notify is Peering.Notify for messages of that opcode.
-func (s *server) notify(buf, msg []byte, from netip.Addr) int {
+func (s *server) notify(buf, msg []byte, from netip.Addr) (n int) {
+	defer s.recovered(msg, func() { n = 0 })
 	if msg[2]>>3&15 != opcodeNotify {
 		return 0
 	}
 	return s.peers.Notify(buf, msg, from)
 }
+
+// transfer is Peering.Transfer.
+func (s *server) transfer(msg []byte, tcp bool, from netip.Addr, send func([]byte) error) (done bool, err error) {
+	defer s.recovered(msg, func() { done, err = true, errPanic })
+	return s.peers.Transfer(msg, tcp, from, send)
+}
+
+var errPanic = errors.New("dnsd: a panic")
