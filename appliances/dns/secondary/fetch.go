@@ -39,11 +39,10 @@ func (e rcodeError) Error() string {
 // conn is a connection to a primary.
 type conn struct {
 	net.Conn
-	it    *item
-	key   *tsig.Key
-	end   time.Time // of all that may be done on it
-	buf   []byte
-	query []byte
+	it  *item
+	key *tsig.Key
+	end time.Time // of all that may be done on it
+	buf []byte
 }
 
 // fetch asks one primary for its version and takes it if it is newer.

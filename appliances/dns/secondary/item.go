@@ -88,7 +88,6 @@ func (it *item) update(ctx context.Context) time.Duration {
 	case <-ctx.Done():
 		return 0
 	}
-	var errs []error
 	for _, p := range it.order() {
 		err := it.fetch(ctx, p)
 		if err == nil {
@@ -102,7 +101,6 @@ func (it *item) update(ctx context.Context) time.Duration {
 		if errors.Is(err, errTooLarge) {
 			it.s.stats.TooLarge.Add(1)
 		}
-		errs = append(errs, err)
 		it.s.log.Warn("transfer failed", "zone", presentation(it.conf.Origin), "primary", p.Addr, "error", err)
 	}
 	it.failures++

@@ -235,3 +235,21 @@ func TestCatalog(t *testing.T) {
 	answers(t, us, 0, []string{"REFUSED"}, "serial.four.test", "TXT")
 	answers(t, us, 0, []string{"v1"}, "serial.three.test", "TXT")
 }
+
+// TestLarge brings 20,000 names from NSD to us and on to dig, in many messages
+// that are signed.
+func TestLarge(t *testing.T) {
+	dir, port := t.TempDir(), peertest.Port(t)
+	us, s := ours(t, secondary.Config{Secondaries: []secondary.Zone{from(port, keyName)}})
+	var lines []string
+	for i := range 20000 {
+		lines = append(lines, fmt.Sprintf("host%d 60 A 192.0.2.1", i))
+	}
+	peertest.Write(t, dir, "example.org.zone", text(1, 300, 1, 3600, lines...))
+	peertest.NSD(t, dir, port, fmt.Sprintf("zone:\n\tname: example.org\n\tzonefile: example.org.zone\n\tprovide-xfr: 127.0.0.1 %s\n", peertest.KeyName))
+	s.Log.Wait(t, "zone transferred", "records=20006")
+	got := peertest.Dig(t, us, "-y", "hmac-sha256:"+peertest.KeyName+":"+peertest.Secret64, "+noall", "+answer", "+stats", "example.org", "AXFR")
+	if !strings.Contains(got, "XFR size: 20006 records") {
+		t.Error(got[max(0, len(got)-300):])
+	}
+}
