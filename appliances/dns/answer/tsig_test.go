@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ampoule/appliances/dns/tsig"
+	"ampoule/appliances/dns/tsig/algorithm"
 	"ampoule/libos/config/zone"
 
 	"github.com/miekg/dns"
@@ -18,7 +19,7 @@ func TestSigned(t *testing.T) {
 	z, _ := loadZone(t, "example.org.")
 	secret := "MDEyMzQ1Njc4OWFiY2RlZg=="
 	raw, _ := base64.StdEncoding.DecodeString(secret)
-	s, err := New([]zone.Zone{z}, Options{Keys: tsig.Ring{{Name: "\x01k\x00", Algorithm: &tsig.SHA256, Secret: raw}},
+	s, err := New([]zone.Zone{z}, Options{Keys: tsig.Ring{{Name: "\x01k\x00", Algorithm: &algorithm.SHA256, Secret: raw}},
 		Limit: Limit{Rate: 1}})
 	if err != nil {
 		t.Fatal(err)

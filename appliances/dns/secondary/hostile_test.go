@@ -15,6 +15,7 @@ import (
 
 	"ampoule/appliances/dns/answer"
 	"ampoule/appliances/dns/tsig"
+	"ampoule/appliances/dns/tsig/algorithm"
 	"ampoule/appliances/dns/wire"
 	"ampoule/appliances/dns/xfr"
 	"ampoule/libos/appliance"
@@ -242,7 +243,7 @@ func TestHostile(t *testing.T) {
 		"cut off":          {func(m []byte) []byte { return m[:len(m)-1] }, "malformed"},
 		"too short":        {func(m []byte) []byte { return m[:11] }, "malformed"},
 		"signed": {func(m []byte) []byte {
-			m, _ = (&tsig.Key{Name: "\x01k\x00", Algorithm: &tsig.SHA256}).Sign(m, time.Now())
+			m, _ = (&tsig.Key{Name: "\x01k\x00", Algorithm: &algorithm.SHA256}).Sign(m, time.Now())
 			return m
 		}, "signed answer"},
 	} {

@@ -13,6 +13,7 @@ import (
 	"ampoule/appliances/dns/peertest"
 	"ampoule/appliances/dns/secondary"
 	"ampoule/appliances/dns/tsig"
+	"ampoule/appliances/dns/tsig/algorithm"
 	"ampoule/appliances/dns/xfr"
 )
 
@@ -24,8 +25,8 @@ const (
 
 func keys() tsig.Ring {
 	return tsig.Ring{
-		{Name: keyName, Algorithm: &tsig.SHA256, Secret: peertest.Secret},
-		{Name: "\x05wrong\x03key\x00", Algorithm: &tsig.SHA256, Secret: []byte("other")},
+		{Name: keyName, Algorithm: &algorithm.SHA256, Secret: peertest.Secret},
+		{Name: "\x05wrong\x03key\x00", Algorithm: &algorithm.SHA256, Secret: []byte("other")},
 	}
 }
 

@@ -1,7 +1,7 @@
 package tsig
 
 import (
-	"crypto/hmac"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -77,7 +77,7 @@ func (x *Exchange) Verify(msg []byte, now time.Time) ([]byte, error) {
 		x.d.variables(&r)
 	}
 	sum := x.d.Sum(nil)
-	if !hmac.Equal(sum, r.mac) {
+	if subtle.ConstantTimeCompare(sum, r.mac) == 0 {
 		return nil, BadSig
 	}
 	if r.err != OK {

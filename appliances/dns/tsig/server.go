@@ -1,7 +1,7 @@
 package tsig
 
 import (
-	"crypto/hmac"
+	"crypto/subtle"
 	"encoding/binary"
 	"time"
 
@@ -40,7 +40,7 @@ func (r Ring) Verify(msg []byte, at int, now time.Time) (*Request, error) {
 	d := key.digest(nil)
 	d.message(msg, at, in.id)
 	d.variables(&in)
-	if !hmac.Equal(d.Sum(nil)[:len(in.mac)], in.mac) {
+	if subtle.ConstantTimeCompare(d.Sum(nil)[:len(in.mac)], in.mac) == 0 {
 		q.err = BadSig
 		return q, nil
 	}

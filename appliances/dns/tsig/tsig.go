@@ -1,16 +1,12 @@
 // Package tsig signs DNS messages with shared secrets and checks such signatures
 // (RFC 8945): of queries and their answers, and of the messages of a transfer.
 //
-// Only the algorithms that a configuration names are linked, and their hashes. Of
+// The algorithms are in a package of their own, for images without keys. Of
 // truncated signatures none is taken: a MAC has the full length of its algorithm.
 // The package keeps no state: a message can be repeated to us within its time.
 package tsig
 
 import (
-	"crypto/hmac"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/binary"
 	"hash"
 	"time"
@@ -57,25 +53,12 @@ const (
 	maxGap    = 99  // messages without a signature in a row (section 5.3.1)
 )
 
-// Algorithm is a way to make a MAC.
+// Algorithm is a way to make a MAC. Package algorithm has them.
 type Algorithm struct {
 	Name string // wire format, lower case
 	Size int    // octets of a MAC
 	New  func(secret []byte) hash.Hash
 }
-
-// SHA256 is the algorithm that all who know TSIG have (RFC 8945 section 6). SHA1
-// is there for peers that have no other.
-var (
-	SHA1 = Algorithm{"\x09hmac-sha1\x00", sha1.Size,
-		func(secret []byte) hash.Hash { return hmac.New(sha1.New, secret) }}
-	SHA256 = Algorithm{"\x0bhmac-sha256\x00", sha256.Size,
-		func(secret []byte) hash.Hash { return hmac.New(sha256.New, secret) }}
-	SHA384 = Algorithm{"\x0bhmac-sha384\x00", sha512.Size384,
-		func(secret []byte) hash.Hash { return hmac.New(sha512.New384, secret) }}
-	SHA512 = Algorithm{"\x0bhmac-sha512\x00", sha512.Size,
-		func(secret []byte) hash.Hash { return hmac.New(sha512.New, secret) }}
-)
 
 // Key is a secret that two servers share.
 type Key struct {

@@ -2,15 +2,28 @@ package tsig
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"testing"
 	"time"
 
 	"ampoule/libos/config/zone"
 
 	"github.com/miekg/dns"
+)
+
+// The algorithms as package algorithm has them, which can't be imported here.
+var (
+	SHA1   = Algorithm{"\x09hmac-sha1\x00", 20, func(s []byte) hash.Hash { return hmac.New(sha1.New, s) }}
+	SHA256 = Algorithm{"\x0bhmac-sha256\x00", 32, func(s []byte) hash.Hash { return hmac.New(sha256.New, s) }}
+	SHA384 = Algorithm{"\x0bhmac-sha384\x00", 48, func(s []byte) hash.Hash { return hmac.New(sha512.New384, s) }}
+	SHA512 = Algorithm{"\x0bhmac-sha512\x00", 64, func(s []byte) hash.Hash { return hmac.New(sha512.New, s) }}
 )
 
 var (

@@ -13,6 +13,7 @@ import (
 	"ampoule/appliances/dns/dnsd"
 	"ampoule/appliances/dns/peertest"
 	"ampoule/appliances/dns/tsig"
+	"ampoule/appliances/dns/tsig/algorithm"
 	"ampoule/appliances/dns/xfr"
 	"ampoule/libos/config/zone"
 )
@@ -39,7 +40,7 @@ t 300 TYPE65534 \# 4 01020304
 }
 
 func key() tsig.Ring {
-	return tsig.Ring{{Name: "\x08transfer\x03key\x00", Algorithm: &tsig.SHA256, Secret: peertest.Secret}}
+	return tsig.Ring{{Name: "\x08transfer\x03key\x00", Algorithm: &algorithm.SHA256, Secret: peertest.Secret}}
 }
 
 // primary starts our server with a zone, which those may have whom the rules let.

@@ -13,12 +13,12 @@ import (
 // Key is one of dns.keys.
 type Key struct {
 	Name      string // fully qualified, lower case
-	Algorithm string // as package tsig calls it
+	Algorithm string // as package tsig/algorithm calls it
 	Secret    []byte
 }
 
 // algorithms are those of TSIG (RFC 8945 section 6), by the names that package
-// tsig has for them. SHA-1 is for peers that have no other.
+// tsig/algorithm has for them. SHA-1 is for peers that have no other.
 var (
 	algorithms     = choice{"hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha1"}
 	algorithmNames = [...]string{"SHA256", "SHA384", "SHA512", "SHA1"}

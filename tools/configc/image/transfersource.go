@@ -13,7 +13,7 @@ import (
 // transferImports are the packages that transferSource uses.
 func (d *DNS) transferImports() (paths []string) {
 	if len(d.Keys) > 0 {
-		paths = append(paths, "ampoule/appliances/dns/tsig")
+		paths = append(paths, "ampoule/appliances/dns/tsig", "ampoule/appliances/dns/tsig/algorithm")
 	}
 	if d.hasPeers() {
 		paths = append(paths, "ampoule/appliances/dns/xfr")
@@ -51,7 +51,7 @@ func (d *DNS) transferSource(w io.Writer) {
 	if len(d.Keys) > 0 {
 		fmt.Fprint(w, "\n// keys are those of TSIG.\nvar keys = tsig.Ring{\n")
 		for _, k := range d.Keys {
-			fmt.Fprintf(w, "\t{Name: %s, Algorithm: &tsig.%s, Secret: []byte(%q)},\n", wireName(k.Name), k.Algorithm, k.Secret)
+			fmt.Fprintf(w, "\t{Name: %s, Algorithm: &algorithm.%s, Secret: []byte(%q)},\n", wireName(k.Name), k.Algorithm, k.Secret)
 		}
 		fmt.Fprint(w, "}\n")
 	}
