@@ -31,7 +31,37 @@ func TestBuild(t *testing.T) {
 	build(t, "echo", all)
 }
 
-func build(t *testing.T, app, config string) {
+// TestLinkedDNS builds the DNS appliance with and without other name servers, and
+// looks for what talks to them.
+func TestLinkedDNS(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/transfer-good.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, f := range archive.Files {
+		if err := os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for config, want := range map[string]bool{"../../configs/dns.toml": false, filepath.Join(dir, "image.toml"): true} {
+		out, err := exec.Command("go", "tool", "nm", build(t, "dns", config)).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, symbol := range []string{"ampoule/appliances/dns/xfr.", "ampoule/appliances/dns/secondary.", "zone/answers.Add", "crypto/hmac.New"} {
+			if got := bytes.Contains(out, []byte(symbol)); got != want {
+				t.Errorf("%s: %s: linked: %t", config, symbol, got)
+			}
+		}
+		if !bytes.Contains(out, []byte("ampoule/appliances/dns/dnsd.")) {
+			t.Errorf("%s: the server is not there", config)
+		}
+	}
+}
+
+// build builds an appliance with a configuration and returns the program's path.
+func build(t *testing.T, app, config string) string {
 	t.Helper()
 	appliances, err := filepath.Abs("../../appliances")
 	if err != nil {
@@ -55,9 +85,11 @@ func build(t *testing.T, app, config string) {
 	if err := os.WriteFile(file, overlay, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "build", "-overlay", file, "-o", filepath.Join(dir, app), "./"+app)
+	program := filepath.Join(dir, app)
+	cmd := exec.Command("go", "build", "-overlay", file, "-o", program, "./"+app)
 	cmd.Dir = appliances
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%s with %s: %v\n%s", app, config, err, out)
+		t.Fatalf("%s with %s: %v\n%s", app, config, err, out)
 	}
+	return program
 }

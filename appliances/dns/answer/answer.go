@@ -10,9 +10,11 @@ package answer
 
 import (
 	"encoding/binary"
-	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"ampoule/appliances/dns/tsig"
 	"ampoule/libos/config/zone"
 	"ampoule/libos/config/zone/answers"
 	"ampoule/libos/format"
@@ -50,6 +52,9 @@ type Options struct {
 	// the server makes its own.
 	Cookies       bool
 	CookieSecrets [][16]byte
+	// Keys are those that queries may be signed with (RFC 8945). Who signs well is
+	// not limited.
+	Keys tsig.Ring
 	// Limit is rate limiting.
 	Limit Limit
 	// Now is the clock; nil stands for time.Now.
@@ -58,13 +63,13 @@ type Options struct {
 
 // Server answers for a set of zones. Any number of goroutines may use it.
 type Server struct {
-	zones   map[string]zone.Zone // by origin, lower case
-	labels  int                  // of the longest origin
-	udp     int                  // limit of an answer over UDP
-	origins zoneTable
+	view    atomic.Pointer[view]
+	mu      sync.Mutex    // of those who change view
+	udp     int           // limit of an answer over UDP
 	opt     [optSize]byte // the OPT record of most answers
 	cookies *cookies      // nil: none
 	limiter *limiter      // nil: none
+	keys    tsig.Ring
 	now     func() time.Time
 
 	nsid, version, identity string
@@ -84,14 +89,15 @@ func New(zones []zone.Zone, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{zones: make(map[string]zone.Zone, len(zones)), udp: o.UDPSize, now: o.Now,
+	s := &Server{udp: o.UDPSize, now: o.Now, keys: o.Keys,
 		nsid: o.NSID, version: o.Version, identity: o.Identity}
+	byOrigin := make(map[string]zone.Zone, len(zones))
 	for i, z := range zones {
-		if err := s.add(z); err != nil {
+		if err := add(byOrigin, z); err != nil {
 			return nil, format.Errorf("answer: zone %d: %w", i, err)
 		}
 	}
-	s.origins = newZoneTable(s.zones)
+	s.view.Store(newView(byOrigin))
 	s.makeOpt()
 	if o.Cookies {
 		s.cookies = newCookies(o.CookieSecrets, o.Now())
@@ -99,23 +105,6 @@ func New(zones []zone.Zone, o Options) (*Server, error) {
 	var err error
 	s.limiter, err = newLimiter(o.Limit)
 	return s, err
-}
-
-func (s *Server) add(z zone.Zone) error {
-	if err := z.Check(); err != nil {
-		return err
-	}
-	name := z.Name(z.Apex())
-	var origin zone.Name
-	if _, err := zone.Set(&origin, name); err != nil {
-		return err
-	}
-	if _, ok := s.zones[name]; ok {
-		return errors.New("there twice")
-	}
-	s.zones[name] = z
-	s.labels = max(s.labels, origin.Labels())
-	return nil
 }
 
 // seconds is the time in seconds since 1970, modulo 2^32.
@@ -140,15 +129,19 @@ func (s *Server) Answer(buf, msg []byte, t Transport, from Client) int {
 	if t == UDP {
 		limit = min(q.size, s.udp)
 	}
+	sig := s.verify(msg, &q, &r)
 	opt := reply{s: s, q: &q.edns}
 	opt.begin(&from, q.version == 0 && r.Rcode == noError)
+	if sig != nil { // there is always room for it and what it signs (RFC 8945 section 5.3)
+		limit = max(limit, headerSize+q.question+opt.size+sig.Size()) - sig.Size()
+	}
 	extended := uint16(noError8914)
 	if r.Rcode == noError {
 		r.Question(buf[:limit-opt.size], msg[headerSize:headerSize+q.question], q.recordClass())
 		r.Type, r.DO = q.qtype, q.do
-		extended = s.resolve(&r, &q)
+		extended = s.resolve(&r, &q, sig)
 	}
-	if t == UDP && !opt.good {
+	if t == UDP && !opt.good && sig.Key() == nil {
 		switch s.limiter.judge(&from, r.Kind(), s.now) {
 		case limitDrop:
 			return 0
@@ -156,33 +149,52 @@ func (s *Server) Answer(buf, msg []byte, t Transport, from Client) int {
 			r.Truncate()
 		}
 	}
-	return s.finish(&r, &q, &opt, buf, msg, limit, extended)
+	n := s.finish(&r, &q, &opt, buf, msg, limit, extended)
+	return sig.Append(buf, n, s.now())
+}
+
+// verify checks the signature of a query, if it has one.
+func (s *Server) verify(msg []byte, q *query, r *answers.Response) *tsig.Request {
+	if q.tsig == 0 || r.Rcode != noError {
+		return nil
+	}
+	sig, err := s.keys.Verify(msg, q.tsig, s.now())
+	if err != nil {
+		r.Rcode = formErr
+		return nil
+	}
+	return sig
 }
 
 // resolve fills the sections and returns the extended error, if there is one.
-func (s *Server) resolve(r *answers.Response, q *query) uint16 {
+func (s *Server) resolve(r *answers.Response, q *query, sig *tsig.Request) uint16 {
+	v := s.view.Load()
 	switch {
 	case q.there && q.version != 0:
 		r.Rcode = badVers
 		return noError8914
-	case q.tsig: // no key is known (RFC 8945 section 5.2.1)
+	case sig.Error() != tsig.OK:
 		r.Rcode = notAuth
 		return noError8914
 	case q.qtype == typeAXFR || q.qtype == typeIXFR:
-		return s.transfer(r, q)
+		return v.transfer(r, q)
 	case q.class == classCH && s.chaos(r, q):
 		return noError8914
 	case q.class != classIN && q.class != classANY:
 		r.Rcode = refused
 		return errorNotSupported
 	}
-	z, ok := s.Find(&r.Name, q.qtype)
+	z, ok := v.find(&r.Name, q.qtype)
 	if !ok {
 		r.Rcode = refused
 		return errorNotAuthoritative
 	}
+	if z == missing {
+		r.Rcode = servFail
+		return errorNotReady
+	}
 	for r.Step(z) {
-		if z, ok = s.Find(&r.Name, q.qtype); !ok {
+		if z, ok = v.find(&r.Name, q.qtype); !ok || z == missing {
 			break
 		}
 	}
@@ -195,28 +207,13 @@ func (s *Server) resolve(r *answers.Response, q *query) uint16 {
 
 // transfer refuses a zone transfer: to anyone for a zone that is here, and as
 // someone else's business otherwise (RFC 5936 section 2.2.1).
-func (s *Server) transfer(r *answers.Response, q *query) uint16 {
+func (v *view) transfer(r *answers.Response, q *query) uint16 {
 	r.Rcode = notAuth
-	if _, ok := s.zones[string(r.Name.Bytes(0))]; ok && q.class == classIN {
+	if _, ok := v.zones[string(r.Name.Bytes(0))]; ok && q.class == classIN {
 		r.Rcode = refused
 		return errorProhibited
 	}
 	return errorNotAuthoritative
-}
-
-// Find returns the zone with the longest origin at or above name. DS belongs to
-// the parent's side of a cut (RFC 4035 section 3.1.4.1).
-func (s *Server) Find(name *zone.Name, qtype uint16) (found zone.Zone, ok bool) {
-	for i := max(0, name.Labels()-s.labels); i <= name.Labels(); i++ {
-		z, hit := s.zones[string(name.Bytes(i))]
-		if hit {
-			found, ok = z, true
-			if qtype != typeDS || i > 0 {
-				return found, true
-			}
-		}
-	}
-	return found, ok
 }
 
 // finish writes the header and the OPT record, and returns the length.

@@ -16,6 +16,7 @@ const (
 
 // Codes of extended errors (RFC 8914 section 5.2).
 const (
+	errorNotReady         = 14
 	errorProhibited       = 18
 	errorNotAuthoritative = 20
 	errorNotSupported     = 21

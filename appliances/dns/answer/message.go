@@ -66,7 +66,7 @@ type query struct {
 	qtype    uint16
 	class    uint16
 	edns
-	tsig  bool   // signed
+	tsig  int    // where the TSIG record starts, 0 if there is none
 	rcode uint16 // what is wrong with it, or noError
 }
 
@@ -167,7 +167,7 @@ func (q *query) additional(msg []byte, at, count, skip int) int {
 			if i != count-1 { // RFC 8945 section 5.1
 				return -1
 			}
-			q.tsig = true
+			q.tsig = start
 		default:
 			return -1
 		}

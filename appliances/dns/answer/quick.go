@@ -54,12 +54,13 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 	if len(b) < minRoom || !q.parse(b, n) {
 		return -1
 	}
-	z, origin := s.origins.find(q)
-	if z == "" {
+	v := s.view.Load()
+	z, origin := v.origins.find(q)
+	if len(z) <= len(missing) {
 		return -1
 	}
 	a := z.Answer(&q.name, q.size, q.labels, q.hash, q.rrtype, q.do)
-	if a == 0 || z.Out(a) != 0 && s.origins.elsewhere(z.Out(a)) {
+	if a == 0 || z.Out(a) != 0 && v.origins.elsewhere(z.Out(a)) {
 		return -1
 	}
 	limit := min(max(q.limit, minUDP), s.udp, len(b)) - q.edns*optSize
@@ -67,8 +68,8 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 		return s.baked(q, b, from, z, a, origin, limit)
 	}
 	if s.limiter != nil {
-		if v := s.limiter.judge(from, answers.NewKind(z.Class(a), origin^uint64(a)), s.now); v != limitPass {
-			return s.limited(v, q, b, z, a)
+		if l := s.limiter.judge(from, answers.NewKind(z.Class(a), origin^uint64(a)), s.now); l != limitPass {
+			return s.limited(l, q, b, z, a)
 		}
 	}
 	size := z.Put(a, b, q.size, limit, b[2]&(flagRD>>8), uint16(q.edns))

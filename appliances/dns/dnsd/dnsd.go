@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ampoule/appliances/dns/answer"
+	"ampoule/appliances/dns/tsig"
 	"ampoule/libos/appliance"
 	"ampoule/libos/config/zone"
 	"ampoule/libos/format"
@@ -23,8 +24,13 @@ import (
 // Config is the appliance's own part of the configuration: plain data that
 // tools/configc writes as Go source.
 type Config struct {
-	// Zones are the zones to answer for; at least one.
+	// Zones are the zones to answer for; at least one, unless Peers bring some.
 	Zones []zone.Zone
+	// Keys are those that queries may be signed with.
+	Keys tsig.Ring
+	// Peers is what talks to other name servers; nil: nothing does. It is an
+	// interface so that only an image which needs it has it.
+	Peers Peers
 	// Port of both protocols; RFC 1035 section 4.2 says 53.
 	Port uint16
 	// UDPSize bounds an answer over UDP in bytes, from 512 to 4096.
@@ -45,6 +51,26 @@ type Config struct {
 	TCPIdle time.Duration
 }
 
+// Peers is the configuration of what talks to other name servers: the packages xfr
+// and secondary.
+type Peers interface {
+	// Open prepares. The zones may be changed while the Peering serves.
+	Open(env *appliance.Env, zones *answer.Server) (Peering, error)
+}
+
+// Peering talks to other name servers.
+type Peering interface {
+	// Serve does what has to be done without being asked, until ctx is done.
+	Serve(ctx context.Context) error
+	// Transfer answers msg if it asks for a zone: it calls send with each message of
+	// the answer, which must not be kept, and returns true. tcp says how it came.
+	Transfer(msg []byte, tcp bool, from netip.Addr, send func([]byte) error) (bool, error)
+	// Notify writes the answer to a message of opcode NOTIFY (RFC 1996) into buf,
+	// which holds at least 4096 bytes, and returns its length, or 0 when it is not
+	// for the Peering to answer. It does not block.
+	Notify(buf, msg []byte, from netip.Addr) int
+}
+
 // maxDatagram is the longest UDP query that is read whole; a longer one is cut
 // and then malformed.
 const maxDatagram = 4096
@@ -58,6 +84,7 @@ type server struct {
 	log    *telemetry.Logger
 	udp    net.PacketConn
 	tcp    net.Listener
+	peers  Peering // nil: none
 	panics sync.Once
 
 	// Of the goroutine that receives.
@@ -79,6 +106,9 @@ func New(cfg Config) appliance.New {
 			return nil, err
 		}
 		s, err := newServer(cfg, udp, tcp, env.Log)
+		if err == nil && cfg.Peers != nil {
+			s.peers, err = cfg.Peers.Open(env, s.answer)
+		}
 		if err != nil {
 			udp.Close()
 			tcp.Close()
@@ -99,6 +129,9 @@ func (s *server) Reply(b []byte, n int, from *fastudp.Peer) int {
 	if size := s.answer.Quick(&s.quick, b, n, client); size >= 0 {
 		return size
 	}
+	if s.peers != nil && forPeers(b[:n]) {
+		return -1 // by the stack, as their answers go
+	}
 	size := s.reply(s.datagram[:], b[:n], answer.UDP, *client)
 	if size > len(b) {
 		return -1
@@ -110,7 +143,7 @@ func (s *server) Reply(b []byte, n int, from *fastudp.Peer) int {
 // newServer serves cfg's zones on udp and tcp, which it owns when
 // there is no error.
 func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.Logger) (*server, error) {
-	if len(cfg.Zones) == 0 {
+	if len(cfg.Zones) == 0 && cfg.Peers == nil {
 		return nil, errors.New("dnsd: no zones are compiled in; build the image with its configuration")
 	}
 	if cfg.TCPConnections < 1 || cfg.TCPIdle <= 0 {
@@ -119,7 +152,7 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.
 	}
 	a, err := answer.New(cfg.Zones, answer.Options{
 		UDPSize: cfg.UDPSize, NSID: cfg.NSID, Version: cfg.Version, Identity: cfg.Identity,
-		Cookies: cfg.Cookies, CookieSecrets: cfg.CookieSecrets, Limit: cfg.Limit,
+		Cookies: cfg.Cookies, CookieSecrets: cfg.CookieSecrets, Limit: cfg.Limit, Keys: cfg.Keys,
 	})
 	if err != nil {
 		return nil, format.Errorf("dnsd: %w", err)
@@ -152,8 +185,15 @@ func (s *server) logSigned(now time.Time) {
 
 // Serve implements appliance.Appliance.
 func (s *server) Serve(ctx context.Context) error {
-	return appliance.Loops(ctx, s.close,
-		func() error { return s.datagrams(ctx) }, func() error { return s.connections(ctx) })
+	loops := []func() error{func() error { return s.datagrams(ctx) }, func() error { return s.connections(ctx) }}
+	if s.peers != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		loops = append(loops, func() error { return s.peers.Serve(ctx) })
+		return appliance.Loops(ctx, func() { cancel(); s.close() }, loops...)
+	}
+	return appliance.Loops(ctx, s.close, loops...)
 }
 
 // close ends all reads and writes.
@@ -181,6 +221,9 @@ func (s *server) datagrams(ctx context.Context) error {
 			continue
 		}
 		failures = 0
+		if s.peers != nil && forPeers(in[:n]) && s.peer(out, in[:n], from) {
+			continue
+		}
 		if n := s.reply(out, in[:n], answer.UDP, client(from)); n > 0 {
 			s.udp.WriteTo(out[:n], from) // a lost answer is the client's to notice
 		}
@@ -190,22 +233,34 @@ func (s *server) datagrams(ctx context.Context) error {
 // reply is answer.Answer, except that a query which makes it panic costs its
 // own answer and not the whole server's service.
 func (s *server) reply(out, query []byte, t answer.Transport, from answer.Client) (n int) {
-	defer func() {
-		if r := recover(); r != nil {
-			n = 0
-			s.panics.Do(func() {
-				s.log.Error("a query made the server panic; further ones are not logged",
-					"panic", r, "query", hex.EncodeToString(query[:min(len(query), 300)]))
-			})
-		}
-	}()
+	defer s.recovered(query, func() { n = 0 })
 	return s.answer.Answer(out, query, t, from)
+}
+
+// recovered is deferred by what a message could make panic, and calls instead if it
+// did.
+func (s *server) recovered(msg []byte, instead func()) {
+	if r := recover(); r != nil {
+		instead()
+		s.panics.Do(func() {
+			s.log.Error("a query made the server panic; further ones are not logged",
+				"panic", r, "query", hex.EncodeToString(msg[:min(len(msg), 300)]))
+		})
+	}
+}
+
+// address is the address of the network's.
+func address(a net.Addr) netip.Addr {
+	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 // client is who asks from an address of the network's.
 func client(a net.Addr) answer.Client {
-	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
-		return answer.NewClient(a.AddrPort().Addr())
+	if a := address(a); a.IsValid() {
+		return answer.NewClient(a)
 	}
 	return answer.Client{}
 }

@@ -94,6 +94,12 @@ func (s *server) converse(c *conn) {
 			return
 		}
 		c.active.Store(time.Now().UnixNano())
+		if s.peers != nil && forPeers(c.query) {
+			if err := s.hand(c); err != nil {
+				return
+			}
+			continue
+		}
 		s.respond(c)
 		if c.pending() && len(c.out) < flushSize {
 			continue

@@ -9,10 +9,7 @@ import (
 
 	"ampoule/libos/config/zone"
 	"ampoule/tools/configc/secret"
-	"ampoule/tools/configc/tree"
 	"ampoule/tools/configc/zonefile"
-
-	"github.com/miekg/dns"
 )
 
 // DNS is the table [dns].
@@ -27,7 +24,10 @@ type DNS struct {
 	Cookies        bool
 	CookieSecrets  [][16]byte
 	RRL            RRL
-	Zones          []Zone
+	Keys           []Key
+	Zones          []Zone        // compiled in
+	Transferred    []Transferred // from other servers
+	Secondary      Secondary
 }
 
 // RRL is the table [dns.rrl].
@@ -41,6 +41,7 @@ type Zone struct {
 	Origin string // fully qualified, lower case
 	File   string
 	Table  zone.Zone
+	Policy
 }
 
 func dnsTable() *table {
@@ -58,8 +59,11 @@ func dnsTable() *table {
 		{name: "cookie_secrets", want: sequence("a list of 1 to 4 secrets, each 32 hexadecimal digits in quotes"), absent: "made at boot, replaced every day",
 			about: "secrets shared by the servers at one address: the first makes cookies, all check them. To replace one, add the new one behind the old on all servers, then put it in front, then take the old one out"},
 		{name: "rrl", want: tables("a table: [dns.rrl]"), absent: "no limit", about: "response-rate limiting"},
-		{name: "zones", want: tables(`a list of zones, each [[dns.zones]] with an origin and a file`),
+		{name: "keys", want: tables("a list of keys, each [[dns.keys]] with a name and a file"), absent: "none", about: "keys of TSIG"},
+		{name: "zones", want: tables(`a list of zones, each [[dns.zones]] with an origin and a file or primaries`), absent: "an error, unless there are catalogs",
 			about: "the zones to answer for, at least one"},
+		{name: "catalogs", want: tables("a list of catalogs, each [[dns.catalogs]] with an origin and primaries"), absent: "none", about: "catalogs of zones"},
+		{name: "secondary", want: tables("a table: [dns.secondary]"), absent: "the defaults", about: "bounds for zones that are transferred in"},
 	}}
 }
 
@@ -75,12 +79,13 @@ func rrlTable() *table {
 }
 
 func zoneTable() *table {
-	return &table{name: "dns.zones", about: "a zone, once for each: [[dns.zones]]", keys: []key{
-		{name: "origin", want: text(`the name of a zone, such as "example.org"`), about: "name of the zone"},
-		{name: "file", want: text("the path of a zone file, from the folder of this file"), about: "its zone file (RFC 1035, section 5)"},
+	return &table{name: "dns.zones", about: "a zone, once for each: [[dns.zones]]", keys: append([]key{
+		{name: "origin", want: wantName, about: "name of the zone"},
+		{name: "file", want: text("the path of a zone file, from the folder of this file"), absent: "an error, unless it has primaries", about: "its zone file (RFC 1035, section 5)"},
 		{name: "dnssec", want: tables("a table: dnssec = { private_keys = [...] }"), absent: "the zone is served as it is in its file, signed or not",
 			about: "how the zone is signed when the image is built"},
-	}}
+		{name: "primaries", want: wantPeers, absent: "it has a file", about: "servers that it is transferred from while the image runs; they may send NOTIFY"},
+	}, policyKeys("the zone")...)}
 }
 
 func dnsSection(s *section, all []*table, l *Limits, p ports) DNS {
@@ -102,58 +107,55 @@ func dnsSection(s *section, all []*table, l *Limits, p ports) DNS {
 	if l.Connections > 0 {
 		d.TCPConnections = min(d.TCPConnections, l.Connections)
 	}
-	v := s.value("zones")
-	if v == nil {
-		return d
-	}
-	items, ok := v.V.([]*tree.Value)
-	if !ok || len(items) == 0 {
-		s.refuse("zones", v)
-		return d
-	}
+	d.Keys = keySection(s, all)
 	lines := map[string]int{}
-	for _, v := range items {
-		t, ok := v.V.(*tree.Table)
-		if !ok {
-			s.refuse("zones", v)
-			continue
-		}
-		d.Zones = append(d.Zones, zoneSection(open(s.file, schema(all, "dns.zones"), t, s.list, all), all, lines))
+	d.Transferred = catalogs(s, all, d.Keys, lines)
+	d.Secondary = secondarySection(s.sub("secondary", schema(all, "dns.secondary"), all))
+	if !s.has("zones") && len(d.Transferred) == 0 && !s.has("catalogs") && !s.lost {
+		s.missing("zones")
+	}
+	for _, s := range s.tables("zones", all) {
+		zoneSection(s, all, &d, lines)
 	}
 	slices.SortFunc(d.Zones, func(a, b Zone) int { return strings.Compare(a.Origin, b.Origin) })
+	slices.SortFunc(d.Transferred, func(a, b Transferred) int { return strings.Compare(a.Origin, b.Origin) })
+	if v := s.value("secondary"); v != nil && len(d.Transferred) == 0 {
+		s.against("secondary", v, "but there is no zone with primaries, and no catalog")
+	}
 	return d
 }
 
-// zoneSection reads one zone; lines says where those before it are.
-func zoneSection(s *section, all []*table, lines map[string]int) Zone {
-	var z Zone
-	origin, vo := s.text("origin")
+// zoneSection reads one zone into d: one from a file or from other servers. lines
+// says where those before it are.
+func zoneSection(s *section, all []*table, d *DNS, lines map[string]int) {
+	z := Zone{Origin: s.origin(lines)}
+	primaries := s.peers("primaries", d.Keys)
+	z.Policy = s.policy(d.Keys)
 	file, vf := s.text("file")
 	signing := signingSection(s, all)
-	if vo == nil || vf == nil {
-		return z
+	if v := s.value("primaries"); v != nil {
+		if vf != nil {
+			s.against("primaries", v, "but a zone has a file or primaries, not both")
+		}
+		if v := s.value("dnssec"); v != nil {
+			s.against("dnssec", v, "but a zone from primaries is signed there")
+		}
+		d.Transferred = append(d.Transferred, Transferred{Origin: z.Origin, Primaries: primaries, Policy: z.Policy})
+		return
 	}
-	if _, ok := dns.IsDomainName(origin); !ok || origin == "" {
-		s.refuse("origin", vo)
-		return z
+	if !s.has("file") {
+		s.missing("file")
 	}
-	z.Origin = dns.CanonicalName(origin)
-	if line, ok := lines[z.Origin]; ok {
-		s.repeat("origin", vo, line)
-		return z
-	}
-	lines[z.Origin] = vo.Line
-	if file == "" {
+	if vf != nil && file == "" {
 		s.refuse("file", vf)
-		return z
+	}
+	if z.Origin == "" || file == "" {
+		return
 	}
 	z.File = filepath.ToSlash(s.beside(file))
 	data := s.read("file", vf, z.File)
-	if data == nil {
-		return z
-	}
-	if secret.Check(z.File, data, s.list) {
+	if data != nil && secret.Check(z.File, data, s.list) {
 		z.Table = zonefile.Read(z.File, z.Origin, signing, s.list)
 	}
-	return z
+	d.Zones = append(d.Zones, z)
 }

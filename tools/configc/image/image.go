@@ -28,7 +28,7 @@ type Image struct {
 // schemas are the tables that an image of an appliance may have: the file
 // itself, those that all have, and the appliance's own.
 func schemas(app string) []*table {
-	own := map[string][]*table{"dns": {dnsTable(), rrlTable(), zoneTable(), dnssecTable()}, "echo": {echoTable()}}
+	own := map[string][]*table{"dns": {dnsTable(), rrlTable(), zoneTable(), dnssecTable(), keyTable(), catalogTable(), secondaryTable()}, "echo": {echoTable()}}
 	all := []*table{nil, networkTable(), limitsTable(), consoleTable(), syslogTable()}
 	root := &table{about: "The file itself.", keys: []key{{
 		name: "hostname", want: text("a host name: letters, digits and hyphens, with dots between, up to 253 in all"),

@@ -161,10 +161,12 @@ func addr(a netip.Addr) string {
 func (img *Image) dnsSource(w io.Writer) {
 	d := img.DNS
 	std := []string{"time"}
-	if len(d.RRL.Exempt) > 0 {
+	var transfers bytes.Buffer
+	d.transferSource(&transfers)
+	if len(d.RRL.Exempt) > 0 || bytes.Contains(transfers.Bytes(), []byte("netip.")) {
 		std = append(std, "net/netip")
 	}
-	img.imports(w, std, "ampoule/appliances/dns/answer", "ampoule/appliances/dns/dnsd", "ampoule/libos/config/zone")
+	img.imports(w, std, append(d.transferImports(), "ampoule/appliances/dns/answer", "ampoule/appliances/dns/dnsd", "ampoule/libos/config/zone")...)
 	img.system(w)
 	fmt.Fprintf(w, "\n// DNS is the appliance's own part.\nvar DNS = dnsd.Config{\n"+
 		"\tPort:           %d,\n\tUDPSize:        %d,\n\tTCPConnections: %d,\n\tTCPIdle:        %d * time.Millisecond,\n",
@@ -173,6 +175,7 @@ func (img *Image) dnsSource(w io.Writer) {
 	if len(d.CookieSecrets) > 0 {
 		fmt.Fprintf(w, "\tCookieSecrets: %#v,\n", d.CookieSecrets)
 	}
+	d.transferFields(w)
 	r := d.RRL
 	fmt.Fprintf(w, "\tLimit: answer.Limit{Rate: %d, Slip: %d, IPv4Prefix: %d, IPv6Prefix: %d, Buckets: %d",
 		r.Rate, r.Slip, r.IPv4Prefix, r.IPv6Prefix, r.Buckets)
@@ -188,6 +191,7 @@ func (img *Image) dnsSource(w io.Writer) {
 		fmt.Fprintf(w, "\t\tzone%d, // %s\n", i, z.Origin)
 	}
 	fmt.Fprint(w, "\t},\n}\n")
+	w.Write(transfers.Bytes())
 }
 
 // zoneSource writes a table as one constant: its header, then each name with

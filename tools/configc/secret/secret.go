@@ -1,7 +1,7 @@
 // Package secret keeps private keys out of images. A secret comes into an image
-// only when the configuration says so in so many words, in a key made for it;
-// there is none yet, so that a private key in any file that the configuration
-// names, or in the configuration, is an error.
+// only when the configuration says so in so many words, in a key made for it; a
+// private key in any other file that the configuration names, or in the
+// configuration, is an error.
 package secret
 
 import (
