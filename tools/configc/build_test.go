@@ -49,7 +49,7 @@ func TestLinkedDNS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, symbol := range []string{"ampoule/appliances/dns/xfr.", "ampoule/appliances/dns/secondary.", "zone/answers.Add", "crypto/hmac.New"} {
+		for _, symbol := range []string{"ampoule/appliances/dns/xfr.", "ampoule/appliances/dns/secondary.", "zone/answers.Add", "crypto/hmac.New", "crypto/sha1.Sum"} {
 			if got := bytes.Contains(out, []byte(symbol)); got != want {
 				t.Errorf("%s: %s: linked: %t", config, symbol, got)
 			}

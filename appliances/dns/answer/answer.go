@@ -10,6 +10,7 @@ package answer
 
 import (
 	"encoding/binary"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,7 @@ type Options struct {
 	NSID, Version, Identity string
 	// Cookies turns on server cookies (RFC 7873). CookieSecrets are those shared
 	// with other servers at the same address, the one in use first; without any
-	// the server makes its own.
+	// the server makes its own from Rand.
 	Cookies       bool
 	CookieSecrets [][16]byte
 	// Keys are those that queries may be signed with (RFC 8945). Who signs well is
@@ -57,6 +58,8 @@ type Options struct {
 	Keys tsig.Ring
 	// Limit is rate limiting.
 	Limit Limit
+	// Rand is cryptographically secure; cookies and limiting need it.
+	Rand io.Reader
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
 }
@@ -99,11 +102,13 @@ func New(zones []zone.Zone, o Options) (*Server, error) {
 	}
 	s.view.Store(newView(byOrigin))
 	s.makeOpt()
-	if o.Cookies {
-		s.cookies = newCookies(o.CookieSecrets, o.Now())
-	}
 	var err error
-	s.limiter, err = newLimiter(o.Limit)
+	if o.Cookies {
+		if s.cookies, err = newCookies(o.CookieSecrets, o.Now(), o.Rand); err != nil {
+			return nil, err
+		}
+	}
+	s.limiter, err = newLimiter(o.Limit, o.Rand)
 	return s, err
 }
 

@@ -1,8 +1,9 @@
 package answer
 
 import (
-	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"io"
 	"math/bits"
 	"net/netip"
 	"sync"
@@ -63,27 +64,47 @@ type cookies struct {
 	mu      sync.Mutex
 	secrets []secret // the first makes cookies, all check them
 	rotate  uint32   // when the first is replaced, in seconds since 1970; 0: never
+	random  io.Reader
 }
 
 // newCookies takes secrets that are shared with other servers, the one to use
-// first, or makes its own, which it replaces every day.
-func newCookies(shared [][16]byte, now time.Time) *cookies {
-	c := &cookies{}
+// first, or makes its own from random, which it replaces every day.
+func newCookies(shared [][16]byte, now time.Time, random io.Reader) (*cookies, error) {
+	c := &cookies{random: random}
 	for _, s := range shared {
 		le := binary.LittleEndian
 		c.secrets = append(c.secrets, secret{le.Uint64(s[:]), le.Uint64(s[8:])})
 	}
 	if len(shared) == 0 {
-		c.secrets = []secret{newSecret(), newSecret()}
+		c.secrets = make([]secret, 2)
+		for range c.secrets {
+			if err := c.renew(); err != nil {
+				return nil, err
+			}
+		}
 		c.rotate = uint32(now.Unix()) + cookieRotate
 	}
-	return c
+	return c, nil
 }
 
-func newSecret() secret {
+// renew puts a new secret in the place of the first, and that in the place of the
+// second. They stay as they are when there is an error.
+func (c *cookies) renew() error {
+	s, err := newSecret(c.random)
+	if err != nil {
+		return err
+	}
+	c.secrets[1], c.secrets[0] = c.secrets[0], s
+	return nil
+}
+
+func newSecret(random io.Reader) (secret, error) {
+	if random == nil {
+		return secret{}, errors.New("answer: no source of randomness")
+	}
 	var b [16]byte
-	rand.Read(b[:]) // never fails
-	return secret{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}
+	_, err := io.ReadFull(random, b[:])
+	return secret{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}, err
 }
 
 // answer makes the option's data for a client's, which is of valid length: the
@@ -112,8 +133,9 @@ func (c *cookies) answer(out *[fullCookie]byte, in []byte, from *Client, now uin
 		}
 	}
 	if c.rotate != 0 && int32(now-c.rotate) >= 0 {
-		c.secrets[1], c.secrets[0] = c.secrets[0], newSecret()
-		c.rotate = now + cookieRotate
+		if c.renew() == nil {
+			c.rotate = now + cookieRotate
+		}
 	}
 	stamp := uint64(bits.ReverseBytes32(now))<<32 | 1
 	le.PutUint64(out[:], client)

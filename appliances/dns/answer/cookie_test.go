@@ -2,6 +2,7 @@ package answer
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/hex"
 	"net/netip"
 	"testing"
@@ -46,7 +47,10 @@ func TestCookieVectors(t *testing.T) {
 		for _, s := range c.secrets {
 			shared = append(shared, [16]byte(unhex(t, s)))
 		}
-		jar := newCookies(shared, time.Unix(int64(c.now), 0))
+		jar, err := newCookies(shared, time.Unix(int64(c.now), 0), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
 		from := NewClient(netip.MustParseAddr(c.client))
 		var out [fullCookie]byte
 		good := jar.answer(&out, unhex(t, c.cookie), &from, c.now)
@@ -58,7 +62,10 @@ func TestCookieVectors(t *testing.T) {
 
 // TestCookieReserved checks that what a server must not care for is still hashed.
 func TestCookieReserved(t *testing.T) {
-	jar := newCookies([][16]byte{[16]byte(unhex(t, "e5e973e5a6b2a43f48e7dc849e37bfcf"))}, time.Time{})
+	jar, err := newCookies([][16]byte{[16]byte(unhex(t, "e5e973e5a6b2a43f48e7dc849e37bfcf"))}, time.Time{}, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	from := NewClient(netip.MustParseAddr("203.0.113.203"))
 	var out [fullCookie]byte
 	if !jar.answer(&out, unhex(t, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5"), &from, 0x5cf78f71+60) {
@@ -68,7 +75,10 @@ func TestCookieReserved(t *testing.T) {
 
 func TestCookieRefused(t *testing.T) {
 	const now = 2_000_000_000
-	jar := newCookies([][16]byte{{1}}, time.Unix(now, 0))
+	jar, err := newCookies([][16]byte{{1}}, time.Unix(now, 0), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	from, other := NewClient(netip.MustParseAddr("192.0.2.1")), NewClient(netip.MustParseAddr("192.0.2.2"))
 	var c, out [fullCookie]byte
 	jar.answer(&c, []byte("clientco"), &from, now)
@@ -104,7 +114,10 @@ func TestCookieRefused(t *testing.T) {
 // cookie lives through that.
 func TestCookieRotation(t *testing.T) {
 	const now = 2_000_000_000
-	jar := newCookies(nil, time.Unix(now, 0))
+	jar, err := newCookies(nil, time.Unix(now, 0), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	from := NewClient(netip.MustParseAddr("2001:db8::1"))
 	var a, b, out [fullCookie]byte
 	client := []byte("clientco")

@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"io"
 	"math/bits"
 	"net/netip"
 	"sync"
@@ -66,7 +67,7 @@ type limiter struct {
 	buckets  []bucket
 }
 
-func newLimiter(l Limit) (*limiter, error) {
+func newLimiter(l Limit, random io.Reader) (*limiter, error) {
 	if l.Rate == 0 {
 		return nil, nil
 	}
@@ -79,8 +80,12 @@ func newLimiter(l Limit) (*limiter, error) {
 		l.IPv6Prefix < 1 || l.IPv6Prefix > 64 || l.Buckets < ways || bits.OnesCount(uint(l.Buckets)) != 1 {
 		return nil, format.Errorf("answer: rate limiting by %+v: out of range", l)
 	}
+	s, err := newSecret(random)
+	if err != nil {
+		return nil, err
+	}
 	return &limiter{
-		seed:     newSecret()[0],
+		seed:     s[0],
 		interval: uint32(tick / l.Rate),
 		burst:    tick,
 		slip:     uint32(l.Slip),

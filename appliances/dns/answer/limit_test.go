@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"net/netip"
 	"strings"
@@ -17,7 +18,7 @@ func (c *clock) now() time.Time { return c.t }
 
 func limited(t testing.TB, l Limit, c *clock) *limiter {
 	t.Helper()
-	m, err := newLimiter(l)
+	m, err := newLimiter(l, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestLimitFlood(t *testing.T) {
 func TestLimitRefuses(t *testing.T) {
 	for _, l := range []Limit{{Rate: -1}, {Rate: tick + 1}, {Rate: 1, Slip: -1}, {Rate: 1, IPv4Prefix: 33},
 		{Rate: 1, IPv6Prefix: 65}, {Rate: 1, Buckets: 1000}, {Rate: 1, Buckets: 2}} {
-		if _, err := newLimiter(l); err == nil {
+		if _, err := newLimiter(l, rand.Reader); err == nil {
 			t.Errorf("%+v is taken", l)
 		}
 	}

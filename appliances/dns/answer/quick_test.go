@@ -2,6 +2,7 @@ package answer
 
 import (
 	"bytes"
+	crand "crypto/rand"
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 // readyServer is testServer with ready answers.
 func readyServer(t testing.TB, o Options) *Server {
 	t.Helper()
+	o.Rand = crand.Reader
 	var zones []zone.Zone
 	for _, o := range origins {
 		z, _ := loadZone(t, o)

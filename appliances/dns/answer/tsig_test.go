@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ func TestSigned(t *testing.T) {
 	secret := "MDEyMzQ1Njc4OWFiY2RlZg=="
 	raw, _ := base64.StdEncoding.DecodeString(secret)
 	s, err := New([]zone.Zone{z}, Options{Keys: tsig.Ring{{Name: "\x01k\x00", Algorithm: &algorithm.SHA256, Secret: raw}},
-		Limit: Limit{Rate: 1}})
+		Limit: Limit{Rate: 1}, Rand: rand.Reader})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func New(cfg Config) appliance.New {
 		if err != nil {
 			return nil, err
 		}
-		s, err := newServer(cfg, udp, tcp, env.Log)
+		s, err := newServer(cfg, udp, tcp, env)
 		if err == nil && cfg.Peers != nil {
 			s.peers, err = cfg.Peers.Open(env, s.answer)
 		}
@@ -142,7 +142,7 @@ func (s *server) Reply(b []byte, n int, from *fastudp.Peer) int {
 
 // newServer serves cfg's zones on udp and tcp, which it owns when
 // there is no error.
-func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.Logger) (*server, error) {
+func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, env *appliance.Env) (*server, error) {
 	if len(cfg.Zones) == 0 && cfg.Peers == nil {
 		return nil, errors.New("dnsd: no zones are compiled in; build the image with its configuration")
 	}
@@ -152,13 +152,13 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, log *telemetry.
 	}
 	a, err := answer.New(cfg.Zones, answer.Options{
 		UDPSize: cfg.UDPSize, NSID: cfg.NSID, Version: cfg.Version, Identity: cfg.Identity,
-		Cookies: cfg.Cookies, CookieSecrets: cfg.CookieSecrets, Limit: cfg.Limit, Keys: cfg.Keys,
+		Cookies: cfg.Cookies, CookieSecrets: cfg.CookieSecrets, Rand: env.Rand, Limit: cfg.Limit, Keys: cfg.Keys,
 	})
 	if err != nil {
 		return nil, format.Errorf("dnsd: %w", err)
 	}
 	return &server{
-		cfg: cfg, answer: a, log: log, udp: udp, tcp: tcp,
+		cfg: cfg, answer: a, log: env.Log, udp: udp, tcp: tcp,
 		conns:   make(map[*conn]struct{}),
 		scratch: make([]byte, answer.MaxMessage),
 	}, nil

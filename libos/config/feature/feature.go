@@ -7,6 +7,7 @@
 package feature
 
 import (
+	"ampoule/libos/config/zone/nsec3"
 	"ampoule/libos/netif/ip4"
 	"ampoule/libos/netif/ip6"
 	"ampoule/libos/netif/layer"
@@ -20,3 +21,6 @@ const (
 
 // Layers are the network layers.
 var Layers = [...]layer.Layer{ip4.Layer, ip6.Advertised}
+
+// NSEC3 hashes names of DNS zones with NSEC3 records; nil when there are none.
+var NSEC3 = nsec3.Hash

@@ -159,3 +159,9 @@ func zoneSection(s *section, all []*table, d *DNS, lines map[string]int) {
 	}
 	d.Zones = append(d.Zones, z)
 }
+
+// hashed says whether zones may deny names by their hashes (NSEC3): one that is
+// compiled in does, or there are zones that come at run time.
+func (d *DNS) hashed() bool {
+	return len(d.Transferred) > 0 || slices.ContainsFunc(d.Zones, func(z Zone) bool { return z.Table.Hashed() > 0 })
+}

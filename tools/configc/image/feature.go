@@ -29,9 +29,15 @@ func (img *Image) Feature(w io.Writer) error {
 	} else if n.uses6() {
 		layer("ip6", "Layer")
 	}
+	hash := "// NSEC3 is not needed.\nvar NSEC3 func([]byte) [20]byte\n"
+	if img.DNS.hashed() {
+		fmt.Fprint(&b, "\t\"ampoule/libos/config/zone/nsec3\"\n")
+		hash = "// NSEC3 hashes names of DNS zones.\nvar NSEC3 = nsec3.Hash\n"
+	}
 	fmt.Fprintf(&b, "\t\"ampoule/libos/netif/layer\"\n)\n\n"+
 		"const (\n\tDHCP = %t\n\tSLAAC = %t\n\tSyslog = %t\n)\n\n// Layers are the network layers.\n"+
-		"var Layers = [...]layer.Layer{%s}\n", n.DHCP, n.SLAAC, img.Syslog != nil, bytes.TrimSuffix(layers.Bytes(), []byte(", ")))
+		"var Layers = [...]layer.Layer{%s}\n\n%s", n.DHCP, n.SLAAC, img.Syslog != nil,
+		bytes.TrimSuffix(layers.Bytes(), []byte(", ")), hash)
 	out, err := format.Source(b.Bytes())
 	if err != nil {
 		return fmt.Errorf("the source is not Go: %w", err)

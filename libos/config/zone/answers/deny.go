@@ -1,8 +1,8 @@
 package answers
 
 import (
-	"crypto/sha1"
 
+	"ampoule/libos/config/feature"
 	"ampoule/libos/config/zone"
 )
 
@@ -212,6 +212,9 @@ func (r *Response) wildcard(name []byte) zone.Hash20 {
 // hash hashes a name in lower case with the parameters of the zone's NSEC3
 // records (RFC 5155 section 5), which the first one has as good as any.
 func (r *Response) hash(name []byte) zone.Hash20 {
+	if feature.NSEC3 == nil {
+		return zone.Hash20{} // of no zone that is compiled in
+	}
 	var first zone.Hash20
 	n, _ := r.zone.Covering(&first)
 	set, _ := r.zone.RRset(n, typeNSEC3)
@@ -219,13 +222,13 @@ func (r *Response) hash(name []byte) zone.Hash20 {
 	var b [zone.MaxName + 2 + 255]byte
 	size := copy(b[:], name)
 	if len(p) < 5 || len(p) < 5+int(p[4]) {
-		return sha1.Sum(b[:size])
+		return feature.NSEC3(b[:size])
 	}
 	salt := p[5 : 5+int(p[4])]
-	hash := sha1.Sum(b[:size+copy(b[size:], salt)])
+	hash := feature.NSEC3(b[:size+copy(b[size:], salt)])
 	for range int(p[2])<<8 | int(p[3]) {
 		size = copy(b[:], hash[:])
-		hash = sha1.Sum(b[:size+copy(b[size:], salt)])
+		hash = feature.NSEC3(b[:size+copy(b[size:], salt)])
 	}
 	return hash
 }
