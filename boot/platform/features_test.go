@@ -8,6 +8,7 @@ import (
 	"ampoule/boot/probe"
 	"ampoule/boot/pvh"
 	"ampoule/drivers/virtio"
+	virtioblk "ampoule/drivers/virtio/blk"
 	virtionet "ampoule/drivers/virtio/net"
 	virtiorng "ampoule/drivers/virtio/rng"
 )
@@ -17,6 +18,9 @@ import (
 func TestFeatures(t *testing.T) {
 	if pvh.WantNet != virtionet.Features {
 		t.Errorf("boot wants %#x of network devices, the driver %#x", uint64(pvh.WantNet), uint64(virtionet.Features))
+	}
+	if pvh.WantBlock != virtioblk.Features {
+		t.Errorf("boot wants %#x of disks, the driver %#x", uint64(pvh.WantBlock), uint64(virtioblk.Features))
 	}
 	if pvh.WantRNG != virtiorng.Features {
 		t.Errorf("boot wants %#x of entropy devices, the driver %#x", uint64(pvh.WantRNG), uint64(virtiorng.Features))

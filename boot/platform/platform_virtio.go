@@ -5,6 +5,7 @@ package platform
 import (
 	_ "ampoule/boot/pvh" // entry point, gate, address space
 	"ampoule/drivers/virtio"
+	virtioblk "ampoule/drivers/virtio/blk"
 	virtionet "ampoule/drivers/virtio/net"
 	"ampoule/libos/console"
 	"ampoule/libos/device"
@@ -48,6 +49,8 @@ func open(i int, d *rtabi.Device, g gate, pool *iopage.Pool) (device.Device, err
 	switch d.Kind {
 	case virtio.NetworkCard:
 		return virtionet.New(format.Sprint("net", i), t, pool, virtionet.Config{})
+	case virtio.BlockDevice:
+		return virtioblk.New(format.Sprint("disk", i), t, pool, virtioblk.Config{})
 	case virtio.EntropySource:
 		return nil, nil // boot has drawn the seed
 	}

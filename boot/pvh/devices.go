@@ -10,13 +10,15 @@ import (
 // numbers are those of the drivers; a test in boot/platform compares them.
 var wanted = [probe.MaxWanted]probe.Wanted{
 	{ID: 1, Features: WantNet},
+	{ID: 2, Features: WantBlock},
 	{ID: kindEntropy, Features: WantRNG},
 }
 
 // Feature sets of wanted, checked against the drivers by boot/platform.
 const (
-	WantNet = 1<<0 | 1<<1 | 1<<3 | 1<<5 | 1<<7 | 1<<8 | 1<<11 | 1<<12 | 1<<15 | 1<<29 | 1<<32
-	WantRNG = 1<<29 | 1<<32
+	WantNet   = 1<<0 | 1<<1 | 1<<3 | 1<<5 | 1<<7 | 1<<8 | 1<<11 | 1<<12 | 1<<15 | 1<<29 | 1<<32
+	WantBlock = 1<<5 | 1<<6 | 1<<9 | 1<<29 | 1<<32
+	WantRNG   = 1<<29 | 1<<32
 )
 
 var (

@@ -10,6 +10,7 @@ import (
 // Device IDs (virtio 1.2, section 5).
 const (
 	NetworkCard   = 1
+	BlockDevice   = 2
 	EntropySource = 4
 )
 

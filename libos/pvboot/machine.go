@@ -71,3 +71,13 @@ func (m *Machine) Net() device.Net {
 	}
 	return nil
 }
+
+// Block is the first disk, or nil.
+func (m *Machine) Block() device.Block {
+	for _, d := range m.Devices {
+		if b, ok := d.(device.Block); ok {
+			return b
+		}
+	}
+	return nil
+}
