@@ -1,0 +1,79 @@
+//go:build ampoule
+
+// Command disk is the guest that keeps a store on its disk. It says what it
+// found there, and makes the next generation; with load=commit on the kernel
+// command line it goes on making more until it is stopped.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"ampoule/boot/guests/bare"
+	"ampoule/boot/platform"
+	"ampoule/libos/store"
+)
+
+func main() {
+	m, err := platform.Open()
+	check(err)
+	disk := m.Block()
+	if disk == nil {
+		fmt.Println("no disk")
+		return
+	}
+	fmt.Printf("disk %+v\n", disk.Info())
+	s, err := store.Open(store.Config{Disk: disk, Owner: "disk guest", Key: bytes.Repeat([]byte{5}, store.KeySize)})
+	check(err)
+	st := s.Status()
+	fmt.Printf("found %d\n", st.Generation)
+	if st.Notice != "" {
+		fmt.Println("notice:", st.Notice)
+	}
+	if st.Generation > 0 {
+		consistent(s, st.Generation)
+	}
+	for gen := st.Generation; ; {
+		next := content(gen + 1)
+		if st.Notice != "" && gen == st.Generation {
+			next = content(gen + 2) // the number of the commit that was cut is spent
+		}
+		if gen, err = s.Commit(gen, next); err != nil {
+			check(err)
+		}
+		fmt.Printf("stored %d\n", gen)
+		if bare.Option("load") != "commit" {
+			break
+		}
+		st.Notice = ""
+	}
+	select {} // until the host takes the power away
+}
+
+// content is that of a generation: the two values say so, and fill some sectors.
+func content(gen uint64) []store.Change {
+	text := []byte(fmt.Sprint("generation ", gen, ";"))
+	return []store.Change{
+		{Name: "public", Value: bytes.Repeat(text, 2000)},
+		{Name: "private", Value: bytes.Repeat(text, 300), Private: true},
+	}
+}
+
+// consistent: what was found is one generation.
+func consistent(s *store.Store, gen uint64) {
+	for _, c := range content(gen) {
+		if v, ok := s.Get(c.Name); !ok || !bytes.Equal(v, c.Value) {
+			fmt.Printf("%s is not of generation %d: %.60q\n", c.Name, gen, v)
+			os.Exit(1)
+		}
+	}
+	fmt.Println("consistent")
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+}

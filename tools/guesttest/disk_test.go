@@ -1,0 +1,130 @@
+package guesttest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/guest"
+)
+
+const diskGuest = "ampoule/boot/guests/disk"
+
+// withDisk boots the guest that keeps a store, on a disk in a file. props are
+// further properties of the device.
+func withDisk(t *testing.T, v guest.Variant, file, props, command string) *vm.VM {
+	t.Helper()
+	dev := "virtio-blk-device"
+	if v.Machine == vm.Q35 {
+		dev = "virtio-blk-pci,disable-legacy=on"
+	}
+	return guest.Boot(t, vm.Config{Image: images.Program(t, diskGuest, v.GOAMD64), Machine: v.Machine, RAM: 32,
+		CPU: guest.CPU(v.GOAMD64), Append: command,
+		Args: []string{"-drive", "if=none,id=disk,format=raw,file=" + file, "-device", dev + ",drive=disk" + props}})
+}
+
+func diskFile(t *testing.T, content []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(name, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func number(t *testing.T, line string) int {
+	t.Helper()
+	n, err := strconv.Atoi(line[strings.LastIndexByte(line, ' ')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestDiskKeeps: what is stored is there when QEMU was killed and started again.
+func TestDiskKeeps(t *testing.T) {
+	guest.Each(t, func(t *testing.T, v guest.Variant) {
+		for _, props := range []string{"", ",logical_block_size=4096,physical_block_size=4096", ",event_idx=off"} {
+			file := diskFile(t, nil)
+			for gen := range 3 {
+				g := withDisk(t, v, file, props, "")
+				line(t, g, fmt.Sprintf("^found %d$", gen))
+				if gen > 0 {
+					line(t, g, "^consistent$")
+				}
+				line(t, g, fmt.Sprintf("^stored %d$", gen+1))
+				if strings.Contains(g.Console(), "notice") {
+					t.Errorf("generation %d: a notice, and nothing was wrong", gen)
+				}
+				kill(t, g)
+			}
+			if content, err := os.ReadFile(file); err != nil || !bytes.Contains(content, []byte("publicgeneration 3;generation 3;")) ||
+				bytes.Contains(content, []byte("privategeneration")) {
+				t.Errorf("disk: %v, or not what it should hold", err)
+			}
+		}
+	})
+}
+
+// kill ends QEMU without a chance to say goodbye.
+func kill(t *testing.T, g *vm.VM) {
+	t.Helper()
+	if err := g.Process().Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-g.Done()
+}
+
+// TestDiskPowerCut kills QEMU while the guest commits without pause: each time
+// the last generation that was reported is there, or the one that was under way.
+func TestDiskPowerCut(t *testing.T) {
+	for _, m := range vm.Machines {
+		t.Run(string(m), func(t *testing.T) {
+			v := guest.Variant{Machine: m, GOAMD64: "v1"}
+			file := diskFile(t, nil)
+			last := 0
+			for cut := range 8 {
+				g := withDisk(t, v, file, "", "load=commit")
+				found := number(t, line(t, g, "^found "))
+				if found < last {
+					t.Fatalf("cut %d: generation %d is there, %d was stored", cut, found, last)
+				}
+				if last > 0 {
+					line(t, g, "^consistent$")
+				}
+				line(t, g, "^stored ")
+				time.Sleep(time.Duration(40+31*cut) * time.Millisecond)
+				kill(t, g)
+				for _, l := range g.Lines() {
+					if strings.HasPrefix(l, "stored ") {
+						last = number(t, l)
+					}
+				}
+			}
+			if last < 20 {
+				t.Errorf("only %d generations", last)
+			}
+		})
+	}
+}
+
+// TestDiskRefused: a disk that is none of ours is left as it is.
+func TestDiskRefused(t *testing.T) {
+	noise := bytes.Repeat([]byte("something else. "), 1<<18)
+	file := diskFile(t, noise)
+	g := withDisk(t, guest.Variant{Machine: vm.MicroVM, GOAMD64: "v1"}, file, "", "")
+	line(t, g, "^error: store: disk holds something else")
+	<-g.Done()
+	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, noise) {
+		t.Errorf("the disk has changed: %v", err)
+	}
+}
