@@ -14,6 +14,7 @@ import (
 
 	_ "ampoule/boot/pvh" // entry point, gate, address space
 	"ampoule/drivers/xen"
+	"ampoule/drivers/xen/blkfront"
 	xenconsole "ampoule/drivers/xen/console"
 	"ampoule/drivers/xen/lifecycle"
 	"ampoule/drivers/xen/netfront"
@@ -39,6 +40,7 @@ type xenMachine struct {
 	gate     gate
 	store    *xenstore.Client
 	vifs     *vifs.Set
+	disk     *blkfront.Disk // nil: there is none
 	ring     *xenconsole.Console
 	console  *console.Console
 	log      *telemetry.Logger
@@ -102,6 +104,9 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	if err != nil {
 		return err
 	}
+	if err := x.openDisk(ctx, pages, m); err != nil {
+		x.log.Warn("the disk is not connected", "error", err)
+	}
 	if _, err = lifecycle.Watch(ctx, lifecycle.Config{Store: x.store, Do: x.do}); err != nil {
 		return err
 	}
@@ -115,6 +120,31 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	}
 	m.Devices = append(m.Devices, d)
 	return nil
+}
+
+// openDisk connects to the disk with the lowest number, if there is one.
+func (x *xenMachine) openDisk(ctx context.Context, pages *xen.Pages, m *pvboot.Machine) error {
+	paths, err := xenbus.Enumerate(ctx, x.store, "vbd")
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	x.disk, err = blkfront.Open(ctx, "disk0", blkfront.Config{
+		Bus: xenbus.Config{Store: x.store}, Path: paths[0], Gate: x.gate, Pages: pages, Pool: m.Pool,
+	})
+	if err != nil {
+		return err
+	}
+	m.Devices = append(m.Devices, x.disk)
+	return nil
+}
+
+// parts are what is suspended for a save, in this order.
+func (x *xenMachine) parts() []lifecycle.Part {
+	parts := []lifecycle.Part{x.vifs}
+	if x.disk != nil {
+		parts = append(parts, x.disk)
+	}
+	return append(parts, x.store, x.ring)
 }
 
 // waitNet waits for the first network interface.
@@ -177,7 +207,7 @@ func (x *xenMachine) ask(r pvboot.Request) {
 func (x *xenMachine) suspend() {
 	restored := false
 	m := lifecycle.Machine{
-		Parts: []lifecycle.Part{x.vifs, x.store, x.ring},
+		Parts: x.parts(),
 		Enter: func() (bool, error) {
 			restored = ampSuspend() == 0
 			x.mu.Lock()

@@ -51,7 +51,8 @@ func try(t testing.TB, but map[string]string, wait time.Duration) (*rig, error) 
 			r.Close()
 			<-r.bus.Done()
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // for a disk that Open gave up
+		r.store.Close()
 	})
 	return r, err
 }
