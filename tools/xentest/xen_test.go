@@ -109,7 +109,7 @@ func TestXen(t *testing.T) {
 	}{
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"Reboot", reboot},
-		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"TooLittleMemory", tooLittle},
+		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
 		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
 	} {
@@ -131,7 +131,7 @@ func (h *host) show() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, name := range []string{"echo", "dns", "late"} {
+	for _, name := range []string{"echo", "dns", "late", "disk"} {
 		log, err := h.GuestLog(ctx, name)
 		h.t.Logf("%s console (%v):\n%s", name, err, log)
 	}

@@ -33,6 +33,8 @@ const (
 	// VIFScript is what a vif of a guest names as its script.
 	VIFScript = "/etc/xen/scripts/vif-rig"
 	Bridge    = "xenbr0"
+	// BlockScript is what a disk of a guest names as its script.
+	BlockScript = "/etc/xen/scripts/block-rig"
 	// Ready is what dom0's console shows when the agent is about to listen,
 	// Failed how the line begins that it shows instead.
 	Ready  = "DOM0-READY"
@@ -149,7 +151,7 @@ func unpackBoot(ctx context.Context, dir string) error {
 	return nil
 }
 
-//go:embed init.sh vif.sh
+//go:embed init.sh vif.sh block.sh
 var scripts embed.FS
 
 // xenPrograms are the tools of Xen that dom0 has. libxl looks for its helpers
@@ -187,7 +189,8 @@ func (k *Kit) Initramfs(ctx context.Context, w io.Writer, o Options) error {
 }
 
 func (k *Kit) scripts(a *archive) error {
-	for from, to := range map[string]string{"init.sh": "init", "vif.sh": strings.TrimPrefix(VIFScript, "/")} {
+	for from, to := range map[string]string{"init.sh": "init", "vif.sh": strings.TrimPrefix(VIFScript, "/"),
+		"block.sh": strings.TrimPrefix(BlockScript, "/")} {
 		b, err := scripts.ReadFile(from)
 		if err != nil {
 			return err

@@ -17,11 +17,12 @@ import (
 )
 
 // modules are what dom0 loads; what they depend on comes before them.
-var modules = []string{"xen-evtchn", "xen-privcmd", "xen-gntdev", "xenfs", "bridge", "xen-netback", "e1000"}
+var modules = []string{"xen-evtchn", "xen-privcmd", "xen-gntdev", "xenfs", "bridge", "xen-netback", "xen-blkback", "loop", "e1000"}
 
 // moduleFolders are where those and their dependencies live.
 var moduleFolders = []string{"drivers/xen/", "net/llc/", "net/802/", "net/bridge/",
-	"drivers/net/xen-netback/", "drivers/net/ethernet/intel/e1000/"}
+	"drivers/net/xen-netback/", "drivers/net/ethernet/intel/e1000/",
+	"drivers/block/xen-blkback/", "drivers/block/loop"}
 
 // decompress undoes gzip, xz or zstd, whichever the first bytes tell. What
 // follows the compressed stream is ignored: a bzImage has its size there. With
