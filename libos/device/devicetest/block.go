@@ -3,7 +3,6 @@ package devicetest
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -294,7 +293,7 @@ func (t *blockTest) closeWakes() {
 				t.Errorf("call that Close ended: %v", err)
 			}
 		case <-time.After(5 * time.Second):
-			t.Fatal(fmt.Sprintf("%d calls still wait after Close", 3-i))
+			t.Fatalf("%d calls still wait after Close", 3-i)
 		}
 	}
 	t.dead()
