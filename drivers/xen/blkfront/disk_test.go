@@ -256,12 +256,15 @@ func TestBackendLeaves(t *testing.T) {
 // TestOtherDisk: one that comes back with another size is not used.
 func TestOtherDisk(t *testing.T) {
 	r := start(t, nil)
-	r.conf.Timeout = 300 * time.Millisecond
+	r.conf.Timeout = time.Second
 	r.back.Offer("sectors", "100")
 	r.back.SetState(abi.StateClosing)
-	for r.back.Links() < 2 {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(10 * time.Second); r.back.Links() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the backend is not taken again: %v", r.Cause())
+		}
 	}
+	time.Sleep(50 * time.Millisecond) // until the disk may be used, were it
 	err := r.ReadAt(make([]byte, 512), 0)
 	if !errors.Is(err, device.ErrGone) || !strings.Contains(fmt.Sprint(err), "another disk") {
 		t.Errorf("ReadAt: %v", err)

@@ -15,8 +15,12 @@ import (
 	"ampoule/libos/device"
 )
 
-// learnTime is how long the store may take to say what a disk is like.
-const learnTime = 5 * time.Second
+// learnTime is how long the store may take to say what a disk is like, and
+// learnPause how long it is left alone when it did not.
+const (
+	learnTime  = 5 * time.Second
+	learnPause = time.Second
+)
 
 // link is the connection to the backend.
 type link struct {
@@ -115,16 +119,18 @@ func (d *Disk) learn(p *xenbus.Peer, rings uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), learnTime)
 	defer cancel()
 	k, err := p.Read(ctx, nil, []string{"sectors", "sector-size", "info", "feature-flush-cache"})
-	info := device.BlockInfo{}
-	if err == nil {
-		info, err = parseInfo(k.Back)
-	}
 	l := &d.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.up || l.closed || l.rings != rings || l.stale == rings {
+	if !l.up || l.closed || l.live || l.rings != rings || l.stale == rings {
 		return
 	}
+	if err != nil {
+		l.cause = err
+		time.AfterFunc(learnPause, func() { d.learn(p, rings) })
+		return
+	}
+	info, err := parseInfo(k.Back)
 	if err == nil && l.known && info != l.info {
 		err = fmt.Errorf("it is another disk: %+v, not %+v", info, l.info)
 	}

@@ -56,7 +56,7 @@ func (d *Disk) connected(end time.Time) (rings uint64, err error) {
 	for {
 		l := &d.link
 		l.mu.Lock()
-		live, closed, rings, note, cause := l.live, l.closed, l.rings, l.note, l.cause
+		live, closed, rings, note := l.live, l.closed, l.rings, l.note
 		l.mu.Unlock()
 		if closed {
 			return 0, l.over()
@@ -69,7 +69,9 @@ func (d *Disk) connected(end time.Time) (rings uint64, err error) {
 		case <-note:
 			t.Stop()
 		case <-t.C:
-			return 0, fmt.Errorf("%w: %w", device.ErrGone, cause)
+			if cause := d.Cause(); cause != nil {
+				return 0, fmt.Errorf("%w: %w", device.ErrGone, cause)
+			}
 		}
 	}
 }
