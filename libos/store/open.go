@@ -3,9 +3,9 @@ package store
 import (
 	"crypto/sha256"
 	"errors"
-	"fmt"
 
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 )
 
 // Why a disk is refused.
@@ -52,7 +52,7 @@ func slotName(i int) string { return string(rune('A' + i)) }
 // or one of package device; the disk is left as it is. It blocks for the disk.
 func Open(c Config) (*Store, error) {
 	if c.Key != nil && len(c.Key) != KeySize {
-		return nil, fmt.Errorf("store: key of %d bytes, must have %d", len(c.Key), KeySize)
+		return nil, format.Errorf("store: key of %d bytes, must have %d", len(c.Key), KeySize)
 	}
 	s := &Store{disk: c.Disk, values: map[string]value{}}
 	s.owner = sha256.Sum256([]byte("ampoule store owner\x00" + c.Owner))
@@ -62,18 +62,18 @@ func Open(c Config) (*Store, error) {
 		return s, nil
 	}
 	if info := s.disk.Info(); info.Sectors < uint64(DiskSize/info.SectorSize) {
-		return nil, fmt.Errorf("%w: %s has %d sectors of %d bytes, needs %d", ErrSmall,
+		return nil, format.Errorf("%w: %s has %d sectors of %d bytes, needs %d", ErrSmall,
 			s.disk.Name(), info.Sectors, info.SectorSize, DiskSize/info.SectorSize)
 	}
 	var slots [2]slot
 	for i := range slots {
 		slots[i] = s.readSlot(i)
 		if errors.Is(slots[i].err, device.ErrGone) {
-			return nil, fmt.Errorf("store: %s: %w", s.disk.Name(), slots[i].err)
+			return nil, format.Errorf("store: %s: %w", s.disk.Name(), slots[i].err)
 		}
 	}
 	if err := s.choose(&slots); err != nil {
-		return nil, fmt.Errorf("%w (%s)", err, s.disk.Name())
+		return nil, format.Errorf("%w (%s)", err, s.disk.Name())
 	}
 	return s, nil
 }
@@ -94,16 +94,16 @@ func (s *Store) choose(slots *[2]slot) error {
 		return s.none(a, b)
 	}
 	if a.good() && b.good() && a.header.generation == b.header.generation && a.header.values != b.header.values {
-		return fmt.Errorf("%w: both slots claim generation %d, with different values", ErrDamaged, a.header.generation)
+		return format.Errorf("%w: both slots claim generation %d, with different values", ErrDamaged, a.header.generation)
 	}
 	s.values, s.generation = slots[best].values, slots[best].header.generation
 	s.slot = best
 	other := &slots[1-best]
 	switch {
 	case other.err == nil && other.header.state == stateBegun:
-		s.notice = fmt.Sprintf("the commit of generation %d was interrupted; generation %d is in use", other.header.generation, s.generation)
+		s.notice = format.Sprintf("the commit of generation %d was interrupted; generation %d is in use", other.header.generation, s.generation)
 	case other.err != nil && (s.generation > 1 || !errors.Is(other.err, errBlank)):
-		s.notice = fmt.Sprintf("slot %s: %v; generation %d is in use, and may not be the latest", slotName(1-best), other.err, s.generation)
+		s.notice = format.Sprintf("slot %s: %v; generation %d is in use, and may not be the latest", slotName(1-best), other.err, s.generation)
 	}
 	return nil
 }
@@ -118,22 +118,22 @@ func (s *Store) none(a, b *slot) error {
 		}
 		return nil
 	}
-	why := fmt.Sprintf("slot A: %s; slot B: %s", a.reason(), b.reason())
+	why := format.Sprintf("slot A: %s; slot B: %s", a.reason(), b.reason())
 	for _, kind := range []error{ErrKey, ErrForeign} {
 		if errors.Is(a.err, kind) || errors.Is(b.err, kind) {
-			return fmt.Errorf("%w: %s", kind, why)
+			return format.Errorf("%w: %s", kind, why)
 		}
 	}
 	foreign := func(x *slot) bool { return errors.Is(x.err, errNoStore) || errors.Is(x.err, errBlank) }
 	if foreign(a) && foreign(b) {
-		return fmt.Errorf("%w: %s", ErrForeign, why)
+		return format.Errorf("%w: %s", ErrForeign, why)
 	}
-	return fmt.Errorf("%w: %s", ErrDamaged, why)
+	return format.Errorf("%w: %s", ErrDamaged, why)
 }
 
 func (s *slot) reason() string {
 	if s.err == nil {
-		return fmt.Sprintf("the commit of generation %d was interrupted", s.header.generation)
+		return format.Sprintf("the commit of generation %d was interrupted", s.header.generation)
 	}
 	return s.err.Error()
 }
@@ -151,11 +151,11 @@ func (s *Store) readSlot(i int) (x slot) {
 	}
 	h := &x.header
 	if h.owner != s.owner {
-		x.err = fmt.Errorf("%w: another owner's store", ErrForeign)
+		x.err = format.Errorf("%w: another owner's store", ErrForeign)
 		return x
 	}
 	if h.sealed != (s.key != nil) {
-		x.err = fmt.Errorf("%w: sealed %v, key given %v", ErrKey, h.sealed, s.key != nil)
+		x.err = format.Errorf("%w: sealed %v, key given %v", ErrKey, h.sealed, s.key != nil)
 		return x
 	}
 	var k keys
@@ -163,7 +163,7 @@ func (s *Store) readSlot(i int) (x slot) {
 		return x
 	}
 	if h.sealed && !k.proves(p) {
-		x.err = fmt.Errorf("%w: %w", ErrKey, errProof)
+		x.err = format.Errorf("%w: %w", ErrKey, errProof)
 		return x
 	}
 	if h.state == stateBegun {

@@ -7,7 +7,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
+
+	"ampoule/libos/format"
 )
 
 // KeySize is the length of Config.Key in bytes.
@@ -29,19 +30,19 @@ func derive(key []byte, h *header) (keys, error) {
 	}
 	prove, err := hkdf.Key(sha256.New, key, h.salt[:], "ampoule store v1 proof", 32)
 	if err != nil {
-		return keys{}, fmt.Errorf("store: derive: %w", err)
+		return keys{}, format.Errorf("store: derive: %w", err)
 	}
 	seal, err := hkdf.Key(sha256.New, key, h.salt[:], "ampoule store v1 seal", 32)
 	if err != nil {
-		return keys{}, fmt.Errorf("store: derive: %w", err)
+		return keys{}, format.Errorf("store: derive: %w", err)
 	}
 	block, err := aes.NewCipher(seal)
 	if err != nil {
-		return keys{}, fmt.Errorf("store: %w", err)
+		return keys{}, format.Errorf("store: %w", err)
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		return keys{}, fmt.Errorf("store: %w", err)
+		return keys{}, format.Errorf("store: %w", err)
 	}
 	return keys{prove: prove, seal: aead}, nil
 }

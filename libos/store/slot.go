@@ -6,7 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
+
+	"ampoule/libos/format"
 )
 
 // Layout of the disk; see the package comment.
@@ -100,7 +101,7 @@ func parse(p []byte) (h header, err error) {
 		return h, errSum
 	}
 	if v := le.Uint16(p[8:]); v != version {
-		return h, fmt.Errorf("of format version %d, this image knows %d", v, version)
+		return h, format.Errorf("of format version %d, this image knows %d", v, version)
 	}
 	h.state, h.generation = le.Uint16(p[10:]), le.Uint64(p[16:])
 	h.length, h.count = le.Uint32(p[24:]), le.Uint32(p[28:])
@@ -109,7 +110,7 @@ func parse(p []byte) (h header, err error) {
 	h.sealed = flags&flagSealed != 0
 	if flags&^flagSealed != 0 || h.state != stateBegun && h.state != stateWhole || h.generation == 0 ||
 		h.length > MaxSize || h.count > MaxValues {
-		return h, fmt.Errorf("header makes no sense: state %d, flags %#x, generation %d, %d values of %d bytes",
+		return h, format.Errorf("header makes no sense: state %d, flags %#x, generation %d, %d values of %d bytes",
 			h.state, flags, h.generation, h.count, h.length)
 	}
 	return h, nil
@@ -140,24 +141,24 @@ func records(p []byte, count uint32, f func(i uint32, name string, private bool,
 	last := ""
 	for i := range count {
 		if len(p) < recordSize {
-			return fmt.Errorf("value %d: %w", i, errValues)
+			return format.Errorf("value %d: %w", i, errValues)
 		}
 		n, flags, size := int(p[0]), p[1], binary.LittleEndian.Uint32(p[4:])
 		if flags&^flagPrivate != 0 || p[2] != 0 || p[3] != 0 || uint64(n)+uint64(size) > uint64(len(p)-recordSize) {
-			return fmt.Errorf("value %d: %w", i, errValues)
+			return format.Errorf("value %d: %w", i, errValues)
 		}
 		p = p[recordSize:]
 		name, stored := string(p[:n]), p[n:n+int(size)]
 		if !validName(name) || name <= last {
-			return fmt.Errorf("value %d: name %q: %w", i, name, errValues)
+			return format.Errorf("value %d: name %q: %w", i, name, errValues)
 		}
 		if err := f(i, name, flags&flagPrivate != 0, stored); err != nil {
-			return fmt.Errorf("value %q: %w", name, err)
+			return format.Errorf("value %q: %w", name, err)
 		}
 		last, p = name, p[n+int(size):]
 	}
 	if len(p) != 0 {
-		return fmt.Errorf("%d bytes after the last value: %w", len(p), errValues)
+		return format.Errorf("%d bytes after the last value: %w", len(p), errValues)
 	}
 	return nil
 }

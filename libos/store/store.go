@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"sync"
 
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 )
 
 // Why a Commit is refused, besides the errors of package device. After these
@@ -110,13 +110,13 @@ func (s *Store) Commit(base uint64, changes []Change) (uint64, error) {
 	now, values := s.generation, maps.Clone(s.values)
 	s.mu.Unlock()
 	if base != now {
-		return now, fmt.Errorf("%w: %d, not %d", ErrConflict, now, base)
+		return now, format.Errorf("%w: %d, not %d", ErrConflict, now, base)
 	}
 	if err := s.apply(values, changes); err != nil {
 		return now, err
 	}
 	if s.tried == math.MaxUint64 {
-		return now, fmt.Errorf("%w: no generation after %d", ErrTooLarge, s.tried)
+		return now, format.Errorf("%w: no generation after %d", ErrTooLarge, s.tried)
 	}
 	next := max(now, s.tried) + 1
 	if s.disk != nil {
@@ -146,14 +146,14 @@ func (s *Store) apply(values map[string]value, changes []Change) error {
 	seen := make(map[string]bool, len(changes))
 	for _, c := range changes {
 		if !validName(c.Name) || seen[c.Name] {
-			return fmt.Errorf("%w: %q", ErrName, c.Name)
+			return format.Errorf("%w: %q", ErrName, c.Name)
 		}
 		seen[c.Name] = true
 		switch {
 		case c.Forget:
 			delete(values, c.Name)
 		case c.Private && s.key == nil && s.disk != nil:
-			return fmt.Errorf("%w: %q", ErrNoKey, c.Name)
+			return format.Errorf("%w: %q", ErrNoKey, c.Name)
 		default:
 			values[c.Name] = value{data: bytes.Clone(c.Value), private: c.Private}
 		}
@@ -163,7 +163,7 @@ func (s *Store) apply(values map[string]value, changes []Change) error {
 		size += recordSize + len(name) + len(v.data) + overhead
 	}
 	if size > MaxSize || len(values) > MaxValues {
-		return fmt.Errorf("%w: %d values of %d bytes, at most %d and %d", ErrTooLarge, len(values), size, MaxValues, MaxSize)
+		return format.Errorf("%w: %d values of %d bytes, at most %d and %d", ErrTooLarge, len(values), size, MaxValues, MaxSize)
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (s *Store) apply(values map[string]value, changes []Change) error {
 func (s *Store) write(generation uint64, values map[string]value) (touched bool, err error) {
 	info := s.disk.Info()
 	if info.ReadOnly {
-		return false, fmt.Errorf("store: %s: %w", s.disk.Name(), device.ErrReadOnly)
+		return false, format.Errorf("store: %s: %w", s.disk.Name(), device.ErrReadOnly)
 	}
 	h := header{state: stateBegun, sealed: s.key != nil, generation: generation, owner: s.owner}
 	rand.Read(h.salt[:]) // never fails
@@ -191,15 +191,15 @@ func (s *Store) write(generation uint64, values map[string]value) (touched bool,
 	s.tried = generation
 	h.put(head, k.prove)
 	if err := s.durable(head, first); err != nil {
-		return true, fmt.Errorf("store: begin generation %d: %w", generation, err)
+		return true, format.Errorf("store: begin generation %d: %w", generation, err)
 	}
 	if err := s.durable(p, first+uint64(valuesAt/info.SectorSize)); err != nil {
-		return true, fmt.Errorf("store: values of generation %d: %w", generation, err)
+		return true, format.Errorf("store: values of generation %d: %w", generation, err)
 	}
 	h.state = stateWhole
 	h.put(head, k.prove)
 	if err := s.durable(head, first); err != nil {
-		return true, fmt.Errorf("%w: generation %d: %w", ErrUnsure, generation, err)
+		return true, format.Errorf("%w: generation %d: %w", ErrUnsure, generation, err)
 	}
 	return true, nil
 }

@@ -3,7 +3,6 @@ package virtioblk
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"ampoule/drivers/virtio"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -69,14 +69,14 @@ func New(name string, t virtio.Transport, pool *iopage.Pool, c Config) (*Disk, e
 	}
 	if err := d.open(t); err != nil {
 		d.release()
-		return nil, fmt.Errorf("virtioblk: %s: %w", name, err)
+		return nil, format.Errorf("virtioblk: %s: %w", name, err)
 	}
 	return d, nil
 }
 
 func (d *Disk) open(t virtio.Transport) (err error) {
 	if id := t.DeviceID(); id != virtio.BlockDevice {
-		return fmt.Errorf("device of kind %d is no disk", id)
+		return format.Errorf("device of kind %d is no disk", id)
 	}
 	if d.info, err = readInfo(t); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (d *Disk) open(t virtio.Transport) (err error) {
 		return err
 	}
 	if d.slots = min(Depth, d.q.Size()/chain); d.slots == 0 {
-		return fmt.Errorf("a queue of %d has no room for a request", d.q.Size())
+		return format.Errorf("a queue of %d has no room for a request", d.q.Size())
 	}
 	if d.ctl, err = d.pool.Get(); err != nil {
 		return err
@@ -130,7 +130,7 @@ func readInfo(t virtio.Transport) (i device.BlockInfo, err error) {
 		}
 		n := binary.LittleEndian.Uint32(size[:])
 		if n < unit || n > iopage.Size || n&(n-1) != 0 {
-			return i, fmt.Errorf("blocks of %d bytes: must be a power of two from %d to %d", n, unit, iopage.Size)
+			return i, format.Errorf("blocks of %d bytes: must be a power of two from %d to %d", n, unit, iopage.Size)
 		}
 		i.SectorSize = int(n)
 	}
@@ -165,7 +165,7 @@ func (d *Disk) ReadAt(p []byte, sector uint64) error { return d.transfer(typeIn,
 // WriteAt implements device.Block.
 func (d *Disk) WriteAt(p []byte, sector uint64) error {
 	if d.info.ReadOnly {
-		return fmt.Errorf("%s: %w", d.name, device.ErrReadOnly)
+		return format.Errorf("%s: %w", d.name, device.ErrReadOnly)
 	}
 	return d.transfer(typeOut, p, sector)
 }
@@ -212,14 +212,14 @@ func (d *Disk) usable() error {
 		d.err = errors.New("closed")
 	}
 	if d.err != nil {
-		return fmt.Errorf("%s: %w: %w", d.name, device.ErrGone, d.err)
+		return format.Errorf("%s: %w: %w", d.name, device.ErrGone, d.err)
 	}
 	return nil
 }
 
 func (d *Disk) named(err error) error {
 	if err != nil {
-		err = fmt.Errorf("%s: %w", d.name, err)
+		err = format.Errorf("%s: %w", d.name, err)
 	}
 	return err
 }

@@ -2,10 +2,10 @@ package virtioblk
 
 import (
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 	"ampoule/libos/rt/rtabi"
 )
 
@@ -60,9 +60,9 @@ func (d *Disk) turn(kind uint32, parts []part) error {
 				copy(parts[i].p, d.data[i].Page())
 			}
 		case statusError, statusUnsup:
-			failed = fmt.Errorf("%w: request of type %d at %d: status %d", device.ErrIO, kind, parts[i].at, status)
+			failed = format.Errorf("%w: request of type %d at %d: status %d", device.ErrIO, kind, parts[i].at, status)
 		default:
-			d.err = fmt.Errorf("virtioblk: status %#x", status)
+			d.err = format.Errorf("virtioblk: status %#x", status)
 			return d.usable()
 		}
 	}
@@ -117,11 +117,11 @@ func (d *Disk) wait(kind uint32, parts []part) error {
 			break
 		}
 		if d.closed.Load() {
-			return fmt.Errorf("closed with %d requests at the device", left)
+			return format.Errorf("closed with %d requests at the device", left)
 		}
 		rest := time.Until(end)
 		if rest <= 0 {
-			return fmt.Errorf("virtioblk: no answer within %v", d.timeout)
+			return format.Errorf("virtioblk: no answer within %v", d.timeout)
 		}
 		if late == nil {
 			late = time.AfterFunc(rest, d.src.Wake)
@@ -149,7 +149,7 @@ func (d *Disk) take(kind uint32, parts []part) error {
 		most += uint32(len(parts[i].p))
 	}
 	if n > most || kind == typeIn && n < most && status == statusOK {
-		return fmt.Errorf("virtioblk: used length %d of a request that has %d to write", n, most)
+		return format.Errorf("virtioblk: used length %d of a request that has %d to write", n, most)
 	}
 	return nil
 }

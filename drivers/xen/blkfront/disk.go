@@ -3,7 +3,6 @@ package blkfront
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
+	"ampoule/libos/format"
 	"ampoule/libos/iopage"
 )
 
@@ -67,18 +67,18 @@ func Open(ctx context.Context, name string, c Config) (*Disk, error) {
 	}
 	d := &Disk{name: name, conf: c}
 	if err := d.open(ctx); err != nil {
-		return nil, fmt.Errorf("blkfront: %s: %w", name, err)
+		return nil, format.Errorf("blkfront: %s: %w", name, err)
 	}
 	if err := d.wait(ctx); err != nil {
 		d.Close()
-		return nil, fmt.Errorf("blkfront: %s: %w", name, errors.Join(err, d.Cause()))
+		return nil, format.Errorf("blkfront: %s: %w", name, errors.Join(err, d.Cause()))
 	}
 	return d, nil
 }
 
 func (d *Disk) open(ctx context.Context) (err error) {
 	if n := d.conf.Pool.Len(); n > d.conf.Pages.IOPages() {
-		return fmt.Errorf("pool of %d pages, %d are granted", n, d.conf.Pages.IOPages())
+		return format.Errorf("pool of %d pages, %d are granted", n, d.conf.Pages.IOPages())
 	}
 	if now, _ := d.conf.Pool.Free(); now < Depth {
 		return iopage.ErrExhausted
@@ -173,7 +173,7 @@ func (d *Disk) ReadAt(p []byte, sector uint64) error { return d.transfer(abi.Blk
 // WriteAt implements device.Block.
 func (d *Disk) WriteAt(p []byte, sector uint64) error {
 	if d.Info().ReadOnly {
-		return fmt.Errorf("%s: %w", d.name, device.ErrReadOnly)
+		return format.Errorf("%s: %w", d.name, device.ErrReadOnly)
 	}
 	return d.transfer(abi.BlkWrite, p, sector)
 }
@@ -186,10 +186,10 @@ func (d *Disk) Flush() error {
 	_, lost := d.link.flushes()
 	if err == nil && d.dirty && lost != d.lost {
 		d.dirty = false // now that it is told
-		err = fmt.Errorf("%w: the backend left with writes that were not flushed", device.ErrIO)
+		err = format.Errorf("%w: the backend left with writes that were not flushed", device.ErrIO)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.name, err)
+		return format.Errorf("%s: %w", d.name, err)
 	}
 	d.dirty = false
 	return nil
@@ -200,10 +200,10 @@ func (d *Disk) transfer(op uint8, p []byte, sector uint64) error {
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	if err := d.link.over(); err != nil {
-		return fmt.Errorf("%s: %w", d.name, err)
+		return format.Errorf("%s: %w", d.name, err)
 	}
 	if err := d.Info().Check(len(p), sector); err != nil {
-		return fmt.Errorf("%s: %w", d.name, err)
+		return format.Errorf("%s: %w", d.name, err)
 	}
 	if op == abi.BlkWrite && !d.dirty {
 		d.dirty = true
@@ -218,7 +218,7 @@ func (d *Disk) transfer(op uint8, p []byte, sector uint64) error {
 			p, sector = p[k:], sector+uint64(k/unit)
 		}
 		if err := d.turn(op, parts[:n]); err != nil {
-			return fmt.Errorf("%s: %w", d.name, err)
+			return format.Errorf("%s: %w", d.name, err)
 		}
 	}
 	return nil

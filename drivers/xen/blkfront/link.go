@@ -3,7 +3,6 @@ package blkfront
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"ampoule/drivers/xen/ring"
 	"ampoule/drivers/xen/xenbus"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 )
 
 // learnTime is how long the store may take to say what a disk is like, and
@@ -70,7 +70,7 @@ func (l *link) over() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return fmt.Errorf("%w: %w", device.ErrGone, errClosed)
+		return format.Errorf("%w: %w", device.ErrGone, errClosed)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (d *Disk) Connect(_ context.Context, p *xenbus.Peer) ([]xenbus.Key, error) 
 	}
 	port, err := d.conf.Gate.Alloc()
 	if err != nil {
-		return nil, fmt.Errorf("event channel: %w", err)
+		return nil, format.Errorf("event channel: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,7 +132,7 @@ func (d *Disk) learn(p *xenbus.Peer, rings uint64) {
 	}
 	info, err := parseInfo(k.Back)
 	if err == nil && l.known && info != l.info {
-		err = fmt.Errorf("it is another disk: %+v, not %+v", info, l.info)
+		err = format.Errorf("it is another disk: of %d sectors, not %d, or another mode", info.Sectors, l.info.Sectors)
 	}
 	if err != nil {
 		l.cause = err
@@ -147,14 +147,14 @@ func (d *Disk) learn(p *xenbus.Peer, rings uint64) {
 // parseInfo reads what a backend says of a disk.
 func parseInfo(back map[string]string) (i device.BlockInfo, err error) {
 	if i.Sectors, err = strconv.ParseUint(back["sectors"], 10, 48); err != nil {
-		return i, fmt.Errorf("sectors %.32q", back["sectors"])
+		return i, format.Errorf("sectors %.32q", back["sectors"])
 	}
 	if v := back["sector-size"]; v != strconv.Itoa(unit) {
-		return i, fmt.Errorf("sectors of %.32q bytes, only %d are served", v, unit)
+		return i, format.Errorf("sectors of %.32q bytes, only %d are served", v, unit)
 	}
 	bits, err := strconv.ParseUint(back["info"], 10, 32)
 	if err != nil {
-		return i, fmt.Errorf("info %.32q", back["info"])
+		return i, format.Errorf("info %.32q", back["info"])
 	}
 	i.SectorSize, i.ReadOnly = unit, bits&abi.BlkReadOnly != 0
 	return i, nil

@@ -1,11 +1,11 @@
 package blkfront
 
 import (
-	"fmt"
 	"time"
 
 	"ampoule/drivers/xen/abi"
 	"ampoule/libos/device"
+	"ampoule/libos/format"
 )
 
 // part is one request's share of a transfer.
@@ -45,7 +45,7 @@ func (d *Disk) turn(op uint8, parts []part) error {
 			return failed
 		}
 		if time.Now().After(end) {
-			return d.broken(fmt.Errorf("no answer within %v", d.conf.Timeout))
+			return d.broken(format.Errorf("no answer within %v", d.conf.Timeout))
 		}
 		d.src.Wait()
 	}
@@ -70,7 +70,7 @@ func (d *Disk) connected(end time.Time) (rings uint64, err error) {
 			t.Stop()
 		case <-t.C:
 			if cause := d.Cause(); cause != nil {
-				return 0, fmt.Errorf("%w: %w", device.ErrGone, cause)
+				return 0, format.Errorf("%w: %w", device.ErrGone, cause)
 			}
 		}
 	}
@@ -156,18 +156,18 @@ func (d *Disk) take(op uint8, parts []part, r abi.BlkResponse) (bad, err error) 
 		p.done = true
 		switch {
 		case r.Operation != op:
-			return nil, fmt.Errorf("answer to operation %d for one of %d", r.Operation, op)
+			return nil, format.Errorf("answer to operation %d for one of %d", r.Operation, op)
 		case r.Status == abi.BlkOK:
 			if op == abi.BlkRead {
 				copy(p.p, d.data[i].Page())
 			}
 			return nil, nil
 		case r.Status == abi.BlkError || r.Status == abi.BlkUnsupported:
-			return fmt.Errorf("%w: operation %d at %d: status %d", device.ErrIO, op, p.at, r.Status), nil
+			return format.Errorf("%w: operation %d at %d: status %d", device.ErrIO, op, p.at, r.Status), nil
 		}
-		return nil, fmt.Errorf("status %d", r.Status)
+		return nil, format.Errorf("status %d", r.Status)
 	}
-	return nil, fmt.Errorf("answer to request %d, which is not in flight", r.ID)
+	return nil, format.Errorf("answer to request %d, which is not in flight", r.ID)
 }
 
 // broken gives the backend up.
@@ -180,5 +180,5 @@ func (d *Disk) broken(err error) error {
 	}
 	l.mu.Unlock()
 	d.bus.Broken(err)
-	return fmt.Errorf("%w: %w", device.ErrGone, err)
+	return format.Errorf("%w: %w", device.ErrGone, err)
 }
