@@ -21,6 +21,7 @@
 //
 // Lie about content. An answer to what is not in flight, a status that there is
 // none, an index that jumps or silence beyond Timeout end the connection, and
-// this backend is not used again (see package xenbus). Ids count up, so that an
+// this backend is not used again (see package xenbus): calls fail at once until the
+// toolstack makes another. Ids count up, so that an
 // old answer is not taken for a new one.
 package blkfront

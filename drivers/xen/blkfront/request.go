@@ -57,12 +57,16 @@ func (d *Disk) connected(end time.Time) (rings uint64, err error) {
 		l := &d.link
 		l.mu.Lock()
 		live, closed, rings, note := l.live, l.closed, l.rings, l.note
+		given := rings > 0 && l.stale == rings // nothing will come of this backend
 		l.mu.Unlock()
 		if closed {
 			return 0, l.over()
 		}
 		if live {
 			return rings, nil
+		}
+		if cause := d.Cause(); given && cause != nil {
+			return 0, format.Errorf("%w: %w", device.ErrGone, cause)
 		}
 		t := time.NewTimer(max(0, time.Until(end)))
 		select {
