@@ -3,6 +3,8 @@
 package platform
 
 import (
+	"context"
+
 	_ "ampoule/boot/pvh" // entry point, gate, address space
 	"ampoule/drivers/virtio"
 	virtioblk "ampoule/drivers/virtio/blk"
@@ -21,14 +23,15 @@ func Open() (*pvboot.Machine, error) {
 	info := bootInfo()
 	g := gate{new(calls)}
 	m := &pvboot.Machine{
-		Name:    "virtio",
-		Memory:  info.RAM,
-		Command: string(info.Command[:info.CommandLen]),
-		Clock:   clock{},
-		Entropy: entropy{},
-		Console: console.New(console.Words(ampConsole)),
-		Pool:    iopage.NewPool(region(info.IO, info.IOSize)),
-		Calls:   g.read,
+		Platform: g,
+		Name:     "virtio",
+		Memory:   info.RAM,
+		Command:  string(info.Command[:info.CommandLen]),
+		Clock:    clock{},
+		Entropy:  entropy{},
+		Console:  console.New(console.Words(ampConsole)),
+		Pool:     iopage.NewPool(region(info.IO, info.IOSize)),
+		Calls:    g.read,
 	}
 	for i := range info.Devices[:info.NDevices] {
 		d, err := open(i, &info.Devices[i], g, m.Pool)
@@ -49,12 +52,30 @@ func open(i int, d *rtabi.Device, g gate, pool *iopage.Pool) (device.Device, err
 	switch d.Kind {
 	case virtio.NetworkCard:
 		return virtionet.New(format.Sprint("net", i), t, pool, virtionet.Config{})
-	case virtio.BlockDevice:
-		return virtioblk.New(format.Sprint("disk", i), t, pool, virtioblk.Config{})
-	case virtio.EntropySource:
-		return nil, nil // boot has drawn the seed
+	case virtio.EntropySource, virtio.BlockDevice:
+		return nil, nil // boot has drawn the seed; Disk opens a disk
 	}
 	return nil, format.Errorf("virtio device of kind %d has no driver", d.Kind)
+}
+
+// Disk opens the first disk, and adds it to the devices of a machine from Open;
+// nil: there is none. It must be called once. The driver is in those images only
+// that call this.
+func Disk(_ context.Context, m *pvboot.Machine) (device.Block, error) {
+	info := bootInfo()
+	for i := range info.Devices[:info.NDevices] {
+		if info.Devices[i].Kind != virtio.BlockDevice {
+			continue
+		}
+		t := virtio.NewDevice(&info.Devices[i], m.Platform.(gate))
+		d, err := virtioblk.New(format.Sprint("disk", i), t, m.Pool, virtioblk.Config{})
+		if err != nil {
+			return nil, err
+		}
+		m.Devices = append(m.Devices, d)
+		return d, nil
+	}
+	return nil, nil
 }
 
 // gate is the way to the gate's queue operations.

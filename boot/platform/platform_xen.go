@@ -40,7 +40,7 @@ type xenMachine struct {
 	gate     gate
 	store    *xenstore.Client
 	vifs     *vifs.Set
-	disk     *blkfront.Disk // nil: there is none
+	pages    *xen.Pages
 	ring     *xenconsole.Console
 	console  *console.Console
 	log      *telemetry.Logger
@@ -49,8 +49,9 @@ type xenMachine struct {
 	mu      sync.Mutex // guards all below
 	about   lifecycle.About
 	addrs   []netip.Addr
-	told    string    // the vif that the toolstack was told the addresses of
-	resumed time.Time // when the VM came back; zero once the network is up
+	told    string         // the vif that the toolstack was told the addresses of
+	disk    lifecycle.Part // nil: none is open
+	resumed time.Time      // when the VM came back; zero once the network is up
 }
 
 // Open takes over the machine as boot left it: a PVH guest of Xen. It must be
@@ -65,6 +66,7 @@ func Open() (*pvboot.Machine, error) {
 	x := &xenMachine{gate: g, ring: ring, console: console.New(ring.Write), requests: make(chan pvboot.Request, 1)}
 	x.log = telemetry.New(x.console, time.Now, telemetry.Info)
 	m := &pvboot.Machine{
+		Platform: x,
 		Name:     "xen",
 		Memory:   info.RAM,
 		Command:  string(info.Command[:info.CommandLen]),
@@ -93,6 +95,7 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	if err != nil {
 		return err
 	}
+	x.pages = pages
 	if x.store, err = xenstore.Open(xenstore.Config{Gate: x.gate, Line: storeLine}); err != nil {
 		return err
 	}
@@ -103,9 +106,6 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	})
 	if err != nil {
 		return err
-	}
-	if err := x.openDisk(ctx, pages, m); err != nil {
-		x.log.Warn("the disk is not connected", "error", err)
 	}
 	if _, err = lifecycle.Watch(ctx, lifecycle.Config{Store: x.store, Do: x.do}); err != nil {
 		return err
@@ -122,25 +122,34 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	return nil
 }
 
-// openDisk connects to the disk with the lowest number, if there is one.
-func (x *xenMachine) openDisk(ctx context.Context, pages *xen.Pages, m *pvboot.Machine) error {
+// Disk connects to the disk with the lowest number and adds it to the devices of
+// a machine from Open; nil: there is none. It must be called once, and waits for
+// the backend no longer than the context allows. The driver is in those images
+// only that call this.
+func Disk(ctx context.Context, m *pvboot.Machine) (device.Block, error) {
+	x := m.Platform.(*xenMachine)
 	paths, err := xenbus.Enumerate(ctx, x.store, "vbd")
 	if err != nil || len(paths) == 0 {
-		return err
+		return nil, err
 	}
-	x.disk, err = blkfront.Open(ctx, "disk0", blkfront.Config{
-		Bus: xenbus.Config{Store: x.store}, Path: paths[0], Gate: x.gate, Pages: pages, Pool: m.Pool,
+	d, err := blkfront.Open(ctx, "disk0", blkfront.Config{
+		Bus: xenbus.Config{Store: x.store}, Path: paths[0], Gate: x.gate, Pages: x.pages, Pool: m.Pool,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.Devices = append(m.Devices, x.disk)
-	return nil
+	x.mu.Lock()
+	x.disk = d
+	x.mu.Unlock()
+	m.Devices = append(m.Devices, d)
+	return d, nil
 }
 
 // parts are what is suspended for a save, in this order.
 func (x *xenMachine) parts() []lifecycle.Part {
 	parts := []lifecycle.Part{x.vifs}
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if x.disk != nil {
 		parts = append(parts, x.disk)
 	}

@@ -44,6 +44,8 @@ type Machine struct {
 	Restart func()
 	// Calls counts what was asked of the hypervisor; nil where nobody counts.
 	Calls func() Calls
+	// Platform is what boot/platform needs again; nobody else's business.
+	Platform any
 }
 
 // Calls are exits to the hypervisor since boot, as far as the program asked for
@@ -67,16 +69,6 @@ func (m *Machine) Net() device.Net {
 	for _, d := range m.Devices {
 		if n, ok := d.(device.Net); ok {
 			return n
-		}
-	}
-	return nil
-}
-
-// Block is the first disk, or nil.
-func (m *Machine) Block() device.Block {
-	for _, d := range m.Devices {
-		if b, ok := d.(device.Block); ok {
-			return b
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 
@@ -18,7 +19,8 @@ import (
 func main() {
 	m, err := platform.Open()
 	check(err)
-	disk := m.Block()
+	disk, err := platform.Disk(context.Background(), m)
+	check(err)
 	if disk == nil {
 		fmt.Println("no disk")
 		return
