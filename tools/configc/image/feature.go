@@ -29,7 +29,7 @@ func (img *Image) Feature(w io.Writer) error {
 	} else if n.uses6() {
 		layer("ip6", "Layer")
 	}
-	hash := "// NSEC3 is not needed.\nvar NSEC3 func([]byte) [20]byte\n"
+	hash := "// NSEC3 is not needed.\nvar NSEC3 func([510]byte, int) [20]byte\n"
 	if img.DNS.hashed() {
 		fmt.Fprint(&b, "\t\"ampoule/libos/config/zone/nsec3\"\n")
 		hash = "// NSEC3 hashes names of DNS zones.\nvar NSEC3 = nsec3.Hash\n"

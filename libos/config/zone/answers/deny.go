@@ -1,7 +1,6 @@
 package answers
 
 import (
-
 	"ampoule/libos/config/feature"
 	"ampoule/libos/config/zone"
 )
@@ -219,16 +218,16 @@ func (r *Response) hash(name []byte) zone.Hash20 {
 	n, _ := r.zone.Covering(&first)
 	set, _ := r.zone.RRset(n, typeNSEC3)
 	p, _ := set.Next()
-	var b [zone.MaxName + 2 + 255]byte
+	var b [zone.MaxName + 255]byte
 	size := copy(b[:], name)
 	if len(p) < 5 || len(p) < 5+int(p[4]) {
-		return feature.NSEC3(b[:size])
+		return feature.NSEC3(b, size)
 	}
 	salt := p[5 : 5+int(p[4])]
-	hash := feature.NSEC3(b[:size+copy(b[size:], salt)])
+	hash := feature.NSEC3(b, size+copy(b[size:], salt))
 	for range int(p[2])<<8 | int(p[3]) {
 		size = copy(b[:], hash[:])
-		hash = feature.NSEC3(b[:size+copy(b[size:], salt)])
+		hash = feature.NSEC3(b, size+copy(b[size:], salt))
 	}
 	return hash
 }
