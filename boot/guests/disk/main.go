@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"ampoule/boot/guests/bare"
 	"ampoule/boot/platform"
@@ -50,7 +51,11 @@ func main() {
 		}
 		st.Notice = ""
 	}
-	select {} // until the host takes the power away
+	// Until the host takes the power away. A wait for ever would be a deadlock:
+	// there is no network card that could end it.
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // content is that of a generation: the two values say so, and fill some sectors.
