@@ -57,7 +57,7 @@ func main() {
 	flag.StringVar(&o.work, "work", "build", "folder for intermediate files")
 	flag.StringVar(&o.seed, "seed", "", "text that the layout follows from; random: a new one (default: the inputs' fingerprint)")
 	flag.StringVar(&o.profile, "profile", "default", "default, or tiny: smaller, without names in traces")
-	flag.BoolVar(&o.strip, "strip", true, "leave out symbol table and DWARF")
+	flag.BoolVar(&o.strip, "strip", true, "leave out symbol table and DWARF, shrink function tables")
 	flag.Parse()
 	err := o.run()
 	if err != nil && !errors.Is(err, errConfig) {
@@ -135,8 +135,10 @@ func (o *options) seal(linked string) error {
 	if o.profile == "tiny" {
 		keep = image.Tiny
 	}
-	if b, err = image.Slim(b, keep); err != nil {
-		return err
+	if o.strip { // tools that read the symbols read the function tables too
+		if b, err = image.Slim(b, keep); err != nil {
+			return err
+		}
 	}
 	sealed, _, err := image.Seal(b, layout.Image)
 	if err != nil {
