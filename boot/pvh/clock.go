@@ -15,7 +15,7 @@ const (
 	pitExpired  = 1 << 7      // status: the count has passed zero
 	pitUnloaded = 1 << 6      // status: the count is not yet loaded
 	pitSpan     = pitHz / 150 // ticks to calibrate over: 6.7 ms
-	pitTries    = 4
+	pitTries    = 32
 	pitPolls    = 1 << 16
 	pitStuck    = 64 // polls in which a PIT that runs must have moved
 )
@@ -61,7 +61,8 @@ func takeSample() (s sample) {
 }
 
 // calibrate measures the TSC and the local APIC timer against the PIT. A host
-// that takes the CPU away for longer than the PIT counts makes a try useless.
+// that takes the CPU away for longer than the PIT counts makes a try useless, and
+// a busy one does so again and again.
 func (m *machine) calibrate() failure {
 	for try := 0; try < pitTries; try++ {
 		if m.measure() {

@@ -56,21 +56,21 @@ func placesOf(t *testing.T, line string) expect.Places {
 func checkPages(t *testing.T, s *snapshot) {
 	t.Helper()
 	names := map[uint64]uint64{}
-	for _, p := range s.pages {
-		if p.write && p.exec {
-			t.Errorf("%#x is writable and executable", p.va)
+	for _, p := range s.Pages {
+		if p.Write && p.Exec {
+			t.Errorf("%#x is writable and executable", p.VA)
 		}
-		for off := uint64(0); off < p.size; off += layout.Page {
-			if other, ok := names[p.pa+off]; ok {
-				t.Errorf("physical page %#x is mapped at %#x and %#x", p.pa+off, other, p.va+off)
+		for off := uint64(0); off < p.Size; off += layout.Page {
+			if other, ok := names[p.PA+off]; ok {
+				t.Errorf("physical page %#x is mapped at %#x and %#x", p.PA+off, other, p.VA+off)
 			}
-			names[p.pa+off] = p.va + off
+			names[p.PA+off] = p.VA + off
 		}
 	}
-	if len(s.pages) < 100 || len(s.table) < 8 {
-		t.Errorf("%d pages in %d tables: that is no appliance", len(s.pages), len(s.table))
+	if len(s.Pages) < 100 || len(s.Tables) < 8 {
+		t.Errorf("%d pages in %d tables: that is no appliance", len(s.Pages), len(s.Tables))
 	}
-	for pa := range s.table {
+	for pa := range s.Tables {
 		if va, ok := names[pa]; ok {
 			t.Errorf("page table %#x is mapped at %#x", pa, va)
 		}
@@ -126,20 +126,20 @@ func checkRegions(t *testing.T, s *snapshot, image string, at expect.Places) {
 	t.Helper()
 	all := regions(t, image, at)
 	used := make([]bool, len(all))
-	for _, p := range s.pages {
+	for _, p := range s.Pages {
 		found := false
 		for i, r := range all {
-			if p.va < r.start || p.va+p.size > r.end {
+			if p.VA < r.start || p.VA+p.Size > r.end {
 				continue
 			}
 			found, used[i] = true, true
-			if p.write != r.write || p.user != r.user || p.exec != r.exec {
-				t.Errorf("%#x in %s: write %v, user %v, exec %v; want %v, %v, %v", p.va, r.name,
-					p.write, p.user, p.exec, r.write, r.user, r.exec)
+			if p.Write != r.write || p.User != r.user || p.Exec != r.exec {
+				t.Errorf("%#x in %s: write %v, user %v, exec %v; want %v, %v, %v", p.VA, r.name,
+					p.Write, p.User, p.Exec, r.write, r.user, r.exec)
 			}
 		}
 		if !found {
-			t.Errorf("%#x (physical %#x, %d bytes) belongs to no region", p.va, p.pa, p.size)
+			t.Errorf("%#x (physical %#x, %d bytes) belongs to no region", p.VA, p.PA, p.Size)
 		}
 	}
 	for i, r := range all {
@@ -180,7 +180,7 @@ func checkTables(t *testing.T, s *snapshot, at expect.Places) {
 	gate := at["gate"]
 	tss, idt := gate+layout.GateGDT+0x100, gate+layout.GateIDT
 	for v := range uint64(layout.Vectors) {
-		lo, hi := s.at(t, idt+16*v), s.at(t, idt+16*v+8)
+		lo, hi := s.Load(t, idt+16*v), s.Load(t, idt+16*v+8)
 		handler := lo&0xffff | lo>>32&0xffff0000 | hi<<32
 		ist, dpl, kind := lo>>32&7, lo>>45&3, lo>>40&0x1f
 		if handler < gate || handler >= gate+layout.GateCodeSize || lo>>16&0xffff != layout.KernelCode ||
@@ -194,13 +194,13 @@ func checkTables(t *testing.T, s *snapshot, at expect.Places) {
 			t.Errorf("vector %d may be called from ring %d", v, dpl)
 		}
 	}
-	if sp0 := s.at(t, tss)>>32 | s.at(t, tss+8)<<32; sp0 != gate+layout.GateStackTop {
+	if sp0 := s.Load(t, tss)>>32 | s.Load(t, tss+8)<<32; sp0 != gate+layout.GateStackTop {
 		t.Errorf("RSP0 is %#x", sp0)
 	}
-	if ist := s.at(t, tss+32)>>32 | s.at(t, tss+40)<<32; ist != gate+layout.FaultTop {
+	if ist := s.Load(t, tss+32)>>32 | s.Load(t, tss+40)<<32; ist != gate+layout.FaultTop {
 		t.Errorf("IST1 is %#x", ist)
 	}
-	if bitmap := s.at(t, tss+96) >> 48; bitmap < 104 {
+	if bitmap := s.Load(t, tss+96) >> 48; bitmap < 104 {
 		t.Errorf("the I/O bitmap is at %d, inside the TSS", bitmap)
 	}
 	for reg, want := range map[string]string{

@@ -12,6 +12,7 @@ import (
 
 	"ampoule/boot/layout"
 	"ampoule/tools/guesttest/expect"
+	"ampoule/tools/guesttest/space"
 	"ampoule/tools/xenrig/rig"
 )
 
@@ -67,7 +68,7 @@ func grantAttack(h *host) {
 	h.t.Run("memory", func(t *testing.T) {
 		after.sealed(t)
 		after.holds(t, evil[:64])
-		unchanged(t, before, after)
+		space.Unchanged(t, &before.Space, &after.Space)
 	})
 }
 
@@ -179,7 +180,7 @@ func (m *memory) grants(t *testing.T) {
 	allowed := m.shared()
 	n := 0
 	for ref := range uint64(entries) {
-		e := m.load(t, m.at["descriptors"]+8*ref)
+		e := m.Load(t, m.at["descriptors"]+8*ref)
 		if e&typeMask == 0 {
 			continue
 		}
