@@ -203,8 +203,6 @@ func (s *slimmer) relocate() error {
 			s.setWord(i, v-s.shift)
 		}
 	}
-	const page = 4096
-	s.moved = s.shift / page * page
 	return nil
 }
 
@@ -222,6 +220,9 @@ func (s *slimmer) layOut() []byte {
 			next = min(next, p.Off)
 		}
 	}
+	// What follows keeps its place within a page.
+	const page = 4096
+	s.moved = (next - uint64(len(out))) / page * page
 	out = append(out, make([]byte, next-s.moved-uint64(len(out)))...)
 	out = append(out, s.file[next:]...)
 	place := func(off uint64) uint64 {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -67,6 +68,22 @@ func recovered() (v any) {
 //go:noinline
 func crash(n int) { panic(fmt.Sprint("crash ", n)) }
 
+// largestGap is the most that lies between two segments of a file.
+func largestGap(t *testing.T, file []byte) (gap uint64) {
+	f, err := elf.NewFile(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := uint64(0)
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD {
+			gap = max(gap, p.Off-end)
+			end = p.Off + p.Filesz
+		}
+	}
+	return gap
+}
+
 // A program with smaller tables runs as before, and its trace has what was kept.
 func TestSlim(t *testing.T) {
 	exe, err := os.Executable()
@@ -90,6 +107,9 @@ func TestSlim(t *testing.T) {
 			t.Fatal(err)
 		}
 		sizes[c.keep] = len(out)
+		if gap := largestGap(t, out); gap >= 4096 {
+			t.Errorf("%d: %d bytes of nothing between two segments", c.keep, gap)
+		}
 		name := filepath.Join(t.TempDir(), "slim")
 		if err := os.WriteFile(name, out, 0o755); err != nil {
 			t.Fatal(err)
