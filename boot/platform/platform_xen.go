@@ -46,12 +46,14 @@ type xenMachine struct {
 	log      *telemetry.Logger
 	requests chan pvboot.Request
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards the next four
 	about   lifecycle.About
 	addrs   []netip.Addr
-	told    string         // the vif that the toolstack was told the addresses of
-	disk    lifecycle.Part // nil: none is open
-	resumed time.Time      // when the VM came back; zero once the network is up
+	told    string    // the vif that the toolstack was told the addresses of
+	resumed time.Time // when the VM came back; zero once the network is up
+
+	saves sync.Mutex     // held by a save, and while a disk connects
+	disk  lifecycle.Part // nil: none is open
 }
 
 // Open takes over the machine as boot left it: a PVH guest of Xen. It must be
@@ -124,10 +126,15 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 
 // Disk connects to the disk with the lowest number and adds it to the devices of
 // a machine from Open; nil: there is none. It must be called once, and waits for
-// the backend no longer than the context allows. The driver is in those images
-// only that call this.
+// the backend no longer than the context allows, and half a minute at most. The
+// driver is in those images only that call this.
 func Disk(ctx context.Context, m *pvboot.Machine) (device.Block, error) {
 	x := m.Platform.(*xenMachine)
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	// A save in the middle would leave the disk with a port that is no more.
+	x.saves.Lock()
+	defer x.saves.Unlock()
 	paths, err := xenbus.Enumerate(ctx, x.store, "vbd")
 	if err != nil || len(paths) == 0 {
 		return nil, err
@@ -138,22 +145,9 @@ func Disk(ctx context.Context, m *pvboot.Machine) (device.Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.mu.Lock()
 	x.disk = d
-	x.mu.Unlock()
 	m.Devices = append(m.Devices, d)
 	return d, nil
-}
-
-// parts are what is suspended for a save, in this order.
-func (x *xenMachine) parts() []lifecycle.Part {
-	parts := []lifecycle.Part{x.vifs}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.disk != nil {
-		parts = append(parts, x.disk)
-	}
-	return append(parts, x.store, x.ring)
 }
 
 // waitNet waits for the first network interface.
@@ -214,9 +208,14 @@ func (x *xenMachine) ask(r pvboot.Request) {
 
 // suspend saves the VM and has all drivers go on afterwards.
 func (x *xenMachine) suspend() {
+	x.saves.Lock()
+	parts := []lifecycle.Part{x.disk, x.vifs, x.store, x.ring}
+	if x.disk == nil {
+		parts = parts[1:]
+	}
 	restored := false
 	m := lifecycle.Machine{
-		Parts: x.parts(),
+		Parts: parts,
 		Enter: func() (bool, error) {
 			restored = ampSuspend() == 0
 			x.mu.Lock()
@@ -226,7 +225,9 @@ func (x *xenMachine) suspend() {
 		},
 		Restored: func() { go x.tell() },
 	}
-	if err := m.Suspend(context.Background()); err != nil {
+	err := m.Suspend(context.Background())
+	x.saves.Unlock()
+	if err != nil {
 		x.log.Warn("not all went well with a save", "error", err)
 	}
 	x.log.Info("resumed", "restored", restored)
