@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"ampoule/libos/device"
 	"ampoule/libos/device/devicetest"
 )
 
@@ -166,88 +167,39 @@ func TestForeignDisks(t *testing.T) {
 	}
 }
 
-// TestSecrets: nothing private is on the disk, and nothing is sealed twice in
-// the same way.
-func TestSecrets(t *testing.T) {
-	d := newDisk(512)
-	s := open(t, d)
-	secret := map[string]string{"a.key": "correct horse battery staple"}
-	salts := map[string]bool{}
-	for range 6 {
-		commit(t, s, secret)
-		for slot := range uint64(2) {
-			p := sectors(t, d, slot*slotSectors, 16)
-			if bytes.Contains(p, []byte("horse")) {
-				t.Fatal("a private value is on the disk as it is")
-			}
-			salts[string(p[64:96])] = true
-		}
-	}
-	if len(salts) != 7 { // and the zeros of the empty slot
-		t.Errorf("%d salts in 6 commits", len(salts)-1)
-	}
-}
-
-// forge makes slot B say what change does to its bytes, with all checksums that
-// need no key.
-func forge(t *testing.T, d *devicetest.Disk, change func(head, values []byte)) {
-	head, values := sectors(t, d, slotSectors, 1), sectors(t, d, slotSectors+8, 1)
-	change(head, values)
-	sum := sha256.Sum256(values[:binary.LittleEndian.Uint32(head[24:])])
-	copy(head[96:], sum[:])
-	sum = sha256.Sum256(head[:checksumAt])
-	copy(head[checksumAt:], sum[:])
-	put(t, d, slotSectors, head)
-	put(t, d, slotSectors+8, values)
-}
-
-// TestForgery: who can write the disk and has no key makes no generation.
-func TestForgery(t *testing.T) {
-	for name, change := range map[string]func(head, values []byte){
-		"public value":      func(_, v []byte) { v[recordSize+1] ^= 1 },
-		"private value":     func(_, v []byte) { v[40] ^= 1 },
-		"later generation":  func(h, _ []byte) { h[16] = 9 },
-		"no longer sealed":  func(h, v []byte) { h[12] = 0; clear(h[proofAt:checksumAt]) },
-		"begun, not signed": func(h, _ []byte) { h[10] = stateBegun },
-		"other salt":        func(h, _ []byte) { h[64] ^= 1 },
-	} {
-		d := two(t)
-		forge(t, d, change)
-		s := open(t, d)
-		same(t, s, old)
-		if st := s.Status(); st.Generation != 1 || st.Notice == "" {
-			t.Errorf("%s: %+v", name, st)
-		}
-	}
-}
-
-// TestBound: a sealed value opens under its own name, generation and owner only.
-func TestBound(t *testing.T) {
-	h := header{generation: 3, owner: [32]byte{1}, salt: [32]byte{2}}
-	k, err := derive(testKey, &h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := k.seal.Seal(nil, nonce(0), []byte("secret"), bound(&h, "a"))
-	for name, c := range map[string]struct {
-		h header
-		n string
-		i uint32
+// TestNotEmpty: a disk that has zeros where the slots begin and something else
+// behind, as most systems leave room for a boot loader, is not taken for a new one.
+func TestNotEmpty(t *testing.T) {
+	for _, c := range []struct {
+		where  string
+		sector uint64
 	}{
-		"name":       {h, "b", 0},
-		"generation": {header{generation: 4, owner: h.owner, salt: h.salt}, "a", 0},
-		"owner":      {header{generation: 3, owner: [32]byte{9}, salt: h.salt}, "a", 0},
-		"place":      {h, "a", 1},
-		"salt":       {header{generation: 3, owner: h.owner, salt: [32]byte{9}}, "a", 0},
-		"":           {h, "a", 0},
+		{"a file system's superblock", 2}, {"a volume's label", 1}, {"64 KiB", 128}, {"end of A", slotSectors - 1},
+		{"B", slotSectors + 1}, {"end of B", 2*slotSectors - 1},
 	} {
-		k, err := derive(testKey, &c.h)
-		if err != nil {
-			t.Fatal(err)
+		d := newDisk(512)
+		p := make([]byte, 512)
+		p[511] = 1
+		put(t, d, c.sector, p)
+		if s, err := Open(config(d)); s != nil || !errors.Is(err, ErrForeign) {
+			t.Errorf("%s: %v", c.where, err)
 		}
-		if _, err := k.seal.Open(nil, nonce(c.i), sealed, bound(&c.h, c.n)); (err == nil) != (name == "") {
-			t.Errorf("with another %q: %v", name, err)
-		}
+	}
+	d := newDisk(512)
+	d.Spoil(100, true)
+	if s, err := Open(config(d)); s != nil || !errors.Is(err, device.ErrIO) {
+		t.Errorf("unreadable: %v", err)
+	}
+}
+
+// TestSpentNumber: a generation whose values are damaged was somebody's: its
+// number does not come again.
+func TestSpentNumber(t *testing.T) {
+	d := two(t)
+	flip(t, d, 1, valuesAt*8+100)
+	s := open(t, d)
+	if gen, err := s.Commit(1, changes(latest)); gen != 3 || err != nil {
+		t.Errorf("Commit: %d, %v", gen, err)
 	}
 }
 

@@ -16,7 +16,7 @@
 //	 24  length    u32, bytes of the values, up to MaxSize
 //	 28  count     u32, number of values
 //	 32  owner     SHA-256 of "ampoule store owner" 0 and Config.Owner
-//	 64  salt      32 random bytes, new with each commit
+//	 64  salt      32 bytes, new with each commit
 //	 96  values    SHA-256 of the values
 //	128  proof     HMAC-SHA256 of bytes 0 to 127; zeros without a key
 //	160  checksum  SHA-256 of bytes 0 to 159
@@ -36,14 +36,18 @@
 // flush. A cut anywhere leaves the current generation in its slot, and the new one
 // counts from the moment its last header is there. State 1 is what tells a commit
 // that a power cut ended from a damaged slot. The number of a commit that failed
-// is not used again.
+// once it was begun is not used again.
+//
+// A commit first looks whether the disk holds the headers that this store knows.
+// If not, another VM has the disk too, or this one was put back to an earlier
+// state and its disk was not: ErrChanged, and nothing is written.
 //
 // # Opening
 //
 // The whole slot with the higher generation is taken. A damaged slot beside a
 // good one is told by Status.Notice, as the values may be older than they should
-// be. Without a good one, a disk that begins with zeros in both slots is new; of
-// any other the error says what it is, and nothing on it is touched.
+// be. Without a good one, a disk that is zeros in all of both slots is new; of any
+// other the error says what it is, and nothing on it is touched.
 //
 // # Secrets
 //
@@ -51,9 +55,11 @@
 // from the key and the commit's salt. One makes the proof, so that only who has
 // the key can make a generation, or change the public values of one. The other
 // seals each private value with AES-256-GCM; its nonce is the value's number in
-// the slot. As no two commits share a salt, no key and nonce serve twice, not
-// even when the disk, or the whole VM, is put back to an earlier state. The
-// associated data is version, owner, generation and name, so that a sealed
+// the slot. The salt is an HMAC, under a third key, of 32 random bytes and of
+// owner, generation and all values: no two commits share it, not even when disk or
+// VM are put back to an earlier state, or copied with the state of the random
+// generator, unless they are equal in everything. So no key and nonce seal two
+// different values. The associated data is version, owner, generation and name, so that a sealed
 // value is of use nowhere else. Without a key a private value is refused.
 //
 // What the key does not hide: names, lengths, the number of values and the

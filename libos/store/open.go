@@ -39,6 +39,7 @@ type Config struct {
 type slot struct {
 	header header
 	values map[string]value // of a good one
+	proven bool             // the header is one that a store with this key made
 	err    error            // why it is not good; nil also for a commit begun
 }
 
@@ -83,7 +84,7 @@ func (s *Store) choose(slots *[2]slot) error {
 	a, b := &slots[0], &slots[1]
 	best := -1
 	for i := range slots {
-		if slots[i].err == nil {
+		if slots[i].proven {
 			s.tried = max(s.tried, slots[i].header.generation)
 		}
 		if slots[i].good() && (best < 0 || slots[i].header.generation > slots[best].header.generation) {
@@ -112,11 +113,7 @@ func (s *Store) choose(slots *[2]slot) error {
 func (s *Store) none(a, b *slot) error {
 	// B is written only once A is whole.
 	if (a.err == nil || errors.Is(a.err, errBlank)) && errors.Is(b.err, errBlank) {
-		s.slot = 1
-		if a.err == nil {
-			s.notice = "the first commit was interrupted; the store is empty"
-		}
-		return nil
+		return s.fresh(a)
 	}
 	why := format.Sprintf("slot A: %s; slot B: %s", a.reason(), b.reason())
 	for _, kind := range []error{ErrKey, ErrForeign} {
@@ -131,6 +128,46 @@ func (s *Store) none(a, b *slot) error {
 	return format.Errorf("%w: %s", ErrDamaged, why)
 }
 
+// fresh starts with no values on a disk that has zeros where the slots begin. So
+// have disks of other systems, which keep what is at the beginning of a disk for
+// a boot loader: a new one has zeros wherever a store will write.
+func (s *Store) fresh(a *slot) error {
+	s.slot = 1
+	first := 1 // slot that must be empty
+	if a.err == nil {
+		s.notice = "the first commit was interrupted; the store is empty"
+	} else {
+		first = 0
+	}
+	for i := first; i < 2; i++ {
+		empty, err := s.empty(i)
+		if err != nil {
+			return format.Errorf("store: slot %s: %w", slotName(i), err)
+		}
+		if !empty {
+			return format.Errorf("%w: slot %s begins with zeros and is not empty", ErrForeign, slotName(i))
+		}
+	}
+	return nil
+}
+
+// empty says whether a slot holds nothing but zeros.
+func (s *Store) empty(i int) (bool, error) {
+	p := make([]byte, 64<<10)
+	size := s.disk.Info().SectorSize
+	for at := 0; at < SlotSize; at += len(p) {
+		if err := s.disk.ReadAt(p, s.first(i)+uint64(at/size)); err != nil {
+			return false, err
+		}
+		for _, b := range p {
+			if b != 0 {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
 func (s *slot) reason() string {
 	if s.err == nil {
 		return format.Sprintf("the commit of generation %d was interrupted", s.header.generation)
@@ -141,11 +178,11 @@ func (s *slot) reason() string {
 // readSlot reads and checks one slot.
 func (s *Store) readSlot(i int) (x slot) {
 	size := s.disk.Info().SectorSize
-	first := uint64(i) * uint64(SlotSize/size)
 	p := make([]byte, size)
-	if x.err = s.disk.ReadAt(p, first); x.err != nil {
+	if x.err = s.disk.ReadAt(p, s.first(i)); x.err != nil {
 		return x
 	}
+	s.heads[i] = append(s.heads[i], p[:headerSize]...)
 	if x.header, x.err = parse(p); x.err != nil {
 		return x
 	}
@@ -166,15 +203,18 @@ func (s *Store) readSlot(i int) (x slot) {
 		x.err = format.Errorf("%w: %w", ErrKey, errProof)
 		return x
 	}
-	if h.state == stateBegun {
+	if x.proven = true; h.state == stateBegun {
 		return x
 	}
 	p = make([]byte, roundUp(int(h.length), size))
-	if x.err = s.disk.ReadAt(p, first+uint64(valuesAt/size)); x.err != nil {
+	if x.err = s.disk.ReadAt(p, s.first(i)+uint64(valuesAt/size)); x.err != nil {
 		return x
 	}
 	x.values, x.err = decode(h, k, p[:h.length])
 	return x
 }
+
+// first is the sector with which a slot begins.
+func (s *Store) first(i int) uint64 { return uint64(i * (SlotSize / s.disk.Info().SectorSize)) }
 
 func roundUp(n, size int) int { return (n + size - 1) / size * size }

@@ -23,6 +23,28 @@ type keys struct {
 	seal  cipher.AEAD
 }
 
+// hedge makes a commit's salt, which is random so far, depend on all that the
+// commit holds and on the key. So even random bytes that come twice, as in two
+// copies of one VM, give one key and nonce to two values never: where anything
+// differs the salt does, and where nothing does the sealed values are equal too.
+func hedge(key []byte, h *header, names []string, values map[string]value) error {
+	if key == nil {
+		return nil
+	}
+	k, err := hkdf.Key(sha256.New, key, nil, "ampoule store v1 salt", 32)
+	if err != nil {
+		return format.Errorf("store: derive: %w", err)
+	}
+	m := hmac.New(sha256.New, k)
+	m.Write(h.salt[:])
+	m.Write(bound(h, ""))
+	for _, name := range names {
+		m.Write(appendRecord(nil, name, values[name].private, values[name].data))
+	}
+	m.Sum(h.salt[:0])
+	return nil
+}
+
 // derive makes the keys of the commit with a header's salt.
 func derive(key []byte, h *header) (keys, error) {
 	if key == nil {

@@ -30,6 +30,11 @@ var (
 	// ErrUnsure says that the disk failed in the last step of a commit: the
 	// values here are the old ones, and a restart may find either.
 	ErrUnsure = errors.New("store: it is not known whether the commit is on the disk")
+	// ErrChanged says that the disk no longer holds what this store read or wrote
+	// there: another VM has it too, or this one was put back to an earlier state
+	// and the disk was not. Nothing was written, and nothing will be until the
+	// store is opened anew.
+	ErrChanged = errors.New("store: somebody else has written to the disk")
 )
 
 // Store holds the values of the current generation in memory and on its disk.
@@ -40,9 +45,10 @@ type Store struct {
 	owner [32]byte
 	key   []byte // nil: none
 
-	commit sync.Mutex // held by a Commit; guards the next two
+	commit sync.Mutex // held by a Commit; guards the next three
 	tried  uint64     // the highest generation that may be on the disk
 	slot   int        // that holds the current generation
+	heads  [2][]byte  // the slots' headers on the disk; nil: not known
 
 	mu         sync.Mutex // guards all below
 	values     map[string]value
@@ -75,7 +81,8 @@ type Change struct {
 func (s *Store) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{Persisted: s.disk != nil && !errors.Is(s.failed, ErrUnsure), Sealed: s.key != nil,
+	lost := errors.Is(s.failed, ErrUnsure) || errors.Is(s.failed, ErrChanged)
+	st := Status{Persisted: s.disk != nil && !lost, Sealed: s.key != nil,
 		Generation: s.generation, Values: len(s.values), Notice: s.notice}
 	if s.failed != nil {
 		st.Notice = "the last commit failed: " + s.failed.Error()
@@ -120,13 +127,10 @@ func (s *Store) Commit(base uint64, changes []Change) (uint64, error) {
 	}
 	next := max(now, s.tried) + 1
 	if s.disk != nil {
-		touched, err := s.write(next, values)
-		if err != nil {
-			if touched {
-				s.mu.Lock()
-				s.failed = err
-				s.mu.Unlock()
-			}
+		if err := s.write(next, values); err != nil {
+			s.mu.Lock()
+			s.failed = err
+			s.mu.Unlock()
 			return now, err
 		}
 		s.slot = 1 - s.slot
@@ -169,39 +173,66 @@ func (s *Store) apply(values map[string]value, changes []Change) error {
 }
 
 // write puts a generation into the slot that is not in use, in the order that
-// the package comment gives. touched says that the slot may have changed.
-func (s *Store) write(generation uint64, values map[string]value) (touched bool, err error) {
+// the package comment gives.
+func (s *Store) write(generation uint64, values map[string]value) error {
 	info := s.disk.Info()
 	if info.ReadOnly {
-		return false, format.Errorf("store: %s: %w", s.disk.Name(), device.ErrReadOnly)
+		return format.Errorf("store: %s: %w", s.disk.Name(), device.ErrReadOnly)
+	}
+	if err := s.unchanged(); err != nil {
+		return err
 	}
 	h := header{state: stateBegun, sealed: s.key != nil, generation: generation, owner: s.owner}
 	rand.Read(h.salt[:]) // never fails
+	names := slices.Sorted(maps.Keys(values))
+	if err := hedge(s.key, &h, names, values); err != nil {
+		return err
+	}
 	k, err := derive(s.key, &h)
 	if err != nil {
-		return false, err
+		return err
 	}
-	p := encode(&h, k, slices.Sorted(maps.Keys(values)), values)
+	p := encode(&h, k, names, values)
 	p = append(p, make([]byte, roundUp(len(p), info.SectorSize)-len(p))...)
 
-	first := uint64(1-s.slot) * uint64(SlotSize/info.SectorSize)
+	to := 1 - s.slot
 	head := make([]byte, info.SectorSize)
 	// From here on the number is spent: a second attempt must not be taken for
 	// the first one.
-	s.tried = generation
+	s.tried, s.heads[to] = generation, nil
 	h.put(head, k.prove)
-	if err := s.durable(head, first); err != nil {
-		return true, format.Errorf("store: begin generation %d: %w", generation, err)
+	if err := s.durable(head, s.first(to)); err != nil {
+		return format.Errorf("store: begin generation %d: %w", generation, err)
 	}
-	if err := s.durable(p, first+uint64(valuesAt/info.SectorSize)); err != nil {
-		return true, format.Errorf("store: values of generation %d: %w", generation, err)
+	if err := s.durable(p, s.first(to)+uint64(valuesAt/info.SectorSize)); err != nil {
+		return format.Errorf("store: values of generation %d: %w", generation, err)
 	}
 	h.state = stateWhole
 	h.put(head, k.prove)
-	if err := s.durable(head, first); err != nil {
-		return true, format.Errorf("%w: generation %d: %w", ErrUnsure, generation, err)
+	if err := s.durable(head, s.first(to)); err != nil {
+		return format.Errorf("%w: generation %d: %w", ErrUnsure, generation, err)
 	}
-	return true, nil
+	s.heads[to] = head[:headerSize]
+	return nil
+}
+
+// unchanged says whether the disk holds the headers that this store knows: nil,
+// ErrChanged, or what the disk says. A generation that somebody else has made
+// would be lost otherwise, or outlive the one that is to come.
+func (s *Store) unchanged() error {
+	p := make([]byte, s.disk.Info().SectorSize)
+	for i, head := range s.heads {
+		if head == nil {
+			continue
+		}
+		if err := s.disk.ReadAt(p, s.first(i)); err != nil {
+			return format.Errorf("store: slot %s: %w", slotName(i), err)
+		}
+		if !bytes.Equal(p[:headerSize], head) {
+			return format.Errorf("%w: slot %s of %s", ErrChanged, slotName(i), s.disk.Name())
+		}
+	}
+	return nil
 }
 
 // durable writes sectors and waits until they are.

@@ -208,9 +208,9 @@ func TestReadOnly(t *testing.T) {
 }
 
 // TestFailingDisk: an error leaves the generation as it is, and the next commit
-// works and has a number of its own.
+// works; if the one that failed was begun, it has a number of its own.
 func TestFailingDisk(t *testing.T) {
-	for _, sector := range []uint64{0, 8} { // of slot A: header, values
+	for sector, next := range map[uint64]uint64{0: 1, 8: 2} { // of slot A: header, values
 		d := newDisk(512)
 		s := open(t, d)
 		d.Spoil(sector, true)
@@ -221,12 +221,85 @@ func TestFailingDisk(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		d.Spoil(sector, false)
-		if gen, err := s.Commit(0, []Change{{Name: "b"}}); gen != 2 || err != nil {
+		if gen, err := s.Commit(0, []Change{{Name: "b"}}); gen != next || err != nil {
 			t.Fatalf("Commit: %d, %v", gen, err)
 		}
 		if st := s.Status(); st.Notice != "" || !st.Persisted {
 			t.Errorf("%+v", st)
 		}
 		same(t, open(t, d), map[string]string{"b": ""})
+	}
+}
+
+// TestUnsure: the disk fails when all but the last step is done. The next commit
+// takes the same slot, so that the one that is known to be good stays.
+func TestUnsure(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		d := &lastStep{Disk: newDisk(512)}
+		s := open(t, d)
+		commit(t, s, old)
+		d.fail, d.keep = true, kept
+		gen, err := s.Commit(1, changes(latest))
+		if gen != 1 || !errors.Is(err, ErrUnsure) || !errors.Is(err, device.ErrIO) {
+			t.Fatalf("Commit: %d, %v", gen, err)
+		}
+		if st := s.Status(); st.Persisted || st.Notice == "" {
+			t.Errorf("%+v", st)
+		}
+		same(t, s, old)
+		want := map[bool]map[string]string{false: old, true: latest}
+		same(t, open(t, copyOf(d.Disk)), want[kept])
+		d.fail = false
+		if gen, err := s.Commit(1, changes(map[string]string{"c": "3"})); gen != 3 || err != nil {
+			t.Fatalf("Commit: %d, %v", gen, err)
+		}
+		if st := open(t, d).Status(); st.Generation != 3 || st.Notice != "" {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// lastStep is a disk that fails the header that makes a slot whole; keep says
+// whether the sector is written all the same.
+type lastStep struct {
+	*devicetest.Disk
+	fail, keep bool
+}
+
+func (d *lastStep) WriteAt(p []byte, sector uint64) error {
+	if !d.fail || string(p[:8]) != string(magic[:]) || p[10] != stateWhole {
+		return d.Disk.WriteAt(p, sector)
+	}
+	if d.keep {
+		return errors.Join(d.Disk.WriteAt(p, sector), d.Flush(), device.ErrIO)
+	}
+	return device.ErrIO
+}
+
+// TestChanged: what somebody else has written to the disk is not overwritten,
+// nor a generation made that would be taken for older than it.
+func TestChanged(t *testing.T) {
+	for commits := 1; commits < 4; commits++ {
+		d := newDisk(512)
+		first := open(t, d)
+		commit(t, first, old)
+		second := open(t, d) // or a VM that was put back
+		for i := range commits {
+			commit(t, first, map[string]string{"a": fmt.Sprint(i)})
+		}
+		steps := d.Steps()
+		for range 2 {
+			if gen, err := second.Commit(1, changes(latest)); gen != 1 || !errors.Is(err, ErrChanged) {
+				t.Fatalf("%d commits later: %d, %v", commits, gen, err)
+			}
+		}
+		if st := second.Status(); st.Persisted || !strings.Contains(st.Notice, "somebody else") {
+			t.Errorf("%+v", st)
+		}
+		if d.Steps() != steps {
+			t.Error("it was written to")
+		}
+		commit(t, first, latest)
+		same(t, open(t, d), latest)
 	}
 }
