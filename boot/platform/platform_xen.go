@@ -135,12 +135,12 @@ func Disk(ctx context.Context, m *pvboot.Machine) (device.Block, error) {
 	// A save in the middle would leave the disk with a port that is no more.
 	x.saves.Lock()
 	defer x.saves.Unlock()
-	paths, err := xenbus.Enumerate(ctx, x.store, "vbd")
-	if err != nil || len(paths) == 0 {
+	path, err := blkfront.Find(ctx, x.store)
+	if err != nil || path == "" {
 		return nil, err
 	}
 	d, err := blkfront.Open(ctx, "disk0", blkfront.Config{
-		Bus: xenbus.Config{Store: x.store}, Path: paths[0], Gate: x.gate, Pages: x.pages, Pool: m.Pool,
+		Bus: xenbus.Config{Store: x.store}, Path: path, Gate: x.gate, Pages: x.pages, Pool: m.Pool,
 	})
 	if err != nil {
 		return nil, err

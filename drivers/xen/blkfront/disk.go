@@ -9,6 +9,7 @@ import (
 	"ampoule/drivers/xen"
 	"ampoule/drivers/xen/abi"
 	"ampoule/drivers/xen/xenbus"
+	"ampoule/drivers/xen/xenstore"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
 	"ampoule/libos/format"
@@ -25,6 +26,7 @@ const unit = 512
 var (
 	errClosed = errors.New("closed")
 	errStart  = errors.New("not connected yet")
+	errGiven  = errors.New("the backend is not used")
 )
 
 // Config says what a disk is made of.
@@ -58,6 +60,25 @@ var (
 	_ device.Block  = (*Disk)(nil)
 	_ xenbus.Driver = (*Disk)(nil)
 )
+
+// Find answers the directory of the disk with the lowest number; "" if there is
+// none. A drive for CDs, which some toolstacks give to every VM, is none.
+func Find(ctx context.Context, store *xenstore.Client) (string, error) {
+	paths, err := xenbus.Enumerate(ctx, store, "vbd")
+	if err != nil {
+		return "", format.Errorf("blkfront: %w", err)
+	}
+	for _, p := range paths {
+		kind, err := store.Read(ctx, p+"/device-type")
+		if err != nil && !errors.Is(err, xenstore.ErrNotExist) {
+			return "", format.Errorf("blkfront: %w", err)
+		}
+		if kind != "cdrom" {
+			return p, nil
+		}
+	}
+	return "", nil
+}
 
 // Open takes over a disk and waits until it is connected, no longer than the
 // context allows. It keeps Depth pages of the pool and a ring page, for ever.
@@ -107,9 +128,12 @@ func (d *Disk) open(ctx context.Context) (err error) {
 // wait waits for the first connection.
 func (d *Disk) wait(ctx context.Context) error {
 	for {
-		live, note := d.link.state()
+		live, given, note := d.link.state()
 		if live {
 			return nil
+		}
+		if given {
+			return errGiven
 		}
 		select {
 		case <-note:

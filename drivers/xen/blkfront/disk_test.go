@@ -91,14 +91,37 @@ func TestNoCache(t *testing.T) {
 	}
 }
 
-// TestStrings: what a backend says of a disk has any content.
+// TestFind: the lowest number that is a disk.
+func TestFind(t *testing.T) {
+	r := start(t, nil)
+	find := func(want string) {
+		t.Helper()
+		if got, err := Find(t.Context(), r.store); got != want || err != nil {
+			t.Errorf("found %q, %v, want %q", got, err, want)
+		}
+	}
+	find("device/vbd/51712")
+	home := strings.TrimSuffix(r.back.Front, "51712")
+	r.d.Store.Set(home+"768/device-type", "cdrom")
+	find("device/vbd/51712")
+	r.d.Store.Set(home+"832/device-type", "disk")
+	find("device/vbd/832")
+	for _, number := range []string{"832", "51712"} {
+		r.d.Store.Set(home+number+"/device-type", "cdrom")
+	}
+	find("")
+}
+
+// TestStrings: what a backend says of a disk has any content. If nothing can come
+// of it, Open says so at once.
 func TestStrings(t *testing.T) {
 	for _, but := range []map[string]string{
 		{"sectors": ""}, {"sectors": "-1"}, {"sectors": "99999999999999999999"}, {"sectors": "1\x00"},
 		{"sector-size": "4096"}, {"sector-size": "0"}, {"sector-size": ""}, {"info": "x"}, {"info": ""},
 	} {
-		if _, err := try(t, but, 100*time.Millisecond); err == nil {
-			t.Errorf("%q: taken", but)
+		_, err := try(t, but, time.Minute)
+		if err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%q: %v", but, err)
 		}
 	}
 }
@@ -256,7 +279,7 @@ func TestBackendLeaves(t *testing.T) {
 // TestOtherDisk: one that comes back with another size is not used.
 func TestOtherDisk(t *testing.T) {
 	r := start(t, nil)
-	r.conf.Timeout = time.Second
+	r.conf.Timeout = time.Minute
 	r.back.Offer("sectors", "100")
 	r.back.SetState(abi.StateClosing)
 	for end := time.Now().Add(10 * time.Second); r.back.Links() < 2; time.Sleep(time.Millisecond) {
@@ -265,7 +288,11 @@ func TestOtherDisk(t *testing.T) {
 		}
 	}
 	time.Sleep(50 * time.Millisecond) // until the disk may be used, were it
+	begin := time.Now()
 	err := r.ReadAt(make([]byte, 512), 0)
+	if late := time.Since(begin); late > r.conf.Timeout/2 {
+		t.Errorf("that it is refused takes %v to find out", late)
+	}
 	if !errors.Is(err, device.ErrGone) || !strings.Contains(fmt.Sprint(err), "another disk") {
 		t.Errorf("ReadAt: %v", err)
 	}

@@ -52,10 +52,11 @@ func (l *link) changed() {
 	l.note = make(chan struct{})
 }
 
-func (l *link) state() (live bool, note <-chan struct{}) {
+// state says whether the ring may be used, and whether this backend was given up.
+func (l *link) state() (live, given bool, note <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.live, l.note
+	return l.live, l.rings > 0 && l.stale == l.rings, l.note
 }
 
 // flushes says whether the backend has a cache, and how many backends left.
@@ -135,7 +136,10 @@ func (d *Disk) learn(p *xenbus.Peer, rings uint64) {
 		err = format.Errorf("it is another disk: of %d sectors, not %d, or another mode", info.Sectors, l.info.Sectors)
 	}
 	if err != nil {
-		l.cause = err
+		// Nothing will come of it: who waits need not.
+		l.cause, l.stale = err, rings
+		l.changed()
+		d.bus.Broken(err)
 		return
 	}
 	l.info, l.known, l.flush = info, true, k.Offers("feature-flush-cache")
