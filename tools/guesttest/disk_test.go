@@ -3,6 +3,7 @@ package guesttest
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/guesttest/guest"
+	"ampoule/tools/load"
 )
 
 const diskGuest = "ampoule/boot/guests/disk"
@@ -20,13 +22,17 @@ const diskGuest = "ampoule/boot/guests/disk"
 // further properties of the device.
 func withDisk(t *testing.T, v guest.Variant, file, props, command string) *vm.VM {
 	t.Helper()
+	return guest.Boot(t, vm.Config{Image: images.Program(t, diskGuest, v.GOAMD64), Machine: v.Machine, RAM: 32,
+		CPU: guest.CPU(v.GOAMD64), Append: command, Args: drive(v.Machine, "format=raw,file="+file, props)})
+}
+
+// drive is what QEMU is told to have a disk with the given content.
+func drive(m vm.Machine, content, props string) []string {
 	dev := "virtio-blk-device"
-	if v.Machine == vm.Q35 {
+	if m == vm.Q35 {
 		dev = "virtio-blk-pci,disable-legacy=on"
 	}
-	return guest.Boot(t, vm.Config{Image: images.Program(t, diskGuest, v.GOAMD64), Machine: v.Machine, RAM: 32,
-		CPU: guest.CPU(v.GOAMD64), Append: command,
-		Args: []string{"-drive", "if=none,id=disk,format=raw,file=" + file, "-device", dev + ",drive=disk" + props}})
+	return []string{"-drive", "if=none,id=disk," + content, "-device", dev + ",drive=disk" + props}
 }
 
 func diskFile(t *testing.T, content []byte) string {
@@ -119,12 +125,57 @@ func TestDiskPowerCut(t *testing.T) {
 
 // TestDiskRefused: a disk that is none of ours is left as it is.
 func TestDiskRefused(t *testing.T) {
-	noise := bytes.Repeat([]byte("something else. "), 1<<18)
-	file := diskFile(t, noise)
-	g := withDisk(t, guest.Variant{Machine: vm.MicroVM, GOAMD64: "v1"}, file, "", "")
-	line(t, g, "^error: store: disk holds something else")
-	<-g.Done()
-	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, noise) {
-		t.Errorf("the disk has changed: %v", err)
+	behind := make([]byte, 64<<10)
+	copy(behind[1080:], "\x53\xef") // where ext has its superblock
+	for what, content := range map[string][]byte{"noise": bytes.Repeat([]byte("something else. "), 1<<18), "zeros in front": behind} {
+		file := diskFile(t, content)
+		before, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := withDisk(t, guest.Variant{Machine: vm.MicroVM, GOAMD64: "v1"}, file, "", "")
+		line(t, g, "^error: store: disk holds something else")
+		<-g.Done()
+		if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, before) {
+			t.Errorf("%s: the disk has changed: %v", what, err)
+		}
+	}
+}
+
+// TestDiskFails: disks that fail or take no writes are errors that say so, and a
+// slow one is waited for.
+func TestDiskFails(t *testing.T) {
+	file := diskFile(t, nil)
+	for name, c := range map[string]struct{ content, props, want string }{
+		"write": {"driver=blkdebug,image.driver=raw,image.file.driver=file,image.file.filename=" + file +
+			",inject-error.0.event=none,inject-error.0.errno=5,inject-error.0.iotype=write", ",werror=report",
+			"^error: store: begin generation 1: .*input/output error"},
+		"read": {"driver=blkdebug,image.driver=raw,image.file.driver=file,image.file.filename=" + file +
+			",inject-error.0.event=none,inject-error.0.errno=5,inject-error.0.iotype=read", ",rerror=report",
+			"^error: store: .*input/output error"},
+		"read-only": {"format=raw,readonly=on,file=" + file, "", "^error: store: disk[0-9]+: .*read-only"},
+		"small":     {"driver=null-co,size=1M,read-zeroes=on", "", "^error: store: disk is too small"},
+		"slow":      {"driver=null-co,size=4M,read-zeroes=on,latency-ns=20000000", "", "^stored 1$"},
+	} {
+		for _, m := range vm.Machines {
+			t.Run(name+"-"+string(m), func(t *testing.T) {
+				g := guest.Boot(t, vm.Config{Image: images.Program(t, diskGuest, "v1"), Machine: m, RAM: 32,
+					CPU: guest.CPU("v1"), Args: drive(m, c.content, c.props)})
+				line(t, g, c.want)
+			})
+		}
+	}
+}
+
+// TestDiskUnused: a disk that the program never asks for is in nobody's way.
+func TestDiskUnused(t *testing.T) {
+	for _, m := range vm.Machines {
+		t.Run(string(m), func(t *testing.T) {
+			g := guest.Boot(t, vm.Config{Image: images.App(t, "dns", "v1"), Machine: m, CPU: guest.CPU("v1"), RAM: 32, RNG: true,
+				Args: drive(m, "format=raw,file="+diskFile(t, nil), ""),
+				Net:  vm.Net{Kind: vm.NetUser, Forwards: []vm.Forward{{Proto: "udp", Port: 53}}}})
+			var d net.Dialer
+			guest.Up(t, g, d.DialContext, g.Addr("udp", 53), load.DNS("www.example.org"))
+		})
 	}
 }
