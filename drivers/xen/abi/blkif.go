@@ -1,7 +1,7 @@
 package abi
 
 // BlkRequest is one request of a disk (blkif_request of public/io/blkif.h, ABI
-// x86_64)).
+// x86_64).
 type BlkRequest struct {
 	Operation uint8 // Blk*
 	Segments  uint8
