@@ -131,7 +131,7 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 	log.Info("serving", "appliance", name, "platform", m.Name, "net", dev.Name(), "addresses", netif.List(now), "boot", sinceBoot(m, start))
 	h.tell(stack.Addresses)
 	if every := statsInterval(m.Command); every > 0 {
-		go logStats(log, m, every)
+		go logStats(log, m, stack, every)
 	}
 	return serve(ctx, a, stack, log)
 }

@@ -6,13 +6,15 @@ import (
 	"strings"
 	"time"
 
+	"ampoule/libos/netif"
 	"ampoule/libos/pvboot"
 	"ampoule/libos/telemetry"
 )
 
 // statsKey on the kernel command line, stats=SECONDS, asks for a line of
-// memory figures and calls of the hypervisor in the log every so often. It is a tool for soak tests and
-// for the operator who looks for a leak; it changes nothing else.
+// memory figures, calls of the hypervisor and frames in the log every so often.
+// It is a tool for soak tests and for the operator who looks for a leak or a
+// loss; it changes nothing else.
 const statsKey = "stats="
 
 // statsInterval reads the interval from a kernel command line; 0 means none.
@@ -27,8 +29,11 @@ func statsInterval(command string) time.Duration {
 	return 0
 }
 
-// logStats logs memory figures for ever.
-func logStats(log *telemetry.Logger, m *pvboot.Machine, every time.Duration) {
+// logStats logs memory figures for ever, and what became of all frames since the
+// start: rx were received, of which fast were answered by the fast path and shed
+// were dropped by it, tx were sent by the stack, lost are those that could not be
+// sent.
+func logStats(log *telemetry.Logger, m *pvboot.Machine, stack *netif.Stack, every time.Duration) {
 	for {
 		runtime.GC()
 		var s runtime.MemStats
@@ -40,7 +45,9 @@ func logStats(log *telemetry.Logger, m *pvboot.Machine, every time.Duration) {
 			c := m.Calls()
 			about = append(about, "sleeps", c.Sleeps, "notifies", c.Notifies)
 		}
-		log.Info("memory", about...)
+		n := stack.Stats()
+		log.Info("memory", append(about, "rx", n.RxFrames, "fast", n.FastReplied, "shed", n.FastDropped,
+			"tx", n.TxFrames, "lost", n.TxDropped)...)
 		time.Sleep(every)
 	}
 }
