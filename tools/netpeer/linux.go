@@ -138,9 +138,10 @@ func (l *Linux) Close() error {
 
 // tap is a tap device with the host's addresses.
 type tap struct {
-	file  *os.File
-	ns    *Linux
-	index int
+	file   *os.File
+	ns     *Linux
+	index  int
+	packet *os.File // a packet socket of the namespace, for inject
 }
 
 const tapName = "tap0"
@@ -173,13 +174,25 @@ func (l *Linux) addTap(offload bool) (*tap, error) {
 	}
 	err = l.Do(func() error {
 		i, err := net.InterfaceByName(tapName)
-		if err == nil {
-			t.index = i.Index
+		if err != nil {
+			return err
 		}
-		return err
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("netpeer: packet socket: %w", err)
+		}
+		t.index, t.packet = i.Index, os.NewFile(uintptr(fd), "packet")
+		return nil
 	})
-	return t, err
+	if err != nil {
+		t.file.Close()
+		return nil, err
+	}
+	return t, nil
 }
+
+// close gives up the device.
+func (t *tap) close() error { return errors.Join(t.packet.Close(), t.file.Close()) }
 
 // openTap creates the device; poll says whether the file is for our own use,
 // so must not block a thread.
@@ -203,16 +216,20 @@ func openTap(name string, flags uint16, poll bool) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// inject sends a frame out of the tap device, to the guest.
+// inject sends a frame out of the tap device, to the guest. It does not block: a
+// device whose queue is full drops the frame and counts it.
 func (t *tap) inject(frame []byte) error {
-	return t.ns.Do(func() error {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("netpeer: packet socket: %w", err)
-		}
-		defer unix.Close(fd)
-		return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: t.index})
-	})
+	raw, err := t.packet.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) {
+		sent = unix.Sendto(int(fd), frame, 0, &unix.SockaddrLinklayer{Ifindex: t.index})
+	}); err != nil {
+		return err
+	}
+	return sent
 }
 
 // Neighbor tells the host the guest's hardware address, so that a measurement

@@ -118,7 +118,11 @@ func (s *Segment) Close() error {
 		if s.Wire != nil {
 			errs = append(errs, s.Wire.Close())
 		}
-		errs = append(errs, s.guest.Close(), s.Peer.Close())
+		if s.tap != nil {
+			errs = append(errs, s.tap.close(), s.Peer.Close())
+		} else {
+			errs = append(errs, s.guest.Close(), s.Peer.Close())
+		}
 		s.err = errors.Join(errs...)
 	})
 	return s.err
@@ -158,5 +162,6 @@ func openLinux(direct bool) (*Segment, error) {
 		ns.Close()
 		return nil, err
 	}
+	t.packet.Close() // the cable takes frames itself
 	return &Segment{Peer: ns, Wire: NewWire(near, t.file), guest: far, net: vm.NetSocket}, nil
 }
