@@ -109,6 +109,11 @@ size: need-build ## largest packages and symbols of an image (APP, TARGET), agai
 soak: need-test $(filter echo-virtio dns-virtio,$(images)) ## DURATION of mixed load and attacks in 32 MiB
 	@$(call tool,soak) -for $(DURATION)
 
+.PHONY: soak-dns
+soak-dns: need-test dns-virtio ## dnsperf at full rate, then a spoofed flood, for a minute each in 16 MiB
+	@$(call tool,mkimage) -app dns -target virtio -config tools/dnssoak/limited.toml -o build/dnssoak/
+	@$(call tool,dnssoak) && build/bin/dnssoak -flood 20000 -image build/dnssoak/dns.elf
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf build dist
