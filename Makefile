@@ -22,6 +22,7 @@ SEED ?=
 PROFILE ?= default
 FUZZTIME ?= 10s
 DURATION ?= 10m
+PEERS ?= nsd,knot
 
 # $(call from-caller,FILE) is relative to where make was called. make -C leaves
 # that in PWD, but who calls make without a shell may leave something else there.
@@ -39,7 +40,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@for i in $(images); do printf '  %-14s %s\n' $$i "build dist/$$i/"; done
 	@echo "  variables: CONFIG=FILE OUT=FOLDER GOAMD64=v1|v3 SEED=TEXT|random PROFILE=default|tiny (images), IMAGE=FILE (run-xen)"
-	@echo "             FUZZTIME=10s, DURATION=10m (soak), DB=URL (audit)"
+	@echo "             FUZZTIME=10s, DURATION=10m (soak), PEERS=nsd,knot (bench; empty: none), DB=URL (audit)"
 
 .PHONY: setup
 setup: ## install what is missing for all other targets
@@ -96,8 +97,8 @@ audit: need-build ## look up what is linked among the known vulnerabilities, wit
 	@$(call tool,audit) $(if $(DB),-db '$(DB)') $(images)
 
 .PHONY: bench
-bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns
-	@$(call tool,bench)
+bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns, NSD and Knot beside them
+	@$(call tool,bench) -peers '$(PEERS)'
 
 # CONFIG and PROFILE as for images; APP=echo, TARGET=xen for others than dns-virtio.
 .PHONY: size

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,6 +33,18 @@ func TestTable(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("table lacks %q:\n%s", want, b.String())
 		}
+	}
+}
+
+// TestNoPeers: where the packages cannot be had the bench goes on without.
+func TestNoPeers(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	b := bench{cache: t.TempDir()}
+	if err := b.all(t.Context(), nil, []string{"nsd"}, filepath.Join(t.TempDir(), "bench.json")); err != nil {
+		t.Error(err)
+	}
+	if err := b.all(t.Context(), nil, []string{"nobody"}, filepath.Join(t.TempDir(), "bench.json")); err == nil {
+		t.Error("a server that there is not is no error")
 	}
 }
 

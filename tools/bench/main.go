@@ -18,8 +18,10 @@ import (
 	"syscall"
 
 	"ampoule/tools/bench/counter"
+	"ampoule/tools/bench/peer"
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/load"
+	"ampoule/tools/xenrig/dom0"
 )
 
 // services tells how each appliance is asked.
@@ -35,7 +37,7 @@ func services(name, ask string) (load.Service, error) {
 
 func main() {
 	var b bench
-	apps := flag.String("app", "echo,dns", "appliances to measure")
+	apps := flag.String("app", "echo,dns", "appliances to measure; empty: none")
 	flag.StringVar(&b.dist, "dist", "dist", "folder of the built images")
 	image := flag.String("image", "", "measure this image instead of the built one (with one -app)")
 	flag.StringVar((*string)(&b.machine), "machine", string(vm.MicroVM), "microvm or q35")
@@ -44,6 +46,8 @@ func main() {
 	flag.IntVar(&b.requests, "n", 2000, "requests of one run")
 	flag.StringVar(&b.ask, "ask", "www.example.org", "name that the DNS appliance is asked for")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each figure; the median counts")
+	peers := flag.String("peers", "", "name servers in small Linux VMs to measure too: "+strings.Join(peer.Names(), ","))
+	flag.StringVar(&b.cache, "cache", "build/peers", "folder for the packages of the peers")
 	out := flag.String("json", "dist/bench.json", "where to write the figures")
 	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
@@ -51,8 +55,8 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b.images = map[string]string{}
-	names := strings.Split(*apps, ",")
+	b.images, b.guests = map[string]string{}, map[string]peer.VM{}
+	names := list(*apps)
 	for _, a := range names {
 		b.images[a] = filepath.Join(b.dist, a+"-virtio", a+".elf")
 		if *image != "" {
@@ -63,10 +67,12 @@ func main() {
 	switch {
 	case *image != "" && len(names) != 1:
 		err = errors.New("-image goes with one -app")
+	case *prof != "" && len(names) != 1:
+		err = errors.New("-prof goes with one -app")
 	case *prof != "":
 		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, *top) })
 	default:
-		err = b.with(func() error { return b.all(ctx, names, *out) })
+		err = b.with(func() error { return b.all(ctx, names, list(*peers), *out) })
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -81,7 +87,9 @@ type bench struct {
 	images              map[string]string
 	ram, requests, runs int
 	plugin              *counter.Plugin
-	user                bool // no namespace here: measured over QEMU's user-mode network
+	cache               string
+	guests              map[string]peer.VM // of peers
+	user                bool               // no namespace here: measured over QEMU's user-mode network
 }
 
 // with runs f with the plugin built.
@@ -93,8 +101,13 @@ func (b *bench) with(f func() error) error {
 	return errors.Join(f(), b.plugin.Close())
 }
 
-// all measures names, prints the table and writes the JSON.
-func (b *bench) all(ctx context.Context, names []string, out string) error {
+// list is the words between commas, none of nothing.
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+}
+
+// all measures names and peers, prints the table and writes the JSON.
+func (b *bench) all(ctx context.Context, names, peers []string, out string) error {
 	var figures []*Figures
 	for _, n := range names {
 		f, err := b.measure(ctx, n)
@@ -102,6 +115,18 @@ func (b *bench) all(ctx context.Context, names []string, out string) error {
 			return fmt.Errorf("%s: %w", n, err)
 		}
 		figures = append(figures, f)
+	}
+	for _, n := range peers {
+		f, err := b.peer(ctx, n)
+		switch {
+		case errors.Is(err, dom0.ErrPackages):
+			// Our own figures are worth having without.
+			fmt.Fprintf(os.Stderr, "NOTICE: NO FIGURES OF %s: %v\n", strings.ToUpper(n), err)
+		case err != nil:
+			return fmt.Errorf("%s: %w", n, err)
+		default:
+			figures = append(figures, f)
+		}
 	}
 	table(os.Stdout, figures)
 	j, err := json.MarshalIndent(figures, "", "  ")

@@ -18,8 +18,8 @@ func table(w io.Writer, figures []*Figures) {
 	}
 	row("", func(f *Figures) string { return f.App })
 	row("image, bytes", func(f *Figures) string { return group(float64(f.ImageBytes)) })
-	row("smallest RAM that serves, MiB", func(f *Figures) string { return fmt.Sprint(f.MinRAM) })
-	row("idle, percent of a host CPU", func(f *Figures) string { return fmt.Sprintf("%.2f", f.IdleCPU) })
+	row("smallest RAM that serves, MiB", func(f *Figures) string { return unless(f.MinRAM == 0, fmt.Sprint(f.MinRAM)) })
+	row("idle, percent of a host CPU", func(f *Figures) string { return unless(f.MinRAM == 0, fmt.Sprintf("%.2f", f.IdleCPU)) })
 	for _, p := range []struct {
 		name string
 		get  func(*Figures) Point
@@ -40,6 +40,14 @@ func table(w io.Writer, figures []*Figures) {
 	if len(figures) > 0 {
 		fmt.Fprintf(w, "(%s, -cpu %s, %s network)\n", figures[0].Machine, figures[0].CPU, figures[0].Network)
 	}
+}
+
+// unless is cell, or a dash for what was not measured.
+func unless(missing bool, cell string) string {
+	if missing {
+		return "-"
+	}
+	return cell
 }
 
 // group writes a whole number with commas.

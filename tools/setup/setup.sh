@@ -45,7 +45,8 @@ for purpose in "${@:-build}"; do
 	# Xen itself is not installed, which would touch the boot loader:
 	# tools/xenrig unpacks its packages below build/.
 	xen) want qemu-system-x86_64 qemu-system-x86; want xz xz-utils; want dpkg-deb dpkg ;;
-	bench) want qemu-system-x86_64 qemu-system-x86; want ip iproute2
+	# The peers' packages are unpacked below build/ too.
+	bench) want qemu-system-x86_64 qemu-system-x86; want ip iproute2; want xz xz-utils
 		want gcc gcc; want /usr/include/stdio.h libc6-dev ;;
 	*) stop "unknown purpose $purpose" ;;
 	esac

@@ -71,6 +71,30 @@ func Prepare(ctx context.Context, cache string, o Options, say func(string)) (*K
 	if err != nil {
 		return nil, err
 	}
+	lock, err := lockCache(cache)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close() // unlocks
+	core, err := cached(ctx, cache, "core", corePackages, moduleFolders, say, unpackBoot)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kit{Xen: filepath.Join(core, "xen"), Kernel: filepath.Join(core, "vmlinux"),
+		trees: trees{tree(filepath.Join(core, "tree"))}, cache: cache}
+	if len(o.Packages) > 0 {
+		more, err := cached(ctx, cache, "more", o.Packages, moduleFolders, say, nil)
+		if err != nil {
+			return nil, err
+		}
+		k.trees = append(k.trees, tree(filepath.Join(more, "tree")))
+	}
+	return k, nil
+}
+
+// lockCache makes the folder of a cache unless it is there, and keeps others out
+// until the file is closed.
+func lockCache(cache string) (*os.File, error) {
 	if strings.ContainsAny(cache, " ,") {
 		return nil, fmt.Errorf("dom0: QEMU takes no kernel from a folder with a space or comma in its name: %s", cache)
 	}
@@ -81,30 +105,17 @@ func Prepare(ctx context.Context, cache string, o Options, say func(string)) (*K
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close() // unlocks
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		lock.Close()
 		return nil, fmt.Errorf("dom0: lock %s: %w", cache, err)
 	}
-	core, err := cached(ctx, cache, "core", corePackages, say, unpackBoot)
-	if err != nil {
-		return nil, err
-	}
-	k := &Kit{Xen: filepath.Join(core, "xen"), Kernel: filepath.Join(core, "vmlinux"),
-		trees: trees{tree(filepath.Join(core, "tree"))}, cache: cache}
-	if len(o.Packages) > 0 {
-		more, err := cached(ctx, cache, "more", o.Packages, say, nil)
-		if err != nil {
-			return nil, err
-		}
-		k.trees = append(k.trees, tree(filepath.Join(more, "tree")))
-	}
-	return k, nil
+	return lock, nil
 }
 
-// cached is the folder that holds packages, unpacked below "tree". finish adds
-// to a new one what is derived from them.
-func cached(ctx context.Context, cache, kind string, packages []string, say func(string), finish func(ctx context.Context, dir string) error) (string, error) {
-	key := sha256.Sum256(fmt.Append(nil, cacheVersion, follow, moduleFolders, slices.Sorted(slices.Values(packages))))
+// cached is the folder that holds packages, unpacked below "tree", of the kernel's
+// modules those in folders. finish adds to a new one what is derived from them.
+func cached(ctx context.Context, cache, kind string, packages, folders []string, say func(string), finish func(ctx context.Context, dir string) error) (string, error) {
+	key := sha256.Sum256(fmt.Append(nil, cacheVersion, follow, folders, slices.Sorted(slices.Values(packages))))
 	dir := filepath.Join(cache, kind+"-"+hex.EncodeToString(key[:6]))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
@@ -114,7 +125,7 @@ func cached(ctx context.Context, cache, kind string, packages []string, say func
 		return "", err
 	}
 	defer os.RemoveAll(tmp)
-	if err := fetch(ctx, filepath.Join(tmp, "tree"), packages, say); err != nil {
+	if err := fetch(ctx, filepath.Join(tmp, "tree"), packages, folders, say); err != nil {
 		return "", fmt.Errorf("dom0: %w", err)
 	}
 	if finish != nil {
@@ -203,11 +214,16 @@ func (k *Kit) scripts(a *archive) error {
 }
 
 func (k *Kit) modules(ctx context.Context, a *archive) error {
-	dir, err := k.trees[0].one("lib/modules/*/kernel")
+	return k.trees.modules(ctx, a, modules)
+}
+
+// modules adds the kernel's modules that are wanted, and the order to load them in.
+func (ts trees) modules(ctx context.Context, a *archive, wanted []string) error {
+	dir, err := ts[0].one("lib/modules/*/kernel")
 	if err != nil {
 		return err
 	}
-	order, err := loadOrder(ctx, filepath.Join(string(k.trees[0]), dir), modules)
+	order, err := loadOrder(ctx, filepath.Join(string(ts[0]), dir), wanted)
 	if err != nil {
 		return err
 	}
@@ -235,7 +251,12 @@ func (k *Kit) programs(a *archive, more []string) error {
 	for _, p := range []string{"xenstore-read", "xenstore-write", "xenstore-ls", "xenstore-rm", "xenstore-list", "xenstore-watch", "xenstore-exists"} {
 		names = append(names, "usr/bin/"+p)
 	}
-	busybox, err := k.find("bin/busybox", "usr/bin/busybox")
+	return k.trees.programs(a, append(names, more...))
+}
+
+// programs adds busybox, and programs with their libraries.
+func (ts trees) programs(a *archive, names []string) error {
+	busybox, err := ts.find("bin/busybox", "usr/bin/busybox")
 	if err != nil {
 		return err
 	}
@@ -245,13 +266,13 @@ func (k *Kit) programs(a *archive, more []string) error {
 	}
 	a.file("bin/busybox", 0o755, data)
 	libs := map[string]string{}
-	for _, n := range append(names, more...) {
+	for _, n := range names {
 		n = strings.TrimPrefix(n, "/")
-		file, err := k.find(n)
+		file, err := ts.find(n)
 		if err != nil {
 			return err
 		}
-		if err := k.trees.needed(file, libs); err != nil {
+		if err := ts.needed(file, libs); err != nil {
 			return err
 		}
 		if data, err = os.ReadFile(file); err != nil {
@@ -259,14 +280,14 @@ func (k *Kit) programs(a *archive, more []string) error {
 		}
 		a.file(n, 0o755, data)
 	}
-	return k.libraries(a, libs)
+	return ts.libraries(a, libs)
 }
 
 // libraries adds libs, and the one that the C library loads by itself when a
 // thread ends, without which xl aborts.
-func (k *Kit) libraries(a *archive, libs map[string]string) error {
+func (ts trees) libraries(a *archive, libs map[string]string) error {
 	const unwinder = "libgcc_s.so.1"
-	p, err := k.trees.library(unwinder)
+	p, err := ts.library(unwinder)
 	if err != nil {
 		return err
 	}
@@ -285,8 +306,8 @@ func (k *Kit) libraries(a *archive, libs map[string]string) error {
 }
 
 // find is the file on this machine of the first of names that a package has.
-func (k *Kit) find(names ...string) (string, error) {
-	for _, t := range k.trees {
+func (ts trees) find(names ...string) (string, error) {
+	for _, t := range ts {
 		for _, n := range names {
 			if p, err := t.resolve(n); err == nil {
 				return filepath.Join(string(t), p), nil

@@ -74,7 +74,7 @@ func TestUntar(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := untar(root, tar.NewReader(&b)); err != nil {
+	if err := untar(root, tar.NewReader(&b), moduleFolders); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"lib64/liba.so", "lib/x86_64-linux-gnu/liba.so.1"} {
@@ -104,7 +104,7 @@ func TestUntarStaysInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := untar(root, tar.NewReader(&b)); err == nil {
+	if err := untar(root, tar.NewReader(&b), moduleFolders); err == nil {
 		t.Error("a path outside was taken")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "../escaped")); !errors.Is(err, fs.ErrNotExist) {

@@ -31,8 +31,8 @@ var follow = regexp.MustCompile(`^z?lib|-libs$|^(xen-hypervisor|xen-utils|linux-
 
 // fetch downloads roots and the packages they need into dir, unpacked, without
 // installing anything: installing a hypervisor would touch this machine's boot
-// loader.
-func fetch(ctx context.Context, dir string, roots []string, say func(string)) error {
+// loader. Of a kernel's modules it keeps those in folders.
+func fetch(ctx context.Context, dir string, roots, folders []string, say func(string)) error {
 	for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w: %s is not installed: this needs Debian", ErrPackages, tool)
@@ -48,7 +48,7 @@ func fetch(ctx context.Context, dir string, roots []string, say func(string)) er
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrPackages, err)
 	}
-	say(fmt.Sprintf("downloading %d packages for dom0: %s", len(names), strings.Join(names, " ")))
+	say(fmt.Sprintf("downloading %d packages: %s", len(names), strings.Join(names, " ")))
 	debs, err := os.MkdirTemp(filepath.Dir(dir), "debs-")
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func fetch(ctx context.Context, dir string, roots []string, say func(string)) er
 		return fmt.Errorf("%w: %d packages came of %d", ErrPackages, len(files), len(names))
 	}
 	for _, f := range files {
-		if err := unpack(ctx, f, dir); err != nil {
+		if err := unpack(ctx, f, dir, folders); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Base(f), err)
 		}
 	}
@@ -134,8 +134,8 @@ func walk(deps map[string][]string, roots []string) ([]string, error) {
 }
 
 // unwanted files are not unpacked: documentation, and the modules of a kernel
-// that drive anything but what the rig has.
-func unwanted(name string) bool {
+// that are in none of folders: they drive what our machines do not have.
+func unwanted(name string, folders []string) bool {
 	if strings.HasPrefix(name, "usr/share/") {
 		return true
 	}
@@ -143,11 +143,11 @@ func unwanted(name string) bool {
 	if !ok || !strings.Contains(name, "lib/modules/") {
 		return false
 	}
-	return !slices.ContainsFunc(moduleFolders, func(d string) bool { return strings.HasPrefix(module, d) })
+	return !slices.ContainsFunc(folders, func(d string) bool { return strings.HasPrefix(module, d) })
 }
 
 // unpack adds a package's files to the tree at dir.
-func unpack(ctx context.Context, deb, dir string) error {
+func unpack(ctx context.Context, deb, dir string, folders []string) error {
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -166,7 +166,7 @@ func unpack(ctx context.Context, deb, dir string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err = untar(root, tar.NewReader(out))
+	err = untar(root, tar.NewReader(out), folders)
 	io.Copy(io.Discard, out)
 	if werr := cmd.Wait(); err == nil && werr != nil {
 		err = fmt.Errorf("dpkg-deb: %w: %s", werr, strings.TrimSpace(stderr.String()))
@@ -174,7 +174,7 @@ func unpack(ctx context.Context, deb, dir string) error {
 	return err
 }
 
-func untar(root *os.Root, r *tar.Reader) error {
+func untar(root *os.Root, r *tar.Reader, folders []string) error {
 	for {
 		h, err := r.Next()
 		if err == io.EOF {
@@ -184,7 +184,7 @@ func untar(root *os.Root, r *tar.Reader) error {
 			return err
 		}
 		name := path.Clean(h.Name)
-		if name == "." || unwanted(name) {
+		if name == "." || unwanted(name, folders) {
 			continue
 		}
 		switch h.Typeflag {
