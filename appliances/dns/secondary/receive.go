@@ -12,6 +12,10 @@ import (
 	"ampoule/libos/format"
 )
 
+// readyFactor is how many times the bound of a zone's records the answers made of
+// them may take.
+const readyFactor = 2
+
 // recordCost is what a record takes of the bound beside its octets.
 const recordCost = 48
 
@@ -31,7 +35,8 @@ const (
 type receiver struct {
 	origin string
 	old    zone.Zone // "": differences make no sense
-	left   int       // of the bound, in bytes
+	limit  int       // on the records, in bytes: see recordCost
+	left   int       // of that
 	state  state
 	count  int
 
@@ -51,7 +56,7 @@ type receiver struct {
 }
 
 func newReceiver(origin string, old zone.Zone, limit int) *receiver {
-	return &receiver{origin: origin, old: old, left: limit,
+	return &receiver{origin: origin, old: old, limit: limit, left: limit,
 		deleted: map[string]struct{}{}, added: map[string]zone.Record{}}
 }
 
@@ -209,7 +214,7 @@ func (r *receiver) build() (z zone.Zone, err error) {
 	if _, ok := z.RRset(z.Apex(), zone.TypeNS); !ok {
 		return "", errors.New("no NS record at the zone's own name")
 	}
-	return answers.Add(z)
+	return answers.AddWithin(z, readyFactor*r.limit)
 }
 
 // apply makes the records of the new version from the old one.

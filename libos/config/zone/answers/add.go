@@ -17,6 +17,9 @@ const maxReady = 1400
 // lacks a type ready: they take several times the room of all else.
 const maxDenials = 4096
 
+// answerCost is what an answer takes of the room beside its message.
+const answerCost = 32
+
 // none is a type that no record has.
 const none = 0
 
@@ -25,6 +28,7 @@ type adder struct {
 	z      zone.Zone
 	signed bool
 	out    []byte // comes behind z
+	room   int    // bytes that answers may still take, and cost in time
 	nodata uint32 // the answer for a type that is not there
 	log    []uint16
 	left   bool // an alias led out of the zone
@@ -36,8 +40,13 @@ type adder struct {
 // there, for wildcards and delegations. Which of them hold is decided with each
 // question: see zone.Answer. It takes as much memory again as the result while
 // it works. The error says that the result would be too large.
-func Add(z zone.Zone) (zone.Zone, error) {
-	a := &adder{z: z}
+func Add(z zone.Zone) (zone.Zone, error) { return AddWithin(z, math.MaxInt) }
+
+// AddWithin is Add for zones of others. What is in a zone once may be in as many
+// answers as there are aliases, so it stops when answers take room bytes, or as
+// much work has been for nothing: the others are made when they are asked for.
+func AddWithin(z zone.Zone, room int) (zone.Zone, error) {
+	a := &adder{z: z, room: room}
 	_, a.signed = z.RRset(z.Apex(), typeRRSIG)
 	var nxdomain uint32
 	if r, section, ok := a.begin("\x01*", z.Name(z.Apex()), none); ok {
@@ -80,7 +89,7 @@ func (a *adder) node(n zone.Node) uint32 {
 	name := z.Name(n)
 	wild := strings.HasPrefix(name, "\x01*")
 	cut := z.Cut(n)
-	if cut != zone.None && (cut != n || wild) {
+	if cut != zone.None && (cut != n || wild) || a.room <= 0 {
 		return 0
 	}
 	var list []byte
@@ -111,6 +120,7 @@ func (a *adder) node(n zone.Node) uint32 {
 	}
 	at := a.at()
 	a.out = append(a.out, list...)
+	a.room -= len(list)
 	return at
 }
 
@@ -192,11 +202,12 @@ func (a *adder) compose(r *Response) {
 // lengths.
 func (a *adder) answer(label, suffix string, rrtype uint16, do, common bool) uint32 {
 	r, section, ok := a.begin(label, suffix, rrtype)
-	if !ok {
+	if !ok || a.room <= 0 {
 		return 0
 	}
 	r.DO = do
 	a.compose(r)
+	a.room -= answerCost + r.w.n
 	if r.varies || common && r.wilder {
 		return 0
 	}
