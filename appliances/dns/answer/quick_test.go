@@ -22,18 +22,24 @@ func readyServer(t testing.TB, o Options) *Server {
 	o.Rand = crand.Reader
 	var zones []zone.Zone
 	for _, o := range origins {
-		z, _ := loadZone(t, o)
-		z, err := answers.Add(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		zones = append(zones, z)
+		zones = append(zones, readyZone(t, o))
 	}
 	s, err := New(zones, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// readyZone is a test zone with ready answers.
+func readyZone(t testing.TB, origin string) zone.Zone {
+	t.Helper()
+	z, _ := loadZone(t, origin)
+	z, err := answers.Add(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
 }
 
 // corpus makes questions about all names of the test zones, near them and with
@@ -153,6 +159,29 @@ func compareQuick(t testing.TB, s *Server, query, slow, quick []byte) bool {
 func TestQuick(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { testQuick(t, readyServer(t, Options{})) })
 	t.Run("cookies", func(t *testing.T) { testQuick(t, readyServer(t, cookieOptions)) })
+}
+
+// TestQuickAlone has one zone at a time: where one zone is below another, answers
+// behind aliases are none of those that are ready, so that TestQuick has few of them.
+func TestQuickAlone(t *testing.T) {
+	slow, quick := make([]byte, MaxMessage), make([]byte, 1400)
+	for _, origin := range origins {
+		s, err := New([]zone.Zone{readyZone(t, origin)}, Options{Rand: crand.Reader})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCorpus(t, []string{origin})
+		ready := 0
+		const count = 30_000
+		for range count {
+			if compareQuick(t, s, c.query(), slow, quick) {
+				ready++
+			}
+		}
+		if ready < count/8 {
+			t.Errorf("%s: %d of %d questions have a ready answer", origin, ready, count)
+		}
+	}
 }
 
 // cookieOptions give cookies, and the same at any time.

@@ -148,7 +148,14 @@ func (a *adder) types(n zone.Node) []uint16 {
 		return nil
 	}
 	a.compose(r)
-	if end, depth := a.z.Find(&r.Name); !a.left && depth == 0 && end != n && a.z.Cut(end) == zone.None {
+	end, depth := a.z.Find(&r.Name)
+	if a.left || a.z.Cut(end) != zone.None {
+		return types
+	}
+	if depth > 0 { // a wildcard stands for it, or nothing
+		end = a.z.Wild(end)
+	}
+	if end != zone.None && end != n {
 		collect(end)
 	}
 	return types
