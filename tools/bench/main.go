@@ -116,6 +116,7 @@ func (b *bench) all(ctx context.Context, names, peers []string, out string) erro
 		}
 		figures = append(figures, f)
 	}
+	var failed error
 	for _, n := range peers {
 		f, err := b.peer(ctx, n)
 		switch {
@@ -123,7 +124,7 @@ func (b *bench) all(ctx context.Context, names, peers []string, out string) erro
 			// Our own figures are worth having without.
 			fmt.Fprintf(os.Stderr, "NOTICE: NO FIGURES OF %s: %v\n", strings.ToUpper(n), err)
 		case err != nil:
-			return fmt.Errorf("%s: %w", n, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", n, err))
 		default:
 			figures = append(figures, f)
 		}
@@ -136,5 +137,5 @@ func (b *bench) all(ctx context.Context, names, peers []string, out string) erro
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(out, append(j, '\n'), 0o644)
+	return errors.Join(failed, os.WriteFile(out, append(j, '\n'), 0o644))
 }

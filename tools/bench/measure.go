@@ -45,7 +45,8 @@ var (
 )
 
 const (
-	bootLimit = 90 * time.Second // a peer's Linux takes half a minute on a busy machine
+	bootLimit = 30 * time.Second
+	peerLimit = 5 * time.Minute // Linux takes half a minute, on a busy machine more
 	probeGap  = 10 * time.Millisecond
 	idleTime  = 10 * time.Second
 	maxRAM    = 128
@@ -141,6 +142,14 @@ func (m *machine) up(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
+// limit is how long the first answer may take.
+func (b *bench) limit(app string) time.Duration {
+	if _, ok := b.guests[app]; ok {
+		return peerLimit
+	}
+	return bootLimit
+}
+
 func (b *bench) measure(ctx context.Context, app string) (*Figures, error) {
 	st, err := os.Stat(b.images[app])
 	if err != nil {
@@ -176,7 +185,7 @@ func (b *bench) boot(ctx context.Context, app string) (Point, error) {
 		if err != nil {
 			return Point{}, err
 		}
-		err = m.up(ctx, bootLimit)
+		err = m.up(ctx, b.limit(app))
 		cs = append(cs, m.counter.Read())
 		m.Close()
 		if err != nil {
@@ -193,7 +202,7 @@ func (b *bench) requestCost(ctx context.Context, app string, l load.Loop) (Point
 		return Point{}, err
 	}
 	defer m.Close()
-	if err := m.up(ctx, bootLimit); err != nil {
+	if err := m.up(ctx, b.limit(app)); err != nil {
 		return Point{}, err
 	}
 	if _, err := m.load(ctx, l, b.requests/2); err != nil {
@@ -279,7 +288,7 @@ func (b *bench) minRAM(ctx context.Context, app string) (int, error) {
 			return false, ctxOr(ctx, err, errors.As(err, &e)) // QEMU itself may refuse so little
 		}
 		defer m.Close()
-		if m.up(ctx, bootLimit/6) != nil {
+		if m.up(ctx, bootLimit/2) != nil {
 			return false, ctx.Err()
 		}
 		_, err = m.load(ctx, saturated, b.requests/2)
