@@ -146,25 +146,24 @@ func FuzzZones(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0, 0x11, 1, 3, 60, 0x11, 2, 0, 0x11, 2, 4, 60, 0xa0, 1, 2, 3}, 12))
 	f.Add(bytes.Repeat([]byte{0, 1, 9, 9, 60, 6, 4, 1, 2, 3, 4, 1, 2, 11, 0, 1, 7, 8, 9}, 12))
 	f.Add(append([]byte{130}, bytes.Repeat([]byte{0, 0x12, 0, 2, 3, 60, 0xb1, 3, 1, 0x11, 1, 2, 60, 0xb1, 2}, 12)...))
+	c := comparison{a: make([]byte, MaxMessage), b: make([]byte, MaxMessage), quick: make([]byte, 1400)}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := &maker{b}
 		ready, plain := m.zones(t)
 		if len(ready) == 0 {
 			return
 		}
-		fast, err := New(ready, cookieOptions)
-		if err != nil {
+		var err error
+		if c.fast, err = New(ready, cookieOptions); err != nil {
 			t.Fatal(err)
 		}
-		slow, err := New(plain, cookieOptions)
-		if err != nil {
+		if c.slow, err = New(plain, cookieOptions); err != nil {
 			t.Fatal(err)
 		}
-		c := comparison{fast: fast, slow: slow, a: make([]byte, MaxMessage), b: make([]byte, MaxMessage), quick: make([]byte, 1400)}
 		for _, z := range ready {
-			for i := range min(z.Len(), 40) {
+			for i := range min(z.Len(), 16) {
 				name := z.Name(z.At(i))
-				for _, label := range []string{"", "\x01a", "\x01*", "\x03Zzz"} {
+				for _, label := range []string{"", "\x01a", "\x03Zzz"} {
 					if len(label)+len(name) <= zone.MaxName {
 						c.name(t, label+name)
 					}
@@ -182,8 +181,8 @@ type comparison struct {
 
 func (c *comparison) name(t *testing.T, name string) {
 	t.Helper()
-	for _, qtype := range []uint16{1, zone.TypeNS, zone.TypeCNAME, 16, zone.TypeDS, zone.TypeRRSIG, zone.TypeNSEC, zone.TypeNSEC3, 255} {
-		for _, opt := range []string{"", "\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00", "\x00\x00\x29\x02\x00\x00\x00\x80\x00\x00\x00", "\x00\x00\x29\x10\x00\x00\x00\x80\x00\x00\x00"} {
+	for _, qtype := range []uint16{1, zone.TypeNS, zone.TypeCNAME, zone.TypeDS, zone.TypeRRSIG, 255} {
+		for _, opt := range []string{"", "\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00"} {
 			q := []byte{7, 8, 1, 0, 0, 1, 0, 0, 0, 0, 0, byte(min(len(opt), 1))}
 			q = binary.BigEndian.AppendUint16(append(q, name...), qtype)
 			q = append(append(q, 0, 1), opt...)
