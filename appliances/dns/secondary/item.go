@@ -11,6 +11,7 @@ import (
 	"ampoule/appliances/dns/tsig"
 	"ampoule/appliances/dns/xfr"
 	"ampoule/libos/config/zone"
+	"ampoule/libos/format"
 )
 
 const (
@@ -213,7 +214,7 @@ func (it *item) replace(content zone.Zone) error {
 	}
 	bytes := len(content) + journal.Size()
 	if !it.s.account(bytes - it.bytes) {
-		return errTooLarge
+		return format.Errorf("%w: all zones would take more than %d bytes", errTooLarge, it.s.cfg.AllBytes)
 	}
 	it.bytes, it.content, it.journal, it.expired = bytes, content, journal, false
 	it.soa = xfr.ZoneSOA(content)

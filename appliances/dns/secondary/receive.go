@@ -121,7 +121,7 @@ func (r *receiver) read(msg []byte, rr wire.RR) (rec zone.Record, err error) {
 func (r *receiver) record(rec zone.Record, last bool) error {
 	r.count++
 	if r.left -= len(rec.Owner) + len(rec.Data) + recordCost; r.left < 0 {
-		return errTooLarge
+		return r.tooLarge()
 	}
 	if rec.Type == typeSOA {
 		soa, ok := xfr.ReadSOA(string(rec.Data))
@@ -147,6 +147,11 @@ func (r *receiver) record(rec zone.Record, last bool) error {
 		r.added[key(&rec)] = rec // one that was deleted comes back with a TTL of its own
 	}
 	return nil
+}
+
+// tooLarge names the bound, which the configuration may raise.
+func (r *receiver) tooLarge() error {
+	return format.Errorf("%w: its records take more than %d bytes", errTooLarge, r.limit)
 }
 
 // soa takes an SOA record, by which the parts of a transfer are told apart.
@@ -232,7 +237,7 @@ func (r *receiver) apply() error {
 			continue // with its new TTL
 		}
 		if r.left -= len(rec.Owner) + len(rec.Data) + recordCost; r.left < 0 {
-			return errTooLarge
+			return r.tooLarge()
 		}
 		r.records = append(r.records, rec)
 	}
