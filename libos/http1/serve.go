@@ -208,7 +208,9 @@ func (c *server) respond() error {
 		b = AppendField(b, "Content-Type", x.Type)
 	}
 	b = append(b, x.fields...)
-	b = AppendLength(b, len(x.Out))
+	if x.Status != 204 { // RFC 9110, section 8.6
+		b = AppendLength(b, len(x.Out))
+	}
 	if x.Close {
 		b = AppendField(b, "Connection", "close")
 	}

@@ -195,3 +195,6 @@ func (l *secured) Accept() (net.Conn, error) {
 }
 
 var errFull = errors.New("all connections are in use")
+
+// Addr is where the plane listens.
+func (s *Server) Addr() net.Addr { return s.listen.Addr() }

@@ -4,18 +4,60 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
+	"ampoule/libos/telemetry"
 	"ampoule/libos/telemetry/metrics"
 )
 
 // ownRoutes are those that every plane has.
 func (s *Server) ownRoutes() []Route {
-	return []Route{
+	return append(s.certificateRoutes(), []Route{
 		{"GET", "/healthz", Read, func(c *Call) { c.Text([]byte("ok\n")) }},
 		{"GET", "/readyz", Read, s.readyz},
 		{"GET", "/metrics", Read, s.metrics},
 		{"GET", "/v1/status", Read, s.status},
+		{"GET", "/v1/log", Read, s.recent},
+		{"GET", "/v1/log/level", Read, func(c *Call) { c.Text([]byte(s.host.Log.Level().String() + "\n")) }},
+		{"PUT", "/v1/log/level", Operate, s.setLevel},
+	}...)
+}
+
+// setLevel changes the level of the log on the console.
+func (s *Server) setLevel(c *Call) {
+	before := s.host.Log.Level()
+	level, ok := telemetry.ParseLevel(strings.TrimSpace(string(c.Body)))
+	if !ok {
+		c.Audit("log level", "no-level")
+		c.Fail(422, "no-level", "A level is one of debug, info, warn and error.")
+		return
+	}
+	// The line about it is to be seen whatever the levels are.
+	s.host.Log.SetLevel(min(before, telemetry.Info))
+	s.changed(c, "log level", "done", "old", before, "new", level)
+	s.host.Log.SetLevel(level)
+	c.Text([]byte(level.String() + "\n"))
+}
+
+// maxLines is how many lines of the log are given if nothing is said.
+const maxLines = 100
+
+// recent answers with the last lines of the log.
+func (s *Server) recent(c *Call) {
+	q, ok := c.Query("lines")
+	lines := maxLines
+	if v := q["lines"]; v != "" {
+		n, err := strconv.Atoi(v)
+		lines, ok = n, ok && err == nil && n > 0 && n <= 10000
+	}
+	switch {
+	case !ok:
+		c.Fail(400, "bad-parameter", "The only parameter is lines, from 1 to 10000.")
+	case s.host.Recent == nil:
+		c.Fail(503, "no-log", "No lines are kept.")
+	default:
+		c.Text(s.host.Recent.Last(lines))
 	}
 }
 
