@@ -34,6 +34,7 @@ type rig struct {
 	log    *safe
 	now    func() time.Time
 	cfg    *mgmt.Config
+	*contract
 
 	ca, other                          *mgmttest.Pair
 	operator, reader, nobody, stranger *mgmttest.Pair
@@ -64,7 +65,7 @@ func (frames) SetTap(func([]byte, int, bool)) {}
 // start starts a plane; change may change its configuration.
 func start(t *testing.T, change func(*rig)) *rig {
 	t.Helper()
-	r := &rig{t: t, log: &safe{}, now: time.Now, ca: mgmttest.Root(t, "clients"), other: mgmttest.Root(t, "others")}
+	r := &rig{t: t, log: &safe{}, now: time.Now, contract: readContract(t), ca: mgmttest.Root(t, "clients"), other: mgmttest.Root(t, "others")}
 	client := func(ca *mgmttest.Pair, name, unit string) *mgmttest.Pair {
 		return ca.Issue(t, mgmttest.Spec{Name: name, Unit: unit, Client: true})
 	}
@@ -136,6 +137,11 @@ func (r *rig) try(c *http.Client, method, path, ifMatch string, body []byte) (in
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
+	if err == nil {
+		if err := r.contract.check(r.t, method, path, res, string(text)); err != nil {
+			r.t.Errorf("%s %s: %d %s\nis not as the contract has it: %v", method, path, res.StatusCode, text, err)
+		}
+	}
 	return res.StatusCode, string(text), err
 }
 
