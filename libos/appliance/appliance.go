@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ampoule/libos/device"
+	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/netif"
 	"ampoule/libos/telemetry"
 )
@@ -38,6 +39,8 @@ type Env struct {
 	Log  *telemetry.Logger
 	Rand io.Reader        // cryptographically secure; any goroutine may read
 	Now  func() time.Time // wall clock
+	// Management is the management plane; nil: there is none.
+	Management plane.Plane
 }
 
 // Appliance serves.

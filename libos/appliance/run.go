@@ -92,7 +92,11 @@ func network(ctx context.Context, m *pvboot.Machine, waiting func()) (device.Net
 // run serves on m until ctx is done.
 func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string, n New) error {
 	start := time.Now()
-	log := telemetry.New(m.Console, time.Now, sys.Console)
+	out := m.Console
+	if feature.Management && sys.Management != nil {
+		out = remember(out)
+	}
+	log := telemetry.New(out, time.Now, sys.Console)
 	if sys.Hostname == "" {
 		sys.Hostname = name
 	} else {
@@ -124,7 +128,15 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 		defer collect(log, sys, name, stack)()
 	}
 	now := stack.Addresses()
-	a, err := n(&Env{Net: stack, Link: dev.Info(), Addr: now, Log: log, Rand: m.Entropy, Now: time.Now})
+	env := &Env{Net: stack, Link: dev.Info(), Addr: now, Log: log, Rand: m.Entropy, Now: time.Now}
+	if feature.Management && sys.Management != nil {
+		end, err := manage(env, m, &sys, name, stack, out, start)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
+	a, err := n(env)
 	if err != nil {
 		return err
 	}

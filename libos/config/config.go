@@ -3,6 +3,7 @@
 package config
 
 import (
+	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/netif"
 	"ampoule/libos/telemetry"
 	"ampoule/libos/telemetry/syslog"
@@ -22,4 +23,6 @@ type System struct {
 	Console telemetry.Level
 	// Syslog is where the log goes beside the console; nil: nowhere.
 	Syslog *syslog.Config
+	// Management is the management plane; nil: none.
+	Management plane.Management
 }

@@ -26,6 +26,7 @@ type link struct {
 	frags bool
 
 	fast   atomic.Pointer[FastPath]
+	tap    atomic.Pointer[Tap]
 	count  counters
 	closed atomic.Bool
 	done   chan struct{} // closed when the receive goroutine has ended

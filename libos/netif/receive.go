@@ -121,6 +121,9 @@ func (l *link) renew() {
 func (l *link) burst(r *receiver) (passed bool) {
 	frames := r.frames[:r.n]
 	l.count.rxFrames.Add(uint64(len(frames)))
+	if feature.Capture {
+		l.watch(frames, false)
+	}
 	fast := l.fast.Load()
 	for i := range frames {
 		f := &frames[i]
@@ -162,6 +165,9 @@ func release(frames []device.Frame) {
 // reply sends frames that the fast path has rewritten. It does not wait: when
 // the ring is full the client asks again.
 func (l *link) reply(frames []device.Frame) {
+	if feature.Capture {
+		l.watch(frames, true)
+	}
 	t := &l.tx
 	t.mu.Lock()
 	for len(frames) > 0 {

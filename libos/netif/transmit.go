@@ -8,6 +8,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
 	"ampoule/libos/iopage"
 )
@@ -78,6 +79,9 @@ func (t *transmitter) add(pkt *stack.PacketBuffer) tcpip.Error {
 	}
 	t.frames[t.n] = f
 	t.n++
+	if feature.Capture {
+		t.l.watch(t.frames[t.n-1:t.n], true)
+	}
 	return nil
 }
 

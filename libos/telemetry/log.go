@@ -95,6 +95,24 @@ func (l *Logger) SetLevel(min Level) {
 	}
 }
 
+// Level is the lowest level that is written.
+func (l *Logger) Level() Level {
+	if l == nil || l.core == nil {
+		return Info
+	}
+	return Level(l.core.min.Load())
+}
+
+// ParseLevel is the level of a name, as String has it.
+func ParseLevel(name string) (Level, bool) {
+	for l := Debug; l <= Error; l++ {
+		if l.String() == name {
+			return l, true
+		}
+	}
+	return Info, false
+}
+
 // Also gives events of level min and above to sink as well, those of l and of all
 // loggers that share its writer. There is one Sink at a time.
 func (l *Logger) Also(sink Sink, min Level) { l.core.also.Store(&also{sink, min}) }

@@ -54,10 +54,10 @@ var rules = []rule{
 
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
-	{"tools/configc", []string{"tools", "libos/config", miekg, toml, xtools}},
+	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools}},
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
-	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto}},
+	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto}},
 }
 
 // requires says which of our modules each may require in its go.mod.

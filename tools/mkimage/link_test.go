@@ -1,12 +1,20 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"debug/elf"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"ampoule/tools/workspace"
 )
@@ -15,7 +23,8 @@ import (
 var linked = map[string]string{
 	"IPv4 alone": "[network]\nipv4 = \"10.0.2.15/24\"\n",
 	"IPv6 alone": "[network]\nipv6 = [\"fec0::15/64\"]\n",
-	"all":        "[network]\ndhcp = true\nslaac = true\n\n[syslog]\nserver = \"10.0.2.2:514\"\n",
+	"all": "[network]\ndhcp = true\nslaac = true\n\n[syslog]\nserver = \"10.0.2.2:514\"\n" +
+		"\n[management]\nclient_ca = \"ca.pem\"\npprof = true\ncapture = true\n",
 }
 
 // modules are what an image may be without: the symbols of each, and images
@@ -34,6 +43,12 @@ var modules = []struct {
 	{"SLAAC", regexp.MustCompile(`\blibos/netif/ip6\..*[aA]dvertised|\blibos/netif/layer\.|\blibos/netif\..*(follow|advertised)`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 	{"syslog", regexp.MustCompile(`\blibos/telemetry/syslog\.|\blibos/appliance\.collect`),
+		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
+	{"management", regexp.MustCompile(`\blibos/mgmt|\blibos/http1|\blibos/telemetry/(metrics|recent)|\blibos/appliance\.(manage|collect(Runtime|Network|Machine)|.*lag)|^crypto/(tls|x509)|^encoding/pem`),
+		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
+	{"capture", regexp.MustCompile(`\blibos/mgmt/capture|\blibos/netif\..*(SetTap|watch)`),
+		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
+	{"profiles", regexp.MustCompile(`\blibos/mgmt/profile|^runtime/pprof`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 }
 
@@ -84,6 +99,9 @@ func buildSymbols(t *testing.T, config string) []string {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), authority(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	o := options{app: "echo", target: "virtio", goamd64: "v1", config: file,
 		out: filepath.Join(dir, "echo.elf"), work: filepath.Join(dir, "work")}
 	if err := o.run(); err != nil {
@@ -103,4 +121,20 @@ func buildSymbols(t *testing.T, config string) []string {
 		names[i] = s.Name
 	}
 	return names
+}
+
+// authority makes the certificate of an authority, as PEM.
+func authority(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, x, x, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -41,7 +41,9 @@ for purpose in "${@:-build}"; do
 		want gcc gcc; want /usr/include/stdio.h libc6-dev; want /usr/include/xen/xen.h libxen-dev
 		want dnsmasq dnsmasq-base; want rsyslogd rsyslog; want dnsperf dnsperf
 		# judges of signed zones and of zone files
-		want delv bind9-dnsutils; want ldns-verify-zone ldnsutils; want kzonecheck knot-dnssecutils; want nsd-checkzone nsd; want knotd knot ;;
+		want delv bind9-dnsutils; want ldns-verify-zone ldnsutils; want kzonecheck knot-dnssecutils; want nsd-checkzone nsd; want knotd knot
+		# clients of the management plane and of DNS over TLS
+		want curl curl; want openssl openssl; want kdig knot-dnsutils; want tshark tshark ;;
 	# Xen itself is not installed, which would touch the boot loader:
 	# tools/xenrig unpacks its packages below build/.
 	xen) want qemu-system-x86_64 qemu-system-x86; want xz xz-utils; want dpkg-deb dpkg ;;

@@ -43,6 +43,9 @@ type Scratch struct {
 	start    [128]uint8 // of the name's labels
 }
 
+// Asked is the type of the query that Quick has answered, and whether it had DO.
+func (q *Scratch) Asked() (rrtype uint16, do bool) { return q.rrtype, q.do }
+
 // Quick answers the query b[:n] in place from what is ready, if it is a query as
 // most are: b then holds the answer, and Quick returns its length, or 0 if there
 // is to be none. A negative number says that Answer has to do it, and that b is as

@@ -2,8 +2,8 @@ package answer
 
 import (
 	"errors"
-
 	"maps"
+	"slices"
 
 	"ampoule/libos/config/zone"
 	"ampoule/libos/format"
@@ -66,6 +66,19 @@ func (s *Server) Zone(origin string) (z zone.Zone, ok bool) {
 		z = ""
 	}
 	return z, ok
+}
+
+// Each calls f with each zone, in the order of their origins; content is "" for
+// one that has none.
+func (s *Server) Each(f func(origin string, content zone.Zone)) {
+	zones := s.view.Load().zones
+	for _, origin := range slices.Sorted(maps.Keys(zones)) {
+		z := zones[origin]
+		if z == missing {
+			z = ""
+		}
+		f(origin, z)
+	}
 }
 
 // Set gives the zone of an origin new content, all at once: an answer is made

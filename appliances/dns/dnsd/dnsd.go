@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ampoule/appliances/dns/answer"
 	"ampoule/appliances/dns/tsig"
 	"ampoule/libos/appliance"
+	"ampoule/libos/config/feature"
 	"ampoule/libos/config/zone"
 	"ampoule/libos/format"
 	"ampoule/libos/netif/fastudp"
@@ -49,6 +51,10 @@ type Config struct {
 	// TCPIdle is how long a connection may take for one message, its own
 	// silence before it included (RFC 7766 section 6.2.3).
 	TCPIdle time.Duration
+	// TLSPort is that of DNS over TLS (RFC 7858), with the certificates of the
+	// management plane; 0: there is none. TLSConnections is as TCPConnections.
+	TLSPort        uint16
+	TLSConnections int
 }
 
 // Peers is the configuration of what talks to other name servers: the packages xfr
@@ -79,20 +85,20 @@ const maxDatagram = 4096
 const maxFailures = 16
 
 type server struct {
-	cfg    Config
-	answer *answer.Server
-	log    *telemetry.Logger
-	udp    net.PacketConn
-	tcp    net.Listener
-	peers  Peering // nil: none
-	panics sync.Once
+	cfg      Config
+	answer   *answer.Server
+	log      *telemetry.Logger
+	udp      net.PacketConn
+	streams  []*stream
+	peers    Peering // nil: none
+	panics   sync.Once
+	panicked atomic.Uint64
+	counts   *[ways]counts // nil: there is no management plane
+	countMu  sync.Mutex
 
 	// Of the goroutine that receives.
 	quick    answer.Scratch
 	datagram [maxDatagram]byte // an answer on its way into the driver's buffer
-
-	mu    sync.Mutex // guards conns
-	conns map[*conn]struct{}
 
 	scratchMu sync.Mutex // guards scratch
 	scratch   []byte     // the longest answer over TCP, shared by all connections
@@ -109,10 +115,17 @@ func New(cfg Config) appliance.New {
 		if err == nil && cfg.Peers != nil {
 			s.peers, err = cfg.Peers.Open(env, s.answer)
 		}
+		if feature.Management && err == nil && cfg.TLSPort != 0 {
+			err = s.overTLS(env)
+		}
 		if err != nil {
 			udp.Close()
 			tcp.Close()
 			return nil, err
+		}
+		if feature.Management && env.Management != nil {
+			s.counts = new([ways]counts)
+			s.manage(env.Management)
 		}
 		// The socket stays: it keeps the port ours and takes what the fast path
 		// passes, such as answers that are too large for one page.
@@ -127,12 +140,15 @@ func New(cfg Config) appliance.New {
 func (s *server) Reply(b []byte, n int, from *fastudp.Peer) int {
 	client := (*answer.Client)(from)
 	if size := s.answer.Quick(&s.quick, b, n, client); size >= 0 {
+		if feature.Management && s.counts != nil {
+			s.counts[overQuick].quick(&s.quick, client.V4, b, n, size)
+		}
 		return size
 	}
 	if s.peers != nil && forPeers(b[:n]) {
 		return -1 // by the stack, as their answers go
 	}
-	size := s.reply(s.datagram[:], b[:n], answer.UDP, *client)
+	size := s.reply(s.datagram[:], b[:n], overUDP, *client)
 	if size > len(b) {
 		return -1
 	}
@@ -158,8 +174,8 @@ func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, env *appliance.
 		return nil, format.Errorf("dnsd: %w", err)
 	}
 	return &server{
-		cfg: cfg, answer: a, log: env.Log, udp: udp, tcp: tcp,
-		conns:   make(map[*conn]struct{}),
+		cfg: cfg, answer: a, log: env.Log, udp: udp,
+		streams: []*stream{newStream(tcp, overTCP, cfg.TCPConnections)},
 		scratch: make([]byte, answer.MaxMessage),
 	}, nil
 }
@@ -185,7 +201,10 @@ func (s *server) logSigned(now time.Time) {
 
 // Serve implements appliance.Appliance.
 func (s *server) Serve(ctx context.Context) error {
-	loops := []func() error{func() error { return s.datagrams(ctx) }, func() error { return s.connections(ctx) }}
+	loops := []func() error{func() error { return s.datagrams(ctx) }}
+	for _, st := range s.streams {
+		loops = append(loops, func() error { return s.connections(ctx, st) })
+	}
 	if s.peers != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -199,11 +218,8 @@ func (s *server) Serve(ctx context.Context) error {
 // close ends all reads and writes.
 func (s *server) close() {
 	s.udp.Close()
-	s.tcp.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.Close()
+	for _, st := range s.streams {
+		st.close()
 	}
 }
 
@@ -224,16 +240,26 @@ func (s *server) datagrams(ctx context.Context) error {
 		if s.peers != nil && forPeers(in[:n]) && s.peer(out, in[:n], from) {
 			continue
 		}
-		if n := s.reply(out, in[:n], answer.UDP, client(from)); n > 0 {
+		if n := s.reply(out, in[:n], overUDP, client(from)); n > 0 {
 			s.udp.WriteTo(out[:n], from) // a lost answer is the client's to notice
 		}
 	}
 }
 
 // reply is answer.Answer, except that a query which makes it panic costs its
-// own answer and not the whole server's service.
-func (s *server) reply(out, query []byte, t answer.Transport, from answer.Client) (n int) {
+// own answer and not the whole server's service. It counts the query.
+func (s *server) reply(out, query []byte, w way, from answer.Client) (n int) {
 	defer s.recovered(query, func() { n = 0 })
+	t := answer.TCP
+	if w == overUDP {
+		t = answer.UDP
+	}
+	if feature.Management && s.counts != nil {
+		start := time.Now()
+		n = s.answer.Answer(out, query, t, from)
+		s.slow(w, from.V4, query, out[:n], int64(time.Since(start)))
+		return n
+	}
 	return s.answer.Answer(out, query, t, from)
 }
 
@@ -242,6 +268,7 @@ func (s *server) reply(out, query []byte, t answer.Transport, from answer.Client
 func (s *server) recovered(msg []byte, instead func()) {
 	if r := recover(); r != nil {
 		instead()
+		s.panicked.Add(1)
 		s.panics.Do(func() {
 			s.log.Error("a query made the server panic; further ones are not logged",
 				"panic", r, "query", hex.EncodeToString(msg[:min(len(msg), 300)]))

@@ -307,7 +307,7 @@ func TestReplyPanic(t *testing.T) {
 	var log bytes.Buffer
 	s := &server{log: telemetry.New(&log, time.Now, telemetry.Info)} // no zones: Answer panics
 	for range 2 {
-		if n := s.reply(make([]byte, 4096), query(t, "ns.example.", dns.TypeA, 1), answer.UDP, answer.Client{}); n != 0 {
+		if n := s.reply(make([]byte, 4096), query(t, "ns.example.", dns.TypeA, 1), overUDP, answer.Client{}); n != 0 {
 			t.Errorf("%d bytes", n)
 		}
 	}

@@ -7,10 +7,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"ampoule/appliances/dns/answer"
+	"ampoule/libos/appliance"
+	"ampoule/libos/config/feature"
 	"ampoule/libos/format"
 )
 
@@ -25,9 +29,24 @@ const (
 	flushSize = 8192
 )
 
-// conn is one TCP connection. Only its own goroutine reads and writes it.
+// stream is a listener with its connections.
+type stream struct {
+	net.Listener
+	way  way
+	most int // connections
+
+	mu    sync.Mutex // guards conns
+	conns map[*conn]struct{}
+}
+
+func newStream(l net.Listener, w way, most int) *stream {
+	return &stream{Listener: l, way: w, most: most, conns: make(map[*conn]struct{})}
+}
+
+// conn is one connection. Only its own goroutine reads and writes it.
 type conn struct {
 	net.Conn
+	way    way
 	client answer.Client
 	active atomic.Int64 // when the last message was complete, ns since 1970
 	in     *bufio.Reader
@@ -35,10 +54,23 @@ type conn struct {
 	out    []byte // answers not yet written, each behind its length
 }
 
+// overTLS adds the listener of DNS over TLS.
+func (s *server) overTLS(env *appliance.Env) error {
+	if env.Management == nil {
+		return errors.New("dnsd: DNS over TLS without a management plane, which has the certificates")
+	}
+	l, err := env.Net.Listen("tcp", ":"+strconv.Itoa(int(s.cfg.TLSPort)))
+	if err != nil {
+		return err
+	}
+	s.streams = append(s.streams, newStream(env.Management.Secure(l, "dot"), overTLS, s.cfg.TLSConnections))
+	return nil
+}
+
 // connections takes connections until the listener is closed.
-func (s *server) connections(ctx context.Context) error {
+func (s *server) connections(ctx context.Context, st *stream) error {
 	for failures := 0; ; {
-		nc, err := s.tcp.Accept()
+		nc, err := st.Accept()
 		if err != nil {
 			if failures++; ctx.Err() != nil || errors.Is(err, net.ErrClosed) || failures == maxFailures {
 				return format.Errorf("dnsd: tcp: %w", err)
@@ -46,11 +78,11 @@ func (s *server) connections(ctx context.Context) error {
 			continue
 		}
 		failures = 0
-		c := &conn{Conn: nc, client: client(nc.RemoteAddr()), in: bufio.NewReaderSize(nc, readBuffer)}
+		c := &conn{Conn: nc, way: st.way, client: client(nc.RemoteAddr()), in: bufio.NewReaderSize(nc, readBuffer)}
 		c.active.Store(time.Now().UnixNano())
-		s.admit(ctx, c)
+		st.admit(ctx, c)
 		go func() {
-			defer s.dismiss(c)
+			defer st.dismiss(c)
 			s.converse(c)
 		}()
 	}
@@ -58,30 +90,51 @@ func (s *server) connections(ctx context.Context) error {
 
 // admit makes room for c by ending the connection that has been idle for
 // longest (RFC 7766 section 6.2.3 lets a server under load do so).
-func (s *server) admit(ctx context.Context, c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.conns) >= s.cfg.TCPConnections {
+func (st *stream) admit(ctx context.Context, c *conn) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if len(st.conns) >= st.most {
 		var oldest *conn
-		for o := range s.conns {
+		for o := range st.conns {
 			if oldest == nil || o.active.Load() < oldest.active.Load() {
 				oldest = o
 			}
 		}
-		delete(s.conns, oldest)
-		oldest.Close()
+		delete(st.conns, oldest)
+		oldest.abort()
 	}
-	s.conns[c] = struct{}{}
+	st.conns[c] = struct{}{}
 	if ctx.Err() != nil {
-		c.Close() // close may have looked at conns already
+		c.abort() // close may have looked at conns already
 	}
 }
 
-func (s *server) dismiss(c *conn) {
+func (st *stream) dismiss(c *conn) {
 	c.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	delete(st.conns, c)
+}
+
+// close ends the listener and all connections.
+func (st *stream) close() {
+	st.Listener.Close()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for c := range st.conns {
+		c.abort()
+	}
+}
+
+// abort ends the connection without a word: TLS would wait to say goodbye.
+func (c *conn) abort() {
+	if feature.Management {
+		if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+			t.NetConn().Close()
+			return
+		}
+	}
+	c.Close()
 }
 
 // converse answers the queries of one connection in their order, until the
@@ -89,6 +142,9 @@ func (s *server) dismiss(c *conn) {
 // answered before anything is written (RFC 7766 section 6.2.1.1).
 func (s *server) converse(c *conn) {
 	for {
+		if feature.Management && c.way == overTLS {
+			c.SetWriteDeadline(time.Now().Add(s.cfg.TCPIdle)) // reading may write: the handshake, alerts
+		}
 		c.SetReadDeadline(time.Now().Add(s.cfg.TCPIdle))
 		if err := c.read(); err != nil {
 			return
@@ -114,7 +170,7 @@ func (s *server) converse(c *conn) {
 func (s *server) respond(c *conn) {
 	s.scratchMu.Lock()
 	defer s.scratchMu.Unlock()
-	if n := s.reply(s.scratch, c.query, answer.TCP, c.client); n > 0 {
+	if n := s.reply(s.scratch, c.query, c.way, c.client); n > 0 {
 		c.out = binary.BigEndian.AppendUint16(c.out, uint16(n))
 		c.out = append(c.out, s.scratch[:n]...)
 	}

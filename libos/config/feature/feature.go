@@ -17,6 +17,9 @@ const (
 	DHCP   = true // the DHCPv4 client
 	SLAAC  = true // IPv6 addresses and routers from router advertisements
 	Syslog = true // the log also goes to a collector
+
+	Management = true // there is a management plane, and what it shows is counted
+	Capture    = true // frames on the network can be watched
 )
 
 // Layers are the network layers.

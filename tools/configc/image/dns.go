@@ -18,6 +18,8 @@ type DNS struct {
 	UDPSize        int
 	TCPConnections int
 	TCPIdle        time.Duration
+	TLSPort        int // 0: none
+	TLSConnections int
 	NSID           string
 	Version        string
 	Identity       string
@@ -52,6 +54,8 @@ func dnsTable() *table {
 		{name: "tcp_connections", want: integer{1, 65535}, def: 128,
 			about: "connections open at a time, at most limits.tcp_connections; one more ends the one that is idle for longest"},
 		{name: "tcp_idle", want: duration{time.Second, time.Hour}, def: "10s", about: "time that a client gets for one message"},
+		{name: "tls_port", want: integer{1, 65535}, absent: "no DNS over TLS", about: "port of DNS over TLS (RFC 7858 has 853), with the certificates of the management plane"},
+		{name: "tls_connections", want: integer{1, 65535}, def: 32, about: "of them, open at a time; one more ends the one that is idle for longest"},
 		{name: "nsid", want: short, absent: "not told", about: "name of the server for clients that ask for it (RFC 5001)"},
 		{name: "version", want: short, absent: "REFUSED", about: "answer to version.bind and version.server, class CH"},
 		{name: "identity", want: short, absent: "REFUSED", about: "answer to id.server and hostname.bind, class CH (RFC 4892)"},
@@ -158,6 +162,14 @@ func zoneSection(s *section, all []*table, d *DNS, lines map[string]int) {
 		z.Table = zonefile.Read(z.File, z.Origin, signing, s.list)
 	}
 	d.Zones = append(d.Zones, z)
+}
+
+// overTLS reads what there is about DNS over TLS.
+func (d *DNS) overTLS(s *section, tcp ports, m *Management) {
+	d.TLSPort, d.TLSConnections = tcp.integer(s, "tls_port", "DNS over TLS"), s.integer("tls_connections")
+	if v := s.value("tls_port"); v != nil && m == nil {
+		s.against("tls_port", v, "but there is no [management], which brings the certificates")
+	}
 }
 
 // hashed says whether zones may deny names by their hashes (NSEC3): one that is

@@ -35,8 +35,9 @@ func (img *Image) Feature(w io.Writer) error {
 		hash = "// NSEC3 hashes names of DNS zones.\nvar NSEC3 = nsec3.Hash\n"
 	}
 	fmt.Fprintf(&b, "\t\"ampoule/libos/netif/layer\"\n)\n\n"+
-		"const (\n\tDHCP = %t\n\tSLAAC = %t\n\tSyslog = %t\n)\n\n// Layers are the network layers.\n"+
-		"var Layers = [...]layer.Layer{%s}\n\n%s", n.DHCP, n.SLAAC, img.Syslog != nil,
+		"const (\n\tDHCP = %t\n\tSLAAC = %t\n\tSyslog = %t\n\n\tManagement = %t\n\tCapture = %t\n)\n\n// Layers are the network layers.\n"+
+		"var Layers = [...]layer.Layer{%s}\n\n%s", n.DHCP, n.SLAAC, img.Syslog != nil, img.Mgmt != nil,
+		img.Mgmt != nil && img.Mgmt.Capture,
 		bytes.TrimSuffix(layers.Bytes(), []byte(", ")), hash)
 	out, err := format.Source(b.Bytes())
 	if err != nil {

@@ -21,6 +21,7 @@ type Image struct {
 	Limits   Limits
 	Console  int // index in levels
 	Syslog   *Syslog
+	Mgmt     *Management // nil: none
 	DNS      DNS
 	Echo     Echo
 }
@@ -35,6 +36,7 @@ func schemas(app string) []*table {
 		absent: "the appliance's name", about: "name in the log and for the hypervisor's tools; told to a DHCP server",
 	}}}
 	all = append(all, own[app]...)
+	all = append(all, managementTable(), grantTable(), requiredTable())
 	for _, t := range all[1:] {
 		if !strings.Contains(t.name, ".") {
 			root.keys = append(root.keys, key{name: t.name, want: tables("a table: [" + t.name + "]"), absent: "empty", about: t.about})
@@ -73,21 +75,30 @@ func Load(file, app string, list *report.List) *Image {
 	if root.has("syslog") {
 		img.Syslog = syslogSection(sub("syslog"), &img.Network)
 	}
-	p := ports{}
+	p, tcp := ports{}, ports{}
+	if root.has("management") {
+		m := sub("management")
+		img.Mgmt = managementSection(m, all, &img.Network)
+		tcp.integer(m, "port", "the management plane")
+	}
 	if img.Network.DHCP {
 		p.take(68, "network.dhcp", "the DHCP client")
 	}
 	switch app {
 	case "dns":
-		img.DNS = dnsSection(sub("dns"), all, &img.Limits, p)
+		d := sub("dns")
+		img.DNS = dnsSection(d, all, &img.Limits, p)
+		tcp.integer(d, "port", "the DNS service")
+		img.DNS.overTLS(d, tcp, img.Mgmt)
 	case "echo":
 		e := sub("echo")
 		img.Echo.Port = p.integer(e, "port", "the echo service")
+		tcp.integer(e, "port", "the echo service")
 	}
 	return img
 }
 
-// ports is who uses which UDP port.
+// ports is who uses which port of UDP, or of TCP.
 type ports map[int]struct{ key, what string }
 
 func (p ports) take(port int, key, what string) { p[port] = struct{ key, what string }{key, what} }
@@ -95,6 +106,9 @@ func (p ports) take(port int, key, what string) { p[port] = struct{ key, what st
 // integer reads a port for what, and refuses one that is in use.
 func (p ports) integer(s *section, key, what string) int {
 	n := s.integer(key)
+	if n == 0 {
+		return 0 // there is none
+	}
 	if o, used := p[n]; used {
 		if v := s.value(key); v != nil {
 			s.against(key, v, "which %s has (%s); must be another port", o.what, o.key)

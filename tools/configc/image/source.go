@@ -48,7 +48,7 @@ func (img *Image) Source(w io.Writer) error {
 // imports writes the import declaration: what system needs, and more.
 func (img *Image) imports(w io.Writer, std []string, own ...string) {
 	own = append(own, "ampoule/libos/config", "ampoule/libos/netif", "ampoule/libos/telemetry")
-	if n := &img.Network; n.IPv4.IsValid() || n.Gateway4.IsValid() || len(n.IPv6) > 0 || n.Gateway6.IsValid() || img.Syslog != nil {
+	if n := &img.Network; n.IPv4.IsValid() || n.Gateway4.IsValid() || len(n.IPv6) > 0 || n.Gateway6.IsValid() || img.Syslog != nil || img.Mgmt != nil && img.Mgmt.Address.IsValid() {
 		std = append(std, "net/netip")
 	}
 	if img.Limits.TimeWait > 0 || img.Limits.FinWait > 0 {
@@ -56,6 +56,9 @@ func (img *Image) imports(w io.Writer, std []string, own ...string) {
 	}
 	if img.Syslog != nil {
 		own = append(own, "ampoule/libos/telemetry/syslog")
+	}
+	if img.Mgmt != nil {
+		own = append(own, img.Mgmt.imports()...)
 	}
 	fmt.Fprint(w, "import (\n")
 	for _, group := range [][]string{std, own} {
@@ -104,6 +107,9 @@ func (img *Image) system(w io.Writer) {
 		fmt.Fprintf(w, "\tSyslog: &syslog.Config{\n\t\tServer: netip.AddrPortFrom(%s, %d), // %s\n"+
 			"\t\tFacility: %d, // %s\n\t\tLevel: %s,\n\t\tQueue: %d,\n\t\tEnterprise: %d,\n\t},\n",
 			addr(l.Server.Addr()), l.Server.Port(), l.Server, l.Facility, facilities[l.Facility], level(l.Level), l.Queue, l.Enterprise)
+	}
+	if img.Mgmt != nil {
+		img.Mgmt.source(w)
 	}
 	fmt.Fprint(w, "}\n")
 }
@@ -172,6 +178,9 @@ func (img *Image) dnsSource(w io.Writer) {
 		"\tPort:           %d,\n\tUDPSize:        %d,\n\tTCPConnections: %d,\n\tTCPIdle:        %d * time.Millisecond,\n",
 		d.Port, d.UDPSize, d.TCPConnections, d.TCPIdle.Milliseconds())
 	fmt.Fprintf(w, "\tNSID:     %q,\n\tVersion:  %q,\n\tIdentity: %q,\n\tCookies:  %t,\n", d.NSID, d.Version, d.Identity, d.Cookies)
+	if d.TLSPort > 0 {
+		fmt.Fprintf(w, "\tTLSPort: %d,\n\tTLSConnections: %d,\n", d.TLSPort, d.TLSConnections)
+	}
 	if len(d.CookieSecrets) > 0 {
 		fmt.Fprintf(w, "\tCookieSecrets: %#v,\n", d.CookieSecrets)
 	}

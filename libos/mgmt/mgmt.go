@@ -1,0 +1,200 @@
+// Package mgmt is the management plane, the same for every appliance: a listener
+// of its own that speaks HTTP/1.1 over TLS 1.3 to clients with a certificate from
+// an authority that the configuration names. openapi.yaml is its contract.
+//
+// A client may read, or read and change (Role). Who it is is known before the
+// first byte of a request; without a certificate there is no connection. All that
+// clients can use is bounded: connections, handshakes a second, bytes and time of a
+// request. Each change, done or refused, is a line in the log (audit).
+//
+// HTTP is package http1 and not net/http, which would add 3 MB to an image. TLS is
+// crypto/tls.
+package mgmt
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"ampoule/libos/format"
+	"ampoule/libos/http1"
+	"ampoule/libos/mgmt/certs"
+	"ampoule/libos/mgmt/plane"
+	"ampoule/libos/telemetry/metrics"
+)
+
+// Config is plain data that tools/configc writes as Go source. It implements
+// plane.Management.
+type Config struct {
+	Address netip.Addr // to listen at; the zero Addr: all
+	Port    uint16
+	// Clients are the authorities of clients' certificates, as PEM.
+	Clients string
+	// Grants says what clients may do by the SHA-256 of their certificates. Empty:
+	// their certificates say it themselves.
+	Grants []Grant
+	// Own makes the plane's own certificate, until one is committed.
+	Own Own
+	// Slots is the most certificates that are held.
+	Slots int
+	// Required says what certificates must be good for.
+	Required []certs.Required
+	// Connections is the most that are open at a time.
+	Connections int
+	// Handshakes is the most that are begun in a second, and at once.
+	Handshakes int
+	// Parts are what the plane has besides.
+	Parts []Part
+}
+
+// Own makes the plane's own certificate.
+type Own interface {
+	// Certificate returns chain and key as PEM, and says in a few words where they
+	// are from. names are what the plane goes by.
+	Certificate(rand io.Reader, now time.Time, names []string) (pem []byte, from string, err error)
+}
+
+// Part adds routes to the plane.
+type Part interface {
+	Routes(*plane.Host) []Route
+}
+
+// Server is the plane. It implements plane.Plane.
+type Server struct {
+	cfg    *Config
+	host   *plane.Host
+	certs  *certs.Store
+	listen net.Listener
+	tls    *tls.Config
+	routes []Route
+	limits http1.Limits
+
+	mu         sync.Mutex // guards what follows
+	conns      map[*conn]struct{}
+	tokens     int // handshakes that may begin
+	filled     time.Time
+	collectors []metrics.Collector
+	ready      []func() string
+
+	count counters
+}
+
+// Limits of one connection and of its requests.
+var limits = http1.Limits{
+	Head: 8 << 10, Body: certs.MaxBundle,
+	Idle: time.Minute, Read: 15 * time.Second, Write: 15 * time.Second,
+	Requests: 10000,
+}
+
+// handshakeTime is how long a client may take for the handshake.
+const handshakeTime = 10 * time.Second
+
+// Open implements plane.Management.
+func (c *Config) Open(h *plane.Host) (plane.Plane, error) {
+	s, err := newServer(c, h)
+	if err != nil {
+		return nil, format.Errorf("management: %w", err)
+	}
+	return s, nil
+}
+
+func newServer(c *Config, h *plane.Host) (*Server, error) {
+	// No randomness, no TLS: better to know it here than in a handshake.
+	var probe [32]byte
+	if _, err := io.ReadFull(h.Rand, probe[:]); err != nil || probe == [32]byte{} {
+		return nil, format.Errorf("no randomness: %w", err)
+	}
+	now := h.Now()
+	clients, err := certs.CheckAuthority(certs.Management, []byte(c.Clients), now)
+	if err != nil {
+		return nil, format.Errorf("authorities of clients: %w", err)
+	}
+	bundle, from, err := c.Own.Certificate(h.Rand, now, c.names(h))
+	if err != nil {
+		return nil, err
+	}
+	own, err := certs.Check(certs.Management, bundle, now)
+	if err != nil {
+		return nil, format.Errorf("own certificate: %w", err)
+	}
+	mine := *h
+	mine.Port = c.Port
+	h = &mine
+	s := &Server{cfg: c, host: h, limits: limits, conns: map[*conn]struct{}{}, tokens: c.Handshakes, filled: now}
+	s.certs = certs.New(certs.Config{Slots: c.Slots, Required: c.Required, Now: h.Now}, own, clients)
+	s.tls = s.certs.TLS(&tls.Config{
+		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert,
+		NextProtos: []string{"http/1.1"}, Time: h.Now, SessionTicketsDisabled: true,
+	}, func(t *tls.Config, g *certs.Generation) { t.ClientCAs = g.Authorities[certs.Management].Pool },
+		func(g *certs.Generation, _ *tls.ClientHelloInfo) *certs.Certificate {
+			return g.Certificates[certs.Management]
+		})
+	if s.routes, err = s.allRoutes(); err != nil {
+		return nil, err
+	}
+	at := ":" + strconv.Itoa(int(c.Port))
+	if c.Address.IsValid() {
+		at = netip.AddrPortFrom(c.Address, c.Port).String()
+	}
+	if s.listen, err = h.Listen("tcp", at); err != nil {
+		return nil, err
+	}
+	h.Log.Info("management", "port", c.Port, "certificate", from, "sha256", fingerprint(own.Leaf()),
+		"persisted", false)
+	return s, nil
+}
+
+// names are what the plane goes by: the appliance's name, and its address.
+func (c *Config) names(h *plane.Host) []string {
+	names := []string{h.Hostname}
+	if c.Address.IsValid() {
+		names = append(names, c.Address.String())
+	}
+	return names
+}
+
+// Certificates holds the certificates, for appliances that need more than Secure.
+func (s *Server) Certificates() *certs.Store { return s.certs }
+
+// Collect implements plane.Plane.
+func (s *Server) Collect(c metrics.Collector) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.collectors = append(s.collectors, c)
+}
+
+// Ready implements plane.Plane.
+func (s *Server) Ready(ready func() string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = append(s.ready, ready)
+}
+
+// Secure implements plane.Plane.
+func (s *Server) Secure(l net.Listener, protocols ...string) net.Listener {
+	return &secured{l, s.certs.TLS(&tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protocols, Time: s.host.Now}, nil, nil)}
+}
+
+// secured is a listener with TLS.
+type secured struct {
+	net.Listener
+	tls *tls.Config
+}
+
+func (l *secured) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(c, l.tls), nil
+}
+
+var errFull = errors.New("all connections are in use")
+
+// Addr is where the plane listens.
+func (s *Server) Addr() net.Addr { return s.listen.Addr() }

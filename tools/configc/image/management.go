@@ -1,0 +1,264 @@
+package image
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ampoule/libos/mgmt/certs"
+)
+
+// Management is the table [management].
+type Management struct {
+	Address                        netip.Addr
+	Port                           int
+	Clients                        []byte // PEM
+	Own                            []byte // PEM; nil: made at boot
+	Grants                         []Grant
+	Slots, Connections, Handshakes int
+	Pprof, Capture                 bool
+	Required                       []Required
+}
+
+// Grant is one of management.clients.
+type Grant struct {
+	SHA256 [32]byte
+	Role   int // index in roles
+}
+
+// Required is one of management.certificates.
+type Required struct {
+	Slot  string
+	Hosts []string
+}
+
+// roles are those of package mgmt, and what they are called there.
+var (
+	roles     = choice{"read", "operate"}
+	roleNames = [...]string{"Read", "Operate"}
+)
+
+const inSoManyWords = consent("true: the private key becomes part of the image, and who has the image has the key")
+
+func managementTable() *table {
+	return &table{name: "management", about: "the management plane, over TLS with client certificates; left out, nothing of it is in the image", keys: []key{
+		{name: "port", want: integer{1, 65535}, def: 9443, about: "port of TCP"},
+		{name: "address", want: text(`one of the image's own addresses, such as "192.0.2.53"`), absent: "all addresses", about: "where it listens"},
+		{name: "client_ca", want: text("the path of a file with the certificates of authorities, as PEM"), about: "who vouches for clients"},
+		{name: "clients", want: tables("a list of clients, each [[management.clients]] with a sha256 and a role"), absent: "certificates have a role: OU=ampoule-read or OU=ampoule-operate",
+			about: "what clients may do; with a list all others may do nothing"},
+		{name: "certificate", want: text("the path of a file with a chain and its private key, as PEM"), absent: "made at boot, self-signed, its SHA-256 in the log",
+			about: "its own certificate, until one is committed"},
+		{name: "key_in_image", want: inSoManyWords, absent: "there is no certificate", about: "the word without which no private key is compiled in"},
+		{name: "certificates", want: tables("a list of slots, each [[management.certificates]] with a slot and hosts"), absent: "any",
+			about: "what committed certificates must be good for"},
+		{name: "slots", want: integer{1, 1024}, def: 16, about: "certificates that are held at most"},
+		{name: "connections", want: integer{1, 256}, def: 8, about: "connections open at a time; those without a handshake give way"},
+		{name: "handshakes", want: integer{1, 1000}, def: 10, about: "handshakes that may begin in a second"},
+		{name: "pprof", want: flag{}, def: false, about: "profiles of heap and goroutines"},
+		{name: "capture", want: flag{}, def: false, about: "capture of packets"},
+	}}
+}
+
+func grantTable() *table {
+	return &table{name: "management.clients", about: "a client of the management plane, once for each: [[management.clients]]", keys: []key{
+		{name: "sha256", want: text("the SHA-256 of its certificate, 64 hexadecimal digits, with or without colons"), about: "who"},
+		{name: "role", want: roles, about: "read: look; operate: look and change"},
+	}}
+}
+
+func requiredTable() *table {
+	return &table{name: "management.certificates", about: "what a certificate must be good for, once for each slot: [[management.certificates]]", keys: []key{
+		{name: "slot", want: text("1 to 64 small letters, digits, dots and hyphens"), about: "name of the slot"},
+		{name: "hosts", want: sequence(`a list of host names and addresses, such as ["ns1.example.org"]`), about: "names that the certificate must have"},
+	}}
+}
+
+// managementSection reads the table.
+func managementSection(s *section, all []*table, n *Network) *Management {
+	m := &Management{Port: s.integer("port"), Slots: s.integer("slots"), Connections: s.integer("connections"),
+		Handshakes: s.integer("handshakes"), Pprof: s.flag("pprof"), Capture: s.flag("capture")}
+	if t, v := s.text("address"); v != nil {
+		a, err := netip.ParseAddr(t)
+		if m.Address = a; err != nil || !n.has(a) {
+			s.refuse("address", v)
+		}
+	}
+	if name, v := s.text("client_ca"); v != nil {
+		m.Clients = authorities(s, "client_ca", s.read("client_ca", v, filepath.ToSlash(s.beside(name))))
+	}
+	m.own(s)
+	for _, s := range s.tables("clients", all) {
+		m.grant(s)
+	}
+	for _, s := range s.tables("certificates", all) {
+		m.required(s)
+	}
+	return m
+}
+
+// has says whether an address is one that the configuration gives to the image.
+func (n *Network) has(a netip.Addr) bool {
+	if n.IPv4.IsValid() && n.IPv4.Addr() == a {
+		return true
+	}
+	for _, p := range n.IPv6 {
+		if p.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
+
+// authorities returns the certificates in a file as PEM, without anything else
+// that is in it.
+func authorities(s *section, key string, data []byte) []byte {
+	if data == nil {
+		return nil
+	}
+	a, err := certs.CheckAuthority(certs.Management, data, time.Now())
+	if err != nil {
+		s.unfit(key, err)
+		return nil
+	}
+	var out bytes.Buffer
+	for _, x := range a.Certificates {
+		pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: x.Raw})
+	}
+	return out.Bytes()
+}
+
+// unfit says what is wrong with the certificates in a file.
+func (s *section) unfit(key string, err error) {
+	s.against(key, s.value(key), "but what is in it is not fit. %v", err)
+}
+
+// own reads the plane's own certificate.
+func (m *Management) own(s *section) {
+	agreed := false
+	if v := s.value("key_in_image"); v != nil {
+		if agreed, _ = v.V.(bool); !agreed {
+			s.refuse("key_in_image", v)
+		}
+	}
+	name, v := s.text("certificate")
+	switch {
+	case v == nil:
+		if agreed {
+			s.against("key_in_image", s.value("key_in_image"), "but there is no certificate")
+		}
+	case !agreed:
+		if !s.has("key_in_image") {
+			s.missing("key_in_image")
+		}
+	default:
+		if m.Own = s.read("certificate", v, filepath.ToSlash(s.beside(name))); m.Own == nil {
+			return
+		}
+		if _, err := certs.Check(certs.Management, m.Own, time.Now()); err != nil {
+			s.unfit("certificate", err)
+		}
+	}
+}
+
+// grant reads one of management.clients.
+func (m *Management) grant(s *section) {
+	g := Grant{Role: s.choice("role")}
+	if t, v := s.text("sha256"); v != nil {
+		sum, err := hex.DecodeString(strings.ReplaceAll(t, ":", ""))
+		if err != nil || len(sum) != len(g.SHA256) {
+			s.refuse("sha256", v)
+		}
+		copy(g.SHA256[:], sum)
+		for _, o := range m.Grants {
+			if o.SHA256 == g.SHA256 {
+				s.against("sha256", v, "a client that is there already")
+			}
+		}
+	}
+	m.Grants = append(m.Grants, g)
+}
+
+// required reads one of management.certificates.
+func (m *Management) required(s *section) {
+	var r Required
+	slot, v := s.text("slot")
+	if v != nil {
+		if slot == "" || len(slot) > 64 || strings.Trim(slot, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || slot[0] == '.' || slot[0] == '-' {
+			s.refuse("slot", v)
+		}
+		for _, o := range m.Required {
+			if o.Slot == slot {
+				s.against("slot", v, "a slot that is there already")
+			}
+		}
+		r.Slot = slot
+	}
+	if s.has("hosts") {
+		for _, v := range s.strings("hosts") {
+			r.Hosts = append(r.Hosts, v.V.(string))
+		}
+	}
+	m.Required = append(m.Required, r)
+}
+
+// imports are the packages that source uses.
+func (m *Management) imports() []string {
+	paths := []string{"ampoule/libos/mgmt", "ampoule/libos/mgmt/own"}
+	if len(m.Required) > 0 {
+		paths = append(paths, "ampoule/libos/mgmt/certs")
+	}
+	if m.Pprof {
+		paths = append(paths, "ampoule/libos/mgmt/profile")
+	}
+	if m.Capture {
+		paths = append(paths, "ampoule/libos/mgmt/capture")
+	}
+	return paths
+}
+
+// source writes the field of config.System.
+func (m *Management) source(w io.Writer) {
+	fmt.Fprint(w, "\tManagement: &mgmt.Config{\n")
+	if m.Address.IsValid() {
+		fmt.Fprintf(w, "\t\tAddress: %s, // %s\n", addr(m.Address), m.Address)
+	}
+	fmt.Fprintf(w, "\t\tPort: %d,\n\t\tSlots: %d,\n\t\tConnections: %d,\n\t\tHandshakes: %d,\n\t\tClients: %q,\n",
+		m.Port, m.Slots, m.Connections, m.Handshakes, m.Clients)
+	if m.Own != nil {
+		fmt.Fprintf(w, "\t\tOwn: own.Given(%q),\n", m.Own)
+	} else {
+		fmt.Fprint(w, "\t\tOwn: own.SelfSigned{},\n")
+	}
+	if len(m.Grants) > 0 {
+		fmt.Fprint(w, "\t\tGrants: []mgmt.Grant{\n")
+		for _, g := range m.Grants {
+			fmt.Fprintf(w, "\t\t\t{SHA256: %#v, Role: mgmt.%s},\n", g.SHA256, roleNames[g.Role])
+		}
+		fmt.Fprint(w, "\t\t},\n")
+	}
+	if len(m.Required) > 0 {
+		fmt.Fprint(w, "\t\tRequired: []certs.Required{\n")
+		for _, r := range m.Required {
+			fmt.Fprintf(w, "\t\t\t{Slot: %q, Hosts: %#v},\n", r.Slot, r.Hosts)
+		}
+		fmt.Fprint(w, "\t\t},\n")
+	}
+	if m.Pprof || m.Capture {
+		fmt.Fprint(w, "\t\tParts: []mgmt.Part{")
+		if m.Pprof {
+			fmt.Fprint(w, "profile.Part{}, ")
+		}
+		if m.Capture {
+			fmt.Fprint(w, "capture.Part{}, ")
+		}
+		fmt.Fprint(w, "},\n")
+	}
+	fmt.Fprint(w, "\t},\n")
+}

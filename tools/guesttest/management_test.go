@@ -1,0 +1,237 @@
+package guesttest
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"ampoule/libos/mgmt/mgmttest"
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/guest"
+	"ampoule/tools/load"
+	"ampoule/tools/workspace"
+)
+
+const managedTOML = `hostname = "ns1"
+[network]
+ipv4 = "10.0.2.15/24"
+gateway4 = "10.0.2.2"
+[management]
+client_ca = "%[1]s/ca.pem"
+pprof = true
+capture = true
+[[management.certificates]]
+slot = "dot"
+hosts = ["ns1.example.org"]
+[dns]
+tls_port = 853
+[[dns.zones]]
+origin = "example.org"
+file = "%[2]s/configs/dns/example.org.zone"
+`
+
+// managed is a booted DNS appliance with a management plane, and what its clients
+// need.
+type managed struct {
+	*vm.VM
+	t   *testing.T
+	dir string
+	ca  *mgmttest.Pair
+}
+
+// bootManaged boots one. Each build is of its own, as it has the authority in it.
+func bootManaged(t *testing.T, v guest.Variant, ram int) *managed {
+	t.Helper()
+	root, err := workspace.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &managed{t: t, dir: t.TempDir(), ca: mgmttest.Root(t, "clients")}
+	m.write("ca.pem", m.ca.Cert())
+	for name, unit := range map[string]string{"operate": "ampoule-operate", "read": "ampoule-read"} {
+		c := m.ca.Issue(t, mgmttest.Spec{Name: name, Unit: unit, Client: true})
+		m.write(name+".pem", c.Bundle(t))
+	}
+	image := images.Configured(t, "dns", "managed-"+filepath.Base(m.dir), fmt.Sprintf(managedTOML, m.dir, root), v.GOAMD64)
+	t.Cleanup(func() { os.Remove(image) })
+	var forwards []vm.Forward
+	for _, port := range []int{53, 853, 9443} {
+		forwards = append(forwards, vm.Forward{Proto: "tcp", Port: port})
+	}
+	m.VM = guest.Boot(t, vm.Config{Image: image, Machine: v.Machine, CPU: guest.CPU(v.GOAMD64), RAM: ram, RNG: true,
+		Net: vm.Net{Kind: vm.NetUser, Forwards: append(forwards, vm.Forward{Proto: "udp", Port: 53})}})
+	var d net.Dialer
+	guest.Up(t, m.VM, d.DialContext, m.Addr("udp", 53), load.DNS("www.example.org"))
+	return m
+}
+
+func (m *managed) write(name string, data []byte) string {
+	m.t.Helper()
+	path := filepath.Join(m.dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	return path
+}
+
+// curl asks as a client: operate, read, or "" for none. It returns the body, with
+// the status behind it, and curl's error.
+func (m *managed) curl(as string, args ...string) (string, error) {
+	all := []string{"-sk", "--tlsv1.3", "--max-time", "30", "-w", "\n%{http_code}"}
+	if as != "" {
+		all = append(all, "--cert", filepath.Join(m.dir, as+".pem"))
+	}
+	path := args[len(args)-1]
+	all = append(append(all, args[:len(args)-1]...), "https://"+m.Addr("tcp", 9443)+path)
+	out, err := exec.Command("curl", all...).CombinedOutput()
+	return string(out), err
+}
+
+// want asks as curl does and wants a status and a text in the answer.
+func (m *managed) want(as, status, text string, args ...string) string {
+	m.t.Helper()
+	out, err := m.curl(as, args...)
+	i := strings.LastIndexByte(out, '\n')
+	if err != nil || out[i+1:] != status || !strings.Contains(out[:i], text) {
+		m.t.Errorf("curl as %q %v: %v, want %s and %q:\n%s", as, args, err, status, text, out)
+	}
+	return out[:max(i, 0)]
+}
+
+// TestManagement asks the management plane of a booted DNS appliance with curl, in
+// 32 MiB: health, status, metrics and log; nobody without a certificate is heard.
+func TestManagement(t *testing.T) {
+	m := bootManaged(t, guest.Variant{Machine: vm.Machines[0], GOAMD64: "v1"}, 32)
+	m.want("read", "200", "ok", "/healthz")
+	m.want("read", "200", "ready", "/readyz")
+	var status struct {
+		Hostname  string
+		Ready     bool
+		Persisted bool
+		Memory    struct{ RAM, Heap, System uint64 }
+	}
+	if body := m.want("read", "200", "", "/v1/status"); json.Unmarshal([]byte(body), &status) != nil ||
+		status.Hostname != "ns1" || !status.Ready || status.Persisted || status.Memory.RAM > 32<<20 {
+		t.Errorf("status: %s", body)
+	}
+	t.Logf("memory: %+v", status.Memory)
+	for range 20 {
+		dig(t, m.Addr("udp", 53), "udp", "www.example.org", "A")
+	}
+	dig(t, m.Addr("tcp", 53), "tcp", "nowhere.example.org", "AAAA")
+	text := m.want("read", "200", "", "/metrics")
+	for _, line := range []string{
+		`coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="udp",family="1",type="A"} 2[0-9]`,
+		`coredns_dns_responses_total{server="dns://:53",zone=".",view="",proto="tcp",rcode="NXDOMAIN",plugin="ampoule"} 1`,
+		`ampoule_certificate_expiry_timestamp_seconds{slot="management",.*`, `go_goroutines \d+`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + strings.NewReplacer("{", `\{`, "}", `\}`).Replace(line) + `$`).MatchString(text) {
+			t.Errorf("the metrics lack %s:\n%s", line, text)
+		}
+	}
+	m.want("read", "200", "serving", "/v1/log")
+	m.want("read", "403", "no-permission", "-X", "PUT", "-d", "debug", "/v1/log/level")
+	m.want("operate", "200", "debug", "-X", "PUT", "-d", "debug", "/v1/log/level")
+	if !strings.Contains(m.Console(), `what="log level" result=done old=info new=debug`) {
+		t.Errorf("the log lacks the change of its level")
+	}
+	if out, err := m.curl("", "/healthz"); err == nil {
+		t.Errorf("without a certificate: %s", out)
+	}
+	if out, err := exec.Command("openssl", "s_client", "-connect", m.Addr("tcp", 9443), "-tls1_2").CombinedOutput(); err == nil {
+		t.Errorf("TLS 1.2 is spoken:\n%s", out)
+	}
+}
+
+// TestDNSOverTLS asks over TLS with kdig, with certificates that are committed and
+// replaced meanwhile; a connection goes on over a change.
+func TestDNSOverTLS(t *testing.T) {
+	m := bootManaged(t, guest.Variant{Machine: vm.Machines[0], GOAMD64: "v3"}, 32)
+	_, port, err := net.SplitHostPort(m.Addr("tcp", 853))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := mgmttest.Root(t, "servers")
+	rootFile := m.write("root.pem", root.Cert())
+	kdig := func(host string) string {
+		out, _ := exec.Command("kdig", "@127.0.0.1", "-p", port, "+tls-ca="+rootFile, "+tls-hostname="+host, "+retry=0", "www.example.org", "A").CombinedOutput()
+		return string(out)
+	}
+	if out := kdig("ns1.example.org"); strings.Contains(out, "NOERROR") {
+		t.Errorf("it serves without a certificate:\n%s", out)
+	}
+	wrong := root.Issue(t, mgmttest.Spec{Name: "wrong", Hosts: []string{"ns2.example.org"}})
+	rotate := func(generation int, file string) (status string) {
+		m.want("operate", "200", `"name":"dot"`, "-T", file, "/v1/staged/certificates/dot")
+		out, err := m.curl("operate", "-X", "POST", "-H", fmt.Sprintf(`If-Match: "%d"`, generation), "/v1/staged/commit")
+		if err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		return out
+	}
+	if out := rotate(0, m.write("wrong.pem", wrong.Bundle(t, root))); !strings.Contains(out, "name-missing") {
+		t.Errorf("a certificate for another name: %s", out)
+	}
+	rotate(0, m.write("first.pem", root.Issue(t, mgmttest.Spec{Name: "first", Hosts: []string{"ns1.example.org"}}).Bundle(t, root)))
+	if out := kdig("ns1.example.org"); !strings.Contains(out, "NOERROR") || !strings.Contains(out, "192.0.2.80") || !strings.Contains(out, "TLS1.3") {
+		t.Errorf("kdig:\n%s", out)
+	}
+	if out := kdig("ns2.example.org"); strings.Contains(out, "NOERROR") {
+		t.Errorf("a name that the certificate does not have:\n%s", out)
+	}
+	open := dialTLS(t, m.Addr("tcp", 853), root)
+	defer open.Close()
+	ask := func() { t.Helper(); askStream(t, open) }
+	ask()
+	if out := rotate(1, m.write("second.pem", root.Issue(t, mgmttest.Spec{Name: "second", Hosts: []string{"ns1.example.org"}}).Bundle(t, root))); !strings.Contains(out, `"generation":2`) {
+		t.Errorf("commit: %s", out)
+	}
+	if next := dialTLS(t, m.Addr("tcp", 853), root); next.ConnectionState().PeerCertificates[0].Subject.CommonName != "second" {
+		t.Errorf("a new connection has the certificate %v", next.ConnectionState().PeerCertificates[0].Subject)
+	}
+	ask()
+	if text := m.want("read", "200", "", "/metrics"); !strings.Contains(text, `coredns_dns_requests_total{server="tls://:853",zone=".",view="",proto="tcp",family="1",type="A"} 3`) {
+		t.Errorf("the metrics lack the queries over TLS:\n%s", text)
+	}
+}
+
+// dialTLS opens a connection of DNS over TLS.
+func dialTLS(t *testing.T, addr string, root *mgmttest.Pair) *tls.Conn {
+	t.Helper()
+	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: mgmttest.Pool(root), ServerName: "ns1.example.org", NextProtos: []string{"dot"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// askStream asks over a connection of TCP or TLS, and checks the answer.
+func askStream(t *testing.T, c net.Conn) {
+	t.Helper()
+	s := load.DNS("www.example.org")
+	q := s.Request(7)
+	if _, err := c.Write(s.Stream(q)); err != nil {
+		t.Fatal(err)
+	}
+	var length [2]byte
+	if _, err := io.ReadFull(c, length[:]); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, binary.BigEndian.Uint16(length[:]))
+	if _, err := io.ReadFull(c, answer); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(q, answer); err != nil {
+		t.Error(err)
+	}
+}
