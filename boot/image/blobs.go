@@ -135,7 +135,26 @@ func (c *compact) blob(i int, off uint32, calls int) uint32 {
 		return none
 	}
 	b := c.old.gofunc[off:]
-	n, align := 0, 4
+	n, align := extent(i, b, calls)
+	if n <= 0 || n > len(b) {
+		c.fail("funcdata %d of %d bytes", i, n)
+		return none
+	}
+	b = bytes.Clone(b[:n])
+	if i == dataInlTree {
+		for k := 4; k < n; k += 16 { // the name of each call
+			le.PutUint32(b[k:], c.name(c.text(le.Uint32(b[k:]))))
+		}
+	}
+	at := c.gofunc.add(b, align)
+	c.dataAt[key] = at
+	return at
+}
+
+// extent is how many bytes funcdata i takes that b begins with, and how it is
+// aligned; 0: it is of no known kind. calls is the number of inlined calls.
+func extent(i int, b []byte, calls int) (n, align int) {
+	align = 4
 	switch {
 	case i <= dataLocalsMaps && len(b) >= 8:
 		n = 8 + int(le.Uint32(b))*int((le.Uint32(b[4:])+7)/8)
@@ -150,17 +169,5 @@ func (c *compact) blob(i int, off uint32, calls int) uint32 {
 	case i == dataWrap:
 		n = 4
 	}
-	if n <= 0 || n > len(b) {
-		c.fail("funcdata %d of %d bytes", i, n)
-		return none
-	}
-	b = bytes.Clone(b[:n])
-	if i == dataInlTree {
-		for k := 4; k < n; k += 16 { // the name of each call
-			le.PutUint32(b[k:], c.name(c.text(le.Uint32(b[k:]))))
-		}
-	}
-	at := c.gofunc.add(b, align)
-	c.dataAt[key] = at
-	return at
+	return n, align
 }

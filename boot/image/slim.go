@@ -46,9 +46,30 @@ type slimmer struct {
 // follow (type descriptors, since Go 1.27), nothing can move: then the tables
 // stay as they are, and Tiny is an error. It works on a copy.
 func Slim(file []byte, keep Tables) ([]byte, error) {
-	s := &slimmer{file: bytes.Clone(file), at: map[int]uint64{}}
+	s, err := open(bytes.Clone(file))
+	if err != nil {
+		return nil, err
+	}
+	if !s.movable() {
+		if keep == Tiny {
+			return nil, errors.New("the tiny profile needs Go 1.26: later releases put what code refers to behind the function tables")
+		}
+		return s.file, nil
+	}
+	if err := s.rebuild(keep); err != nil {
+		return nil, err
+	}
+	if err := s.relocate(); err != nil {
+		return nil, err
+	}
+	return s.layOut(), nil
+}
+
+// open finds the tables in a file, which becomes the slimmer's.
+func open(file []byte) (*slimmer, error) {
+	s := &slimmer{file: file, at: map[int]uint64{}}
 	var err error
-	if s.f, err = elf.NewFile(bytes.NewReader(file)); err != nil {
+	if s.f, err = elf.NewFile(bytes.NewReader(bytes.Clone(file))); err != nil {
 		return nil, err
 	}
 	s.tab = s.f.Section(".gopclntab")
@@ -68,19 +89,7 @@ func Slim(file []byte, keep Tables) ([]byte, error) {
 	if s.seg == nil {
 		return nil, fmt.Errorf("%w: .gopclntab is in no segment", errTables)
 	}
-	if !s.movable() {
-		if keep == Tiny {
-			return nil, errors.New("the tiny profile needs Go 1.26: later releases put what code refers to behind the function tables")
-		}
-		return s.file, nil
-	}
-	if err := s.rebuild(keep); err != nil {
-		return nil, err
-	}
-	if err := s.relocate(); err != nil {
-		return nil, err
-	}
-	return s.layOut(), nil
+	return s, nil
 }
 
 // movable says whether only what moduledata knows follows the tables.
@@ -120,18 +129,27 @@ func (s *slimmer) gofunc() (start, end int) {
 	return start, end
 }
 
+// tables are those of the file, and their header.
+func (s *slimmer) tables(start, end int) (o old, head []byte, err error) {
+	head, err = s.from(mdHeader)
+	if err != nil || start == 0 || end == 0 || len(head) < headerSize || le.Uint32(head) != magic {
+		return o, nil, fmt.Errorf("%w: header or moduledata", errTables)
+	}
+	o.nfunc = int(le.Uint64(head[8:]))
+	for i, part := range map[int]*[]byte{mdNames: &o.names, mdPCTab: &o.pctab, mdFuncs: &o.funcs, start: &o.gofunc} {
+		if *part, err = s.from(i); err != nil {
+			return o, nil, err
+		}
+	}
+	return o, head, nil
+}
+
 // rebuild makes the new section and points moduledata at it.
 func (s *slimmer) rebuild(keep Tables) error {
 	start, end := s.gofunc()
-	head, err := s.from(mdHeader)
-	if err != nil || start == 0 || end == 0 || len(head) < headerSize || le.Uint32(head) != magic {
-		return fmt.Errorf("%w: header or moduledata", errTables)
-	}
-	o := old{nfunc: int(le.Uint64(head[8:]))}
-	for i, part := range map[int]*[]byte{mdNames: &o.names, mdPCTab: &o.pctab, mdFuncs: &o.funcs, start: &o.gofunc} {
-		if *part, err = s.from(i); err != nil {
-			return err
-		}
+	o, head, err := s.tables(start, end)
+	if err != nil {
+		return err
 	}
 	c, err := build(o, keep)
 	if err != nil {
