@@ -6,23 +6,20 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"ampoule/tools/size/measure"
 )
-
-// image names what is built: an appliance for a target with a profile.
-type image struct{ app, target, profile string }
-
-func (i image) String() string { return i.app + "-" + i.target + " " + i.profile }
 
 // budget is a line of the budget file.
 type budget struct {
-	image image
+	image measure.Image
 	bytes int64
 }
 
 // readBudgets reads lines of an image, a profile and bytes; # begins a comment.
 func readBudgets(r io.Reader, name string) ([]budget, error) {
 	var out []budget
-	seen := map[image]bool{}
+	seen := map[measure.Image]bool{}
 	sc := bufio.NewScanner(r)
 	for n := 1; sc.Scan(); n++ {
 		line, _, _ := strings.Cut(sc.Text(), "#")
@@ -38,7 +35,7 @@ func readBudgets(r io.Reader, name string) ([]budget, error) {
 		if !ok || err != nil || bytes <= 0 {
 			return nil, fmt.Errorf("%s:%d: want APP-TARGET, profile and bytes above 0", name, n)
 		}
-		b := budget{image{app, target, words[1]}, bytes}
+		b := budget{measure.Image{App: app, Target: target, Profile: words[1]}, bytes}
 		if seen[b.image] {
 			return nil, fmt.Errorf("%s:%d: %s has a budget already", name, n, b.image)
 		}
@@ -49,7 +46,7 @@ func readBudgets(r io.Reader, name string) ([]budget, error) {
 }
 
 // compare is one line about an image's size and its budget.
-func compare(i image, size int64, budgets []budget) string {
+func compare(i measure.Image, size int64, budgets []budget) string {
 	for _, b := range budgets {
 		if b.image == i {
 			return fmt.Sprintf("%s: %d bytes, budget %d, %+d (%+.1f%%)", i, size, b.bytes, size-b.bytes,

@@ -8,21 +8,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 
+	"ampoule/tools/size/measure"
 	"ampoule/tools/workspace"
 )
 
 func main() {
-	var i image
 	app := flag.String("app", "dns", "appliance: echo, dns")
 	target := flag.String("target", "virtio", "target: virtio or xen")
 	profile := flag.String("profile", "default", "default or tiny")
 	config := flag.String("config", "", "configuration (default configs/APP.toml)")
 	top := flag.Int("top", 25, "packages and symbols to show")
 	flag.Parse()
-	i = image{*app, *target, *profile}
+	i := measure.Image{App: *app, Target: *target, Profile: *profile}
 	if err := run(os.Stdout, i, *config, *top); err != nil {
 		fmt.Fprintln(os.Stderr, "size:", err)
 		os.Exit(1)
@@ -32,7 +31,7 @@ func main() {
 var errOver = errors.New("the image is above its budget")
 
 // run builds i twice, as it ships and with symbols, and prints what it found.
-func run(w io.Writer, i image, config string, top int) error {
+func run(w io.Writer, i measure.Image, config string, top int) error {
 	root, err := workspace.Root()
 	if err != nil {
 		return err
@@ -47,12 +46,11 @@ func run(w io.Writer, i image, config string, top int) error {
 		return err
 	}
 	dir := filepath.Join(root, "build", "size")
-	ships, err := build(root, i, config, filepath.Join(dir, "ships", i.app+".elf"), true)
-	if err != nil {
+	ships, symbols := filepath.Join(dir, "ships", i.App+".elf"), filepath.Join(dir, "symbols", i.App+".elf")
+	if err := measure.Build(root, i, config, ships); err != nil {
 		return err
 	}
-	symbols, err := build(root, i, config, filepath.Join(dir, "symbols", i.app+".elf"), false)
-	if err != nil {
+	if err := measure.Build(root, i, config, symbols, "-strip=false"); err != nil {
 		return err
 	}
 	st, err := os.Stat(ships)
@@ -73,22 +71,4 @@ func run(w io.Writer, i image, config string, top int) error {
 		}
 	}
 	return nil
-}
-
-// build runs mkimage and returns the image's path.
-func build(root string, i image, config, out string, strip bool) (string, error) {
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-		return "", err
-	}
-	args := []string{"run", "ampoule/tools/mkimage", "-app", i.app, "-target", i.target, "-profile", i.profile,
-		"-o", out, fmt.Sprintf("-strip=%t", strip)}
-	if config != "" {
-		args = append(args, "-config", config)
-	}
-	cmd := exec.Command("go", args...)
-	cmd.Dir = root
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", i, err, b)
-	}
-	return out, nil
 }

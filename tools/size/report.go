@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
+
+	"ampoule/tools/size/measure"
 )
 
 // part is something with a name and a size.
@@ -39,7 +40,7 @@ func report(w io.Writer, file string, top int) error {
 			f.Sections[s.Section].Name == ".gopclntab" {
 			continue
 		}
-		packages[packageOf(s.Name)] += s.Size
+		packages[measure.PackageOf(s.Name)] += s.Size
 		largest = append(largest, part{s.Name, s.Size})
 	}
 	var sums []part
@@ -64,23 +65,4 @@ func list(w io.Writer, parts []part, top int) {
 		}
 		fmt.Fprintf(w, "%8d  %s\n", p.bytes, name)
 	}
-}
-
-// packageOf is the package of a symbol; those that the linker makes for types,
-// strings and so on are named by their kind.
-func packageOf(symbol string) string {
-	for _, kind := range []string{"type:", "go:"} {
-		if strings.HasPrefix(symbol, kind) {
-			return kind
-		}
-	}
-	end := strings.IndexAny(symbol, "[(")
-	if end < 0 {
-		end = len(symbol)
-	}
-	slash := strings.LastIndexByte(symbol[:end], '/')
-	if dot := strings.IndexByte(symbol[slash+1:], '.'); dot >= 0 {
-		return symbol[:slash+1+dot]
-	}
-	return "(assembly)"
 }

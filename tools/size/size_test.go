@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"ampoule/tools/size/measure"
 	"ampoule/tools/workspace"
 )
 
@@ -27,15 +28,15 @@ func TestBudgets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[image]bool{}
+	want := map[measure.Image]bool{}
 	for _, app := range []string{"dns", "echo"} {
 		for _, target := range []string{"virtio", "xen"} {
-			want[image{app, target, "default"}], want[image{app, target, "tiny"}] = true, true
+			want[measure.Image{App: app, Target: target, Profile: "default"}], want[measure.Image{App: app, Target: target, Profile: "tiny"}] = true, true
 		}
 	}
 	for _, b := range budgets {
-		out := filepath.Join(t.TempDir(), b.image.app+".elf")
-		if _, err := build(root, b.image, "", out, true); err != nil {
+		out := filepath.Join(t.TempDir(), b.image.App+".elf")
+		if err := measure.Build(root, b.image, "", out); err != nil {
 			t.Fatal(err)
 		}
 		st, err := os.Stat(out)
@@ -72,21 +73,7 @@ func TestReadBudgets(t *testing.T) {
 	if got, want := compare(b[0].image, 210, b), "dns-xen tiny: 210 bytes, budget 200, +10 (+5.0%)"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := compare(image{"echo", "xen", "tiny"}, 9, b), "echo-xen tiny: 9 bytes, no budget"; got != want {
+	if got, want := compare(measure.Image{App: "echo", Target: "xen", Profile: "tiny"}, 9, b), "echo-xen tiny: 9 bytes, no budget"; got != want {
 		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func TestPackageOf(t *testing.T) {
-	for symbol, want := range map[string]string{
-		"runtime.mallocgc":                                            "runtime",
-		"gvisor.dev/gvisor/pkg/tcpip/stack.(*nic).x":                  "gvisor.dev/gvisor/pkg/tcpip/stack",
-		"internal/sync.(*HashTrieMap[go.shape.int,a/b.c]).Load":       "internal/sync",
-		"github.com/google/btree.(*node[go.shape.struct{ a/b.C }]).x": "github.com/google/btree",
-		"type:.eq.[2]string":                                          "type:", "go:string.*": "go:", "masks": "(assembly)",
-	} {
-		if got := packageOf(symbol); got != want {
-			t.Errorf("%s: %s, want %s", symbol, got, want)
-		}
 	}
 }
