@@ -32,6 +32,7 @@ type options struct {
 	out, goroot, goamd64     string
 	work, seed, profile      string
 	strip                    bool
+	without                  string
 
 	id  identity
 	get []string // the user's settings that say where modules come from and are kept
@@ -58,6 +59,7 @@ func main() {
 	flag.StringVar(&o.seed, "seed", "", "text that the layout follows from; random: a new one (default: the inputs' fingerprint)")
 	flag.StringVar(&o.profile, "profile", "default", "default, or tiny: smaller, without names in traces")
 	flag.BoolVar(&o.strip, "strip", true, "leave out symbol table and DWARF, shrink function tables")
+	flag.StringVar(&o.without, "without", "", "parts of the configuration to leave out, with commas between, to measure what they take")
 	flag.Parse()
 	err := o.run()
 	if err != nil && !errors.Is(err, errConfig) {
@@ -204,6 +206,11 @@ func (o *options) configure(ov *mkoverlay.Overlay) (without []string, err error)
 	}
 	if list.Failed() {
 		return nil, errConfig
+	}
+	if o.without != "" {
+		if img, err = img.Without(strings.Split(o.without, ",")...); err != nil {
+			return nil, err
+		}
 	}
 	sum := sha256.New()
 	writers := map[string]func(io.Writer) error{o.pkg + "/config": img.Source, configimage.FeaturePackage: img.Feature}

@@ -1,0 +1,55 @@
+package image
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"ampoule/tools/configc/report"
+)
+
+// Each part can be left out alone, and with all others; what is left has none of
+// what it is about, and the image itself is as before.
+func TestParts(t *testing.T) {
+	var list report.List
+	img := Load("../../../configs/dns.toml", "dns", &list)
+	if list.Failed() {
+		t.Fatal(list.Problems())
+	}
+	img.Network.Fragments, img.Network.DHCP, img.Network.SLAAC, img.Syslog = true, true, true, &Syslog{}
+	img.DNS.Keys = []Key{{Name: "a."}}
+	img.DNS.Zones[0].Notify = []Peer{{}}
+	img.DNS.Transferred = []Transferred{{}}
+	names := func(img *Image) (names []string) {
+		for _, p := range img.Parts() {
+			names = append(names, p.Name)
+		}
+		return names
+	}
+	all := names(img)
+	if len(all) != 10 {
+		t.Errorf("parts %q", all)
+	}
+	for _, p := range img.Parts() {
+		less, err := img.Without(p.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := slices.DeleteFunc(slices.Clone(all), func(name string) bool {
+			return name == p.Name || slices.ContainsFunc(img.Parts(), func(o Part) bool { return o.Name == name && o.Within == p.Name })
+		})
+		if got := names(less); !slices.Equal(got, want) {
+			t.Errorf("without %s: %q, want %q", p.Name, got, want)
+		}
+		if got := names(img); !slices.Equal(got, all) {
+			t.Fatalf("without %s: the image itself has %q", p.Name, got)
+		}
+	}
+	less, err := img.Without(all...)
+	if err != nil || len(names(less)) > 0 {
+		t.Errorf("without anything: %q, %v", names(less), err)
+	}
+	if _, err := img.Without("syslogs"); err == nil || !strings.Contains(err.Error(), "network.ipv4, network.dhcp, ") {
+		t.Errorf("an unknown part: %v", err)
+	}
+}
