@@ -100,11 +100,17 @@ audit: need-build ## look up what is linked among the known vulnerabilities, wit
 bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns, NSD and Knot beside them
 	@$(call tool,bench) -peers '$(PEERS)'
 
-# CONFIG and PROFILE as for images; APP=echo, TARGET=xen for others than dns-virtio.
+# size and graph: CONFIG and PROFILE as for images; APP=echo, TARGET=xen for others
+# than dns-virtio.
 .PHONY: size
 size: need-build ## largest packages and symbols of an image (APP, TARGET), against its budget
 	@$(call tool,size) -app $(or $(APP),dns) -target $(or $(TARGET),virtio) -profile $(PROFILE) \
 		$(if $(CONFIG),-config '$(call from-caller,$(CONFIG))')
+
+.PHONY: graph
+graph: need-build ## which module each part of a configuration pulled in (CONFIG, APP, TARGET), and its bytes
+	@$(call tool,graph) -app $(or $(APP),dns) -target $(or $(TARGET),virtio) -profile $(PROFILE) \
+		$(if $(CONFIG),-config '$(call from-caller,$(CONFIG))') $(if $(OUT),-o '$(call from-caller,$(OUT))')
 
 .PHONY: soak
 soak: need-test $(filter echo-virtio dns-virtio,$(images)) ## DURATION of mixed load and attacks in 32 MiB
