@@ -3,7 +3,6 @@ package image
 import (
 	"bytes"
 	"debug/elf"
-	"errors"
 	"fmt"
 )
 
@@ -42,22 +41,19 @@ type slimmer struct {
 
 // Slim replaces the function tables by smaller ones. What follows them in their
 // segment moves up behind them, and later segments in the file; no address that
-// code or data knows changes, but for those in moduledata. Where other things
-// follow (type descriptors, since Go 1.27), nothing can move: then the tables
-// stay as they are, and Tiny is an error. It works on a copy.
+// code or data knows changes, but for those in moduledata. Where code refers to
+// what follows (type descriptors, since Go 1.27), that stays where it is, as a
+// segment of its own. It works on a copy.
 func Slim(file []byte, keep Tables) ([]byte, error) {
 	s, err := open(bytes.Clone(file))
 	if err != nil {
 		return nil, err
 	}
-	if !s.movable() {
-		if keep == Tiny {
-			return nil, errors.New("the tiny profile needs Go 1.26: later releases put what code refers to behind the function tables")
-		}
-		return s.file, nil
-	}
 	if err := s.rebuild(keep); err != nil {
 		return nil, err
+	}
+	if !s.movable() {
+		return s.split()
 	}
 	if err := s.relocate(); err != nil {
 		return nil, err
@@ -239,7 +235,6 @@ func (s *slimmer) layOut() []byte {
 		}
 	}
 	// What follows keeps its place within a page.
-	const page = 4096
 	s.moved = (next - uint64(len(out))) / page * page
 	out = append(out, make([]byte, next-s.moved-uint64(len(out)))...)
 	out = append(out, s.file[next:]...)
@@ -258,7 +253,6 @@ func (s *slimmer) layOut() []byte {
 
 // headers corrects the program and section headers.
 func (s *slimmer) headers(out []byte, next uint64, place func(uint64) uint64) {
-	const ehShoff = 40
 	for i, p := range s.f.Progs {
 		ph := out[le.Uint64(out[phoff:])+uint64(i)*phdrSize:]
 		le.PutUint64(ph[8:], place(p.Off))
@@ -267,10 +261,10 @@ func (s *slimmer) headers(out []byte, next uint64, place func(uint64) uint64) {
 			le.PutUint64(ph[40:], p.Memsz-s.shift)
 		}
 	}
-	shoff := le.Uint64(out[ehShoff:])
+	shoff := le.Uint64(out[shoffAt:])
 	if shoff >= next {
 		shoff -= s.moved
-		le.PutUint64(out[ehShoff:], shoff)
+		le.PutUint64(out[shoffAt:], shoff)
 	}
 	for i, sec := range s.f.Sections {
 		sh := out[shoff+uint64(i)*64:]

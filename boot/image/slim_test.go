@@ -84,7 +84,21 @@ func largestGap(t *testing.T, file []byte) (gap uint64) {
 	return gap
 }
 
-// A program with smaller tables runs as before, and its trace has what was kept.
+// splitOnly slims a file as where nothing behind the tables can move, which it may
+// always be.
+func splitOnly(file []byte, keep Tables) ([]byte, error) {
+	s, err := open(bytes.Clone(file))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.rebuild(keep); err != nil {
+		return nil, err
+	}
+	return s.split()
+}
+
+// A program with smaller tables runs as before, and its trace has what was kept,
+// whether what is behind the tables moves or not.
 func TestSlim(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -94,45 +108,82 @@ func TestSlim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sizes := map[Tables]int{}
-	for _, c := range []struct {
-		keep        Tables
-		want, never []string
-	}{
-		{Traceable, []string{"ran: true", "panic: crash 7", "image.crash(", "slim_test.go:"}, nil},
-		{Tiny, []string{"ran: true", "panic: crash 7", "boot/image.", "0x"}, []string{"image.crash", "slim_test.go"}},
+	for way, slim := range map[string]func([]byte, Tables) ([]byte, error){"Slim": Slim, "split": splitOnly} {
+		sizes := map[Tables]int{}
+		for _, c := range []struct {
+			keep        Tables
+			want, never []string
+		}{
+			{Traceable, []string{"ran: true", "panic: crash 7", "image.crash(", "slim_test.go:"}, nil},
+			{Tiny, []string{"ran: true", "panic: crash 7", "boot/image.", "0x"}, []string{"image.crash", "slim_test.go"}},
+		} {
+			out, err := slim(file, c.keep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes[c.keep] = len(out)
+			if gap := largestGap(t, out); gap >= page {
+				t.Errorf("%s %d: %d bytes of nothing between two segments", way, c.keep, gap)
+			}
+			crashes(t, fmt.Sprintf("%s %d", way, c.keep), out, c.want, c.never)
+		}
+		if !(sizes[Tiny] < sizes[Traceable] && sizes[Traceable] < len(file)) {
+			t.Errorf("%s: %d bytes became %v", way, len(file), sizes)
+		}
+	}
+}
+
+// crashes runs this program as file has it, and looks at its trace.
+func crashes(t *testing.T, way string, file []byte, want, never []string) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "slim")
+	if err := os.WriteFile(name, file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(name)
+	cmd.Env = append(os.Environ(), asked+"=1", "GOTRACEBACK=all")
+	b, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Errorf("%s: it did not panic", way)
+	}
+	for _, w := range want {
+		if !strings.Contains(string(b), w) {
+			t.Errorf("%s: no %q in\n%s", way, w, b)
+		}
+	}
+	for _, w := range never {
+		if strings.Contains(string(b), w) {
+			t.Errorf("%s: %q in\n%s", way, w, b)
+		}
+	}
+}
+
+// A file without room for one more program header is refused.
+func TestSplitRefuses(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, damage := range map[string]func(s *slimmer){
+		"a section in the way":      func(s *slimmer) { s.f.Sections[1].Offset = 0x180 },
+		"section headers elsewhere": func(s *slimmer) { le.PutUint64(s.file[shoffAt:], le.Uint64(s.file[shoffAt:])+64) },
+		"larger tables":             func(s *slimmer) { s.text = make([]byte, s.tab.Size+1) },
 	} {
-		out, err := Slim(file, c.keep)
+		s, err := open(bytes.Clone(file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sizes[c.keep] = len(out)
-		if gap := largestGap(t, out); gap >= 4096 {
-			t.Errorf("%d: %d bytes of nothing between two segments", c.keep, gap)
-		}
-		name := filepath.Join(t.TempDir(), "slim")
-		if err := os.WriteFile(name, out, 0o755); err != nil {
+		if err := s.rebuild(Tiny); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(name)
-		cmd.Env = append(os.Environ(), asked+"=1", "GOTRACEBACK=all")
-		b, err := cmd.CombinedOutput()
-		if err == nil {
-			t.Errorf("%d: it did not panic", c.keep)
+		damage(s)
+		if _, err := s.split(); !errors.Is(err, errTables) {
+			t.Errorf("%s: %v", what, err)
 		}
-		for _, w := range c.want {
-			if !strings.Contains(string(b), w) {
-				t.Errorf("%d: no %q in\n%s", c.keep, w, b)
-			}
-		}
-		for _, w := range c.never {
-			if strings.Contains(string(b), w) {
-				t.Errorf("%d: %q in\n%s", c.keep, w, b)
-			}
-		}
-	}
-	if !(sizes[Tiny] < sizes[Traceable] && sizes[Traceable] < len(file)) {
-		t.Errorf("%d bytes became %v", len(file), sizes)
 	}
 }
 

@@ -1,6 +1,7 @@
-// Command testgo builds the echo image with another Go release than the pinned
-// one, boots it on each machine type and asks it: the promise that the next
-// minor release works too. The release is fetched as an ordinary toolchain
+// Command testgo builds the echo image, in both profiles, with another Go release
+// than the pinned one, boots it on each machine type and asks it: the promise
+// that the next minor release works too. It runs the tests of boot/image with it
+// as well. The release is fetched as an ordinary toolchain
 // module and copied out of the module cache, where -overlay may not be used.
 package main
 
@@ -45,26 +46,48 @@ func run(ctx context.Context, version, work string) error {
 	if err != nil {
 		return err
 	}
-	image := filepath.Join(work, "test-go", version, "echo.elf")
-	if err := os.MkdirAll(filepath.Dir(image), 0o755); err != nil {
+	if err := rewriter(ctx, version); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "run", "ampoule/tools/mkimage", "-app", "echo", "-target", "virtio",
-		"-goroot", root, "-work", filepath.Join(work, "test-go", version), "-o", image)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("the echo image does not build with %s: %w", version, err)
-	}
-	if err := builtWith(image, version); err != nil {
-		return err
-	}
-	for _, m := range vm.Machines {
-		if err := boot(ctx, image, m); err != nil {
-			return fmt.Errorf("%s: %w", m, err)
+	for _, profile := range []string{"default", "tiny"} {
+		image, err := build(ctx, root, version, profile, filepath.Join(work, "test-go", version))
+		if err != nil {
+			return err
 		}
-		fmt.Printf("ok: built with %s, answers over UDP and TCP on %s\n", version, m)
+		for _, m := range vm.Machines {
+			if err := boot(ctx, image, m); err != nil {
+				return fmt.Errorf("%s, %s: %w", profile, m, err)
+			}
+			fmt.Printf("ok: built with %s, %s, answers over UDP and TCP on %s\n", version, profile, m)
+		}
 	}
 	return nil
+}
+
+// rewriter tests what changes linked files on programs of that release.
+func rewriter(ctx context.Context, version string) error {
+	cmd := exec.CommandContext(ctx, "go", "test", "ampoule/boot/image")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+version)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("tests with %s: %w", version, err)
+	}
+	return nil
+}
+
+// build builds the echo image with the release in root.
+func build(ctx context.Context, root, version, profile, work string) (string, error) {
+	image := filepath.Join(work, profile, "echo.elf")
+	if err := os.MkdirAll(filepath.Dir(image), 0o755); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "run", "ampoule/tools/mkimage", "-app", "echo", "-target", "virtio",
+		"-goroot", root, "-work", work, "-profile", profile, "-o", image)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("the echo image, %s, does not build with %s: %w", profile, version, err)
+	}
+	return image, builtWith(image, version)
 }
 
 // fetch returns a GOROOT of version outside the module cache.
