@@ -75,9 +75,10 @@ test-go: need-test ## build and boot with the next Go release too
 lint: need-build ## gofmt, go vet, staticcheck, import directions
 	@out=$$(gofmt -l $(modules)); [ -z "$$out" ] || { echo "gofmt -w these:"; echo "$$out"; exit 1; }
 	@for m in $(modules); do (cd $$m && GOWORK=off go build ./...) || exit 1; done
-	@go vet $(packages)
+	@$(call tool,archlint) -overlay build/vet.json
+	@go vet -overlay=build/vet.json $(packages)
 	@for t in ampoule ampoule,xen; do \
-		CGO_ENABLED=0 go vet -tags=$$t $(filter-out ampoule/tools/...,$(packages)) || exit 1; done
+		CGO_ENABLED=0 go vet -overlay=build/vet.json -tags=$$t $(filter-out ampoule/tools/...,$(packages)) || exit 1; done
 	@$(call tool,archlint)
 	@printf '%s\n' 'host:' 'virtio: -tags=ampoule' 'xen: -tags=ampoule,xen' | go run $(staticcheck) -matrix $(packages)
 

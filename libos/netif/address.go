@@ -25,7 +25,7 @@ type endpointAddr struct {
 func (s *Stack) resolve(want, network, address string) (endpointAddr, error) {
 	family, ok := strings.CutPrefix(network, want)
 	if !ok || (family != "" && family != "4" && family != "6") {
-		return endpointAddr{}, format.Errorf("netif: unknown network %q: it must be %s, %[2]s4 or %[2]s6", network, want)
+		return endpointAddr{}, format.Errorf("netif: unknown network %q: it must be %s, %s4 or %s6", network, want, want, want)
 	}
 	host, port, err := split(address)
 	if err != nil {

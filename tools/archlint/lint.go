@@ -126,6 +126,7 @@ func (l *linter) file(name string) error {
 	at := func(p token.Pos) string { return fmt.Sprintf("%s:%d", rel, fset.Position(p).Line) }
 	l.imports(dir, f, at)
 	l.unsafe(rel, dir, f, at)
+	l.verbs(f, at)
 	l.functions(f, fset, at)
 	if n := bytes.Count(src, []byte("\n")); n > maxFileLines && !ast.IsGenerated(f) {
 		l.warn(rel+":1", "%d lines, more than the %d that fit a mind", n, maxFileLines)

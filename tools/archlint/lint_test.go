@@ -159,11 +159,11 @@ func TestExitCode(t *testing.T) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "libos/go.mod"), "module ampoule/libos\n")
 	write(t, filepath.Join(root, "libos/a/a.go"), "package a\n")
-	if got := run(root); got != 0 {
+	if got := run(root, ""); got != 0 {
 		t.Errorf("clean tree: exit code %d", got)
 	}
 	write(t, filepath.Join(root, "libos/a/b.go"), "package a\n\nfunc init() {}\n")
-	if got := run(root); got != 1 {
+	if got := run(root, ""); got != 1 {
 		t.Errorf("violation: exit code %d", got)
 	}
 }
