@@ -92,6 +92,8 @@ func TestXen(t *testing.T) {
 	images := map[string]string{
 		"echo.elf": build(t, "echo", "echo-xen", ""),
 		"dns.elf":  build(t, "dns", "dns-xen", dnsConfig(t)),
+
+		"leased.elf": build(t, "dns", "leased-xen", leaseConfig(t)),
 	}
 	// SMEP and SMAP are for guests only: dom0 is one that cannot have them.
 	r, err := rig.Start(t.Context(), rig.Options{Images: images, CPU: rig.CPU + ",+smep,+smap", Xen: "smep=hvm smap=hvm",
@@ -109,7 +111,7 @@ func TestXen(t *testing.T) {
 	}{
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"Reboot", reboot},
-		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"TooLittleMemory", tooLittle},
+		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Leased", leased}, {"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
 		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
 	} {
@@ -131,7 +133,7 @@ func (h *host) show() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, name := range []string{"echo", "dns", "late", "disk"} {
+	for _, name := range []string{"echo", "dns", "late", "disk", "leased"} {
 		log, err := h.GuestLog(ctx, name)
 		h.t.Logf("%s console (%v):\n%s", name, err, log)
 	}
@@ -197,10 +199,13 @@ func (h *host) echoOnce(text string) error {
 }
 
 // ask puts a question to the DNS appliance and checks the answer.
-func (h *host) ask(network string) error {
+func (h *host) ask(network string) error { return h.askAt(network, dnsAddr) }
+
+// askAt is ask for an appliance at addr.
+func (h *host) askAt(network, addr string) error {
 	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
 	defer cancel()
-	c, err := h.DialContext(ctx, network, dnsAddr)
+	c, err := h.DialContext(ctx, network, addr)
 	if err != nil {
 		return err
 	}

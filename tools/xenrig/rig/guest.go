@@ -30,9 +30,10 @@ type Guest struct {
 	Config       []string // further lines of the configuration
 }
 
-// VIF is a network interface of a guest, on the bridge.
+// VIF is a network interface of a guest.
 type VIF struct {
-	MAC string // default: DefaultMAC for the first, what xl makes up for others
+	MAC    string // default: DefaultMAC for the first, what xl makes up for others
+	Bridge string // default: dom0.Bridge
 }
 
 // DefaultMAC is that of a guest's first VIF.
@@ -90,7 +91,11 @@ func (v VIF) spec() string { return strings.Join(v.Args(), ",") }
 
 // Args is the VIF as words for xl network-attach.
 func (v VIF) Args() []string {
-	a := []string{"bridge=" + dom0.Bridge, "script=" + dom0.VIFScript}
+	bridge := v.Bridge
+	if bridge == "" {
+		bridge = dom0.Bridge
+	}
+	a := []string{"bridge=" + bridge, "script=" + dom0.VIFScript}
 	if v.MAC != "" {
 		a = append(a, "mac="+v.MAC)
 	}
