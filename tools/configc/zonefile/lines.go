@@ -2,11 +2,17 @@ package zonefile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"strings"
+
+	"ampoule/tools/configc/report"
+	"ampoule/tools/configc/secret"
 )
 
 // source tells at which line of which file a record began, which the parser of
@@ -15,8 +21,9 @@ import (
 type source struct {
 	readFile func(string) ([]byte, error)
 	current  *lines // the reader that gave the last byte
+	list     *report.List
 	wrong    []problem
-	rooted   bool // the zone's file is named by a path from the root
+	secret   bool // an included file has a private key, which is reported
 }
 
 // problem is something that the parser takes, but must not be.
@@ -52,13 +59,23 @@ func (s *source) open(file string) (*lines, error) {
 }
 
 // Open implements fs.FS for $INCLUDE. The parser takes the slash off a path from the
-// root, as file systems of package fs want it.
+// root, as file systems of package fs want it: it is there if the directive has it,
+// or the file that the directive is in.
 func (s *source) Open(file string) (fs.File, error) {
-	if s.rooted {
+	words := s.current.fields()
+	if filepath.IsAbs(s.current.file) || len(words) > 1 && path.IsAbs(words[1]) {
 		file = "/" + file
 	}
-	return s.open(file)
+	l, err := s.open(file)
+	if err == nil && !secret.Check(file, l.data, s.list) {
+		s.secret = true
+		return nil, errSecret
+	}
+	return l, err
 }
+
+// errSecret says that a file has a private key.
+var errSecret = errors.New("it has a private key")
 
 // lines follows the syntax of RFC 1035 section 5.1 just far enough to tell
 // where entries begin: an entry ends with its line unless a parenthesis is open.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -38,7 +37,7 @@ func Read(file, origin string, signing *Signing, list *report.List) zone.Zone {
 
 // read is Read with the files from readFile.
 func read(readFile func(string) ([]byte, error), file, origin string, signing *Signing, list *report.List) zone.Zone {
-	entries, ok := parse(&source{readFile: readFile}, file, origin, list)
+	entries, ok := parse(&source{readFile: readFile, list: list}, file, origin, list)
 	if !ok {
 		return ""
 	}
@@ -82,7 +81,7 @@ func parse(s *source, file, origin string, list *report.List) ([]entry, bool) {
 		list.Errorf(file, 0, "can't be read: %v", err)
 		return nil, false
 	}
-	s.current, s.rooted = main, filepath.IsAbs(file)
+	s.current = main
 	zp := dns.NewZoneParser(main, origin, file)
 	zp.SetIncludeAllowed(true)
 	zp.SetIncludeFS(s)
@@ -103,6 +102,9 @@ func parse(s *source, file, origin string, list *report.List) ([]entry, bool) {
 	for _, w := range s.wrong {
 		list.Errorf(w.file, w.line, "%s", w.text)
 		ok = false
+	}
+	if s.secret {
+		return nil, false
 	}
 	if err := zp.Err(); err != nil {
 		p, text := explain(err, s.current)
@@ -126,7 +128,7 @@ func explain(err error, at *lines) (place, string) {
 	if m == nil {
 		return p, strings.TrimPrefix(err.Error(), "dns: ")
 	}
-	if m[1] != "" {
+	if m[1] != "" && m[1] != strings.TrimPrefix(at.file, "/") { // the parser takes the slash off
 		p.file = m[1]
 	}
 	if line, err := strconv.Atoi(m[4]); err == nil && line > 0 {
