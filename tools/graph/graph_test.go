@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"ampoule/libos/mgmt/mgmttest"
 	configimage "ampoule/tools/configc/image"
 	"ampoule/tools/size/measure"
 	"ampoule/tools/workspace"
@@ -25,10 +26,7 @@ func TestGraph(t *testing.T) {
 		t.Fatal(err)
 	}
 	transfers := filepath.Join(root, "tools/graph/testdata/transfers/image.toml")
-	everything := filepath.Join(t.TempDir(), "all.toml")
-	if err := os.WriteFile(everything, []byte("[network]\ndhcp = true\nslaac = true\nfragments = true\n\n[syslog]\nserver = \"10.0.2.2:514\"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	everything := everything(t)
 	for _, c := range []struct {
 		image  measure.Image
 		config string
@@ -49,7 +47,11 @@ func TestGraph(t *testing.T) {
 			"ampoule/libos/netif/dhcp4":                "network.dhcp (line 2)",
 			"ampoule/libos/netif/ip4":                  "network.dhcp (line 2)", // its layer, which the key also brings
 			"gvisor.dev/gvisor/pkg/tcpip/network/ipv6": "network.slaac (line 3)",
-			"ampoule/libos/telemetry/syslog":           "syslog (line",
+			"ampoule/libos/telemetry/syslog":           "syslog (line 6)",
+			"ampoule/libos/mgmt":                       "management (line 9)",
+			"crypto/tls":                               "management (line 9)",
+			"runtime/pprof":                            "management.pprof (line 11)",
+			"ampoule/libos/mgmt/capture":               "management.capture (line 12)",
 		}},
 		{measure.Image{App: "dns", Target: "virtio", Profile: "tiny"}, transfers, map[string]string{
 			"ampoule/appliances/dns/secondary":      "dns.zones.primaries",
@@ -57,13 +59,13 @@ func TestGraph(t *testing.T) {
 			"ampoule/appliances/dns/tsig/algorithm": "dns.keys",
 		}},
 	} {
-		dir := t.TempDir()
-		g, err := measured(root, c.image, c.config, dir)
+		work := t.TempDir()
+		g, err := measured(root, c.image, c.config, work)
 		if err != nil {
 			t.Fatal(err)
 		}
 		g.title = c.image.String() + " <" + c.config + ">"
-		st, err := os.Stat(filepath.Join(dir, "ships", c.image.App+".elf"))
+		st, err := os.Stat(filepath.Join(work, "ships", c.image.App+".elf"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,6 +74,22 @@ func TestGraph(t *testing.T) {
 		checkDrawing(t, g)
 		checkPlaces(t, g, c.want)
 	}
+}
+
+// everything is the path of a configuration with all that is not the DNS appliance's.
+func everything(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{
+		"all.toml": []byte("[network]\ndhcp = true\nslaac = true\nfragments = true\n\n[syslog]\nserver = \"10.0.2.2:514\"\n" +
+			"\n[management]\nclient_ca = \"ca.pem\"\npprof = true\ncapture = true\n"),
+		"ca.pem": mgmttest.Root(t, "test").Cert(),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "all.toml")
 }
 
 // checkSum wants the modules to add up to the image, and no section below nothing.

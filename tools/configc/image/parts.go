@@ -42,6 +42,12 @@ func (img *Image) Parts() []Part {
 		func(img *Image) { img.Network.Fragments = false }})
 	add(img.Syslog != nil, Part{"syslog", []string{"syslog"}, "the log's way to a collector", "",
 		func(img *Image) { img.Syslog = nil }})
+	m := img.Mgmt
+	add(m != nil, Part{"management", []string{"management"}, "the management plane", "", withoutManagement})
+	add(m != nil && m.Pprof, Part{"management.pprof", []string{"management.pprof"}, "profiles", "management",
+		func(img *Image) { img.manage(func(m *Management) { m.Pprof = false }) }})
+	add(m != nil && m.Capture, Part{"management.capture", []string{"management.capture"}, "capture of packets", "management",
+		func(img *Image) { img.manage(func(m *Management) { m.Capture = false }) }})
 	add(len(d.Keys) > 0, Part{"dns.keys", []string{"dns.keys"}, "TSIG", "",
 		func(img *Image) { img.DNS.Keys = nil }})
 	add(len(d.Zones) > 0, Part{"dns.zones", []string{"dns.zones.file"}, "zones that are compiled in", "",
@@ -99,6 +105,17 @@ func withoutSLAAC(img *Image) {
 		n.IPv6 = []netip.Prefix{netip.MustParsePrefix("2001:db8::1/64")}
 	}
 	n.SLAAC = false
+}
+
+func withoutManagement(img *Image) { img.Mgmt, img.DNS.TLSPort = nil, 0 }
+
+// manage changes a copy of what there is about management.
+func (img *Image) manage(change func(*Management)) {
+	if img.Mgmt != nil {
+		m := *img.Mgmt
+		change(&m)
+		img.Mgmt = &m
+	}
 }
 
 func withoutSharing(img *Image) {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ func TestParts(t *testing.T) {
 		t.Fatal(list.Problems())
 	}
 	img.Network.Fragments, img.Network.DHCP, img.Network.SLAAC, img.Syslog = true, true, true, &Syslog{}
+	img.Mgmt = &Management{Pprof: true, Capture: true}
 	img.DNS.Keys = []Key{{Name: "a."}}
 	img.DNS.Zones[0].Notify = []Peer{{}}
 	img.DNS.Transferred = []Transferred{{}}
@@ -27,7 +29,7 @@ func TestParts(t *testing.T) {
 		return names
 	}
 	all := names(img)
-	if len(all) != 10 {
+	if len(all) != 13 {
 		t.Errorf("parts %q", all)
 	}
 	for _, p := range img.Parts() {
@@ -48,6 +50,14 @@ func TestParts(t *testing.T) {
 	less, err := img.Without(all...)
 	if err != nil || len(names(less)) > 0 {
 		t.Errorf("without anything: %q, %v", names(less), err)
+	}
+	// What decides about linking is in the package feature, and all of it off.
+	var source bytes.Buffer
+	if err := less.Feature(&source); err != nil {
+		t.Fatal(err)
+	}
+	if s := source.String(); strings.Contains(s, "= true") || strings.Count(s, "ampoule/") != 1 || !strings.Contains(s, "var Layers = [...]layer.Layer{}") {
+		t.Errorf("without anything there is still\n%s", s)
 	}
 	if _, err := img.Without("syslogs"); err == nil || !strings.Contains(err.Error(), "network.ipv4, network.dhcp, ") {
 		t.Errorf("an unknown part: %v", err)
