@@ -105,8 +105,10 @@ func fill(b []byte) { ampRandom(uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 
 // The window under random use: no two pieces that are in use overlap, all are
 // zeroed, and memory that was given back serves again.
-func TestWindow(t *testing.T) {
-	run(t, `package main
+func TestWindow(t *testing.T) { run(t, windowUse, "amp_mem.go") }
+
+// windowUse is a program around amp_mem.go.
+const windowUse = `package main
 
 import (
 	"fmt"
@@ -199,5 +201,4 @@ func main() {
 		panic(fmt.Sprint("only ", served, " served: memory is lost"))
 	}
 }
-`, "amp_mem.go")
-}
+`

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -100,18 +101,7 @@ func TestSecondary(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("nsd.conf", fmt.Sprintf(secondaryNSD, port, dir, secondaryKey, notify))
-	nsd := exec.Command("nsd", "-d", "-c", filepath.Join(dir, "nsd.conf"))
-	nsd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := nsd.Start(); err != nil {
-		t.Fatalf("%v (tools/setup installs it)", err)
-	}
-	stop := func() { nsd.Process.Signal(syscall.SIGTERM); nsd.Wait() }
-	stopped := false
-	defer func() {
-		if !stopped {
-			stop()
-		}
-	}()
+	stop := startNSD(t, filepath.Join(dir, "nsd.conf"))
 	until(t, status, `"v1"`)
 	change := func(serial int, times string) {
 		t.Helper()
@@ -131,11 +121,23 @@ func TestSecondary(t *testing.T) {
 		t.Errorf("%v\n%s", err, axfr)
 	}
 	stop()
-	stopped = true
 	until(t, status, "status: SERVFAIL")
 	if !strings.Contains(g.Console(), "zone has expired") {
 		t.Error("the console does not say that the zone has expired")
 	}
+}
+
+// startNSD runs NSD until the test ends or stop is called.
+func startNSD(t *testing.T, conf string) (stop func()) {
+	t.Helper()
+	nsd := exec.Command("nsd", "-d", "-c", conf)
+	nsd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := nsd.Start(); err != nil {
+		t.Fatalf("%v (tools/setup installs it)", err)
+	}
+	stop = sync.OnceFunc(func() { nsd.Process.Signal(syscall.SIGTERM); nsd.Wait() })
+	t.Cleanup(stop)
+	return stop
 }
 
 func portOf(t *testing.T, addr string) string {

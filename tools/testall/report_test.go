@@ -47,22 +47,26 @@ func TestReport(t *testing.T) {
 		"not an event":   {"go: cannot find x", 1, []string{"go: cannot find x\n"}},
 		"no tests there": {`{"Action":"pass","Package":"p"}`, 1, []string{"FAIL: 0 passed"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var b strings.Builder
-			r := newReport(&b)
-			for l := range strings.SplitSeq(strings.TrimSpace(tc.in), "\n") {
-				if l != "" {
-					r.event([]byte(l))
-				}
-			}
-			if code := r.finish(); code != tc.code {
-				t.Errorf("exit code %d, want %d", code, tc.code)
-			}
-			for _, want := range tc.want {
-				if !strings.Contains(b.String(), want) {
-					t.Errorf("report lacks %q:\n%s", want, b.String())
-				}
-			}
-		})
+		t.Run(name, func(t *testing.T) { checkReport(t, tc.in, tc.code, tc.want) })
+	}
+}
+
+// checkReport wants the exit code and texts for events, one in a line.
+func checkReport(t *testing.T, in string, code int, want []string) {
+	t.Helper()
+	var b strings.Builder
+	r := newReport(&b)
+	for l := range strings.SplitSeq(strings.TrimSpace(in), "\n") {
+		if l != "" {
+			r.event([]byte(l))
+		}
+	}
+	if got := r.finish(); got != code {
+		t.Errorf("exit code %d, want %d", got, code)
+	}
+	for _, w := range want {
+		if !strings.Contains(b.String(), w) {
+			t.Errorf("report lacks %q:\n%s", w, b.String())
+		}
 	}
 }

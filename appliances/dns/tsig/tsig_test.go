@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
 	"testing"
 	"time"
@@ -153,34 +154,34 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: %v, %v", tc.what, err, q.Error())
 			continue
 		}
-		buf := make([]byte, 512)
-		copy(buf, msg[:12])
-		copy(buf[4:], make([]byte, 8))
-		n := q.Append(buf, 12, tc.now)
-		var m dns.Msg
-		if err := m.Unpack(buf[:n]); err != nil {
-			t.Errorf("%s: %v", tc.what, err)
-			continue
-		}
-		s := m.IsTsig()
-		if s == nil || s.Error != uint16(tc.want) || (s.MACSize > 0) != tc.signed {
-			t.Errorf("%s: answered by %v", tc.what, s)
-			continue
-		}
-		if tc.want == BadTime {
-			if s.OtherLen != 6 || s.TimeSigned != uint64(now.Unix()) {
-				t.Errorf("%s: %v", tc.what, s)
-			}
-		}
-		if tc.want == BadTrunc {
-			mac = mac[:32]
-		}
-		if tc.signed && tc.want != BadTrunc {
-			if err := verifyMiekg(buf[:n], secret, mac, false); err != nil {
-				t.Errorf("%s: %v", tc.what, err)
-			}
+		if err := refused(q, tc.now, msg, mac, tc.want, tc.signed); err != nil {
+			t.Errorf("%s: answered by %v", tc.what, err)
 		}
 	}
+}
+
+// refused checks the TSIG record of the answer to a query that was verified, as
+// want says. mac is that of the query.
+func refused(q *Request, at time.Time, msg []byte, mac string, want Error, signed bool) error {
+	buf := make([]byte, 512)
+	copy(buf, msg[:12])
+	copy(buf[4:], make([]byte, 8))
+	n := q.Append(buf, 12, at)
+	var m dns.Msg
+	if err := m.Unpack(buf[:n]); err != nil {
+		return err
+	}
+	s := m.IsTsig()
+	if s == nil || s.Error != uint16(want) || (s.MACSize > 0) != signed {
+		return fmt.Errorf("%v", s)
+	}
+	if want == BadTime && (s.OtherLen != 6 || s.TimeSigned != uint64(now.Unix())) {
+		return fmt.Errorf("%v, the times are wrong", s)
+	}
+	if !signed || want == BadTrunc {
+		return nil
+	}
+	return verifyMiekg(buf[:n], secret, mac, false)
 }
 
 // truncate cuts the MAC of a record.
