@@ -12,7 +12,7 @@ func (p *Pool) Run(ctx context.Context) {
 	for i, s := range p.all {
 		all.Go(func() {
 			// Spread over the interval, so that not all are asked at once.
-			first := p.cfg.Health.Every * time.Duration(i) / time.Duration(len(p.all))
+			first := p.cfg.Health.Every * time.Duration(i+1) / time.Duration(len(p.all))
 			for wait := first; ; wait = p.cfg.Health.Every {
 				t := time.NewTimer(wait)
 				select {
