@@ -75,6 +75,12 @@ func (t *Terminator) admit(ctx context.Context, c *conn) bool {
 	if t.draining || ctx.Err() != nil || len(t.conns) >= l.Connections || l.PerClient > 0 && t.clients[who] >= l.PerClient {
 		return false
 	}
+	if t.accepted++; t.accepted%every == 0 || t.memory.full {
+		t.memory.look(t.clock.Load())
+	}
+	if t.memory.full {
+		return false
+	}
 	c.born = t.clock.Load()
 	c.act.Touch()
 	if len(t.waiting) >= l.Handshakes {
@@ -136,6 +142,11 @@ func (t *Terminator) sweep(ctx context.Context) error {
 		for c := range t.conns {
 			if c.late() {
 				c.abort()
+			}
+		}
+		if len(t.conns) > 0 {
+			if t.memory.look(t.clock.Load()); t.memory.full {
+				t.shed()
 			}
 		}
 		t.mu.Unlock()

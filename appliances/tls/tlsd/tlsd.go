@@ -73,6 +73,8 @@ type Terminator struct {
 	conns    map[*conn]struct{}
 	clients  map[client]int // connections of each address, where they are bounded
 	waiting  []*conn        // those in their handshake, the oldest first
+	memory   memory
+	accepted int
 	draining bool
 	empty    chan struct{} // closed when draining and without connections
 }
@@ -86,6 +88,7 @@ type Stats struct {
 	Failed             atomic.Int64 // handshakes
 	NoBackend          atomic.Int64 // connections that found none
 	Cut                atomic.Int64 // connections that ended by an error or time-out
+	Shed               atomic.Int64 // of these, because memory was short
 	FromClient, ToThem atomic.Int64 // bytes within TLS
 }
 
@@ -105,7 +108,7 @@ func New(cfg Config) appliance.New {
 
 // Open makes a Terminator with the certificates of source.
 func Open(cfg Config, source certs.Source, env *appliance.Env) (*Terminator, error) {
-	t := &Terminator{cfg: cfg, log: env.Log, bufs: relay.NewBuffers(cfg.Limits.Buffers), empty: make(chan struct{}),
+	t := &Terminator{cfg: cfg, log: env.Log, bufs: relay.NewBuffers(cfg.Limits.Buffers), empty: make(chan struct{}), memory: newMemory(),
 		conns: map[*conn]struct{}{}, clients: map[client]int{}}
 	l := &cfg.Limits
 	if l.Connections < 1 || l.Handshakes < 1 || l.Handshake <= 0 || l.Idle <= 0 || l.HalfClosed <= 0 || l.Stall <= 0 {
