@@ -1,0 +1,233 @@
+package guesttest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/guest"
+)
+
+var tlsVariant = guest.Variant{Machine: vm.Machines[0], GOAMD64: "v3"}
+
+// TestTLSBackends kills nginx and starts it again while clients ask without a pause.
+func TestTLSBackends(t *testing.T) {
+	r := newTLSRig(t)
+	one, two := r.nginx(t, 8080, 8081), r.nginx(t, 8082, 8083)
+	g := r.boot(t, "backends", tlsVariant, 64, "connect = \"20s\"",
+		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n[[tls.backends]]\naddress = \"10.0.2.2:8082\"\n"+
+			"[tls.health]\nevery = \"1s\"\nfall = 2\nrise = 1\n")
+	var done, failed atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	const workers = 4
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			client := r.client(false)
+			for ctx.Err() == nil {
+				if err := hello(client); err != nil && ctx.Err() == nil {
+					failed.Add(1)
+					t.Logf("a request failed: %v", err)
+				}
+				done.Add(1)
+			}
+		})
+	}
+	// phase lets requests go on for a while, of which at most so many may fail.
+	phase := func(what string, most int64) {
+		t.Helper()
+		start, before := done.Load(), failed.Load()
+		time.Sleep(3 * time.Second)
+		for end := time.Now().Add(60 * time.Second); done.Load() < start+20; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d requests in a minute", what, done.Load()-start)
+			}
+		}
+		n := failed.Load() - before
+		t.Logf("%s: %d requests, %d failed", what, done.Load()-start, n)
+		if n > most {
+			t.Errorf("%s: %d of %d requests failed, at most %d may", what, n, done.Load()-start, most)
+		}
+	}
+	phase("both are there", 0)
+	one.stop()
+	phase("one is killed", workers) // those that it was answering
+	waitLine(t, g, 20*time.Second, "backend is ill backend=10.0.2.2:8080|backend=10.0.2.2:8080.*ill")
+	phase("one is down", 0)
+	two.stop()
+	time.Sleep(2 * time.Second) // clients wait
+	r.nginx(t, 8080, 8081)
+	phase("all were down, one is back", workers)
+	waitLine(t, g, 20*time.Second, "backend is well backend=10.0.2.2:8080|backend=10.0.2.2:8080.*well")
+	r.nginx(t, 8082, 8083)
+	phase("both are back", 0)
+	cancel()
+	all.Wait()
+}
+
+func hello(client *http.Client) error {
+	resp, err := client.Get("https://www.example.org/hello")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "hello\n" {
+		return fmt.Errorf("%q, %w", b, err)
+	}
+	return nil
+}
+
+// crowd is the connections of TestTLSCrowd, which is in 64 MiB.
+const crowd = 2000
+
+// TestTLSCrowd opens 2,000 connections, of which 200 do not read what they asked for,
+// to an image with 64 MiB. It serves them, refuses more, and serves again when they go.
+func TestTLSCrowd(t *testing.T) {
+	r := newTLSRig(t)
+	r.nginx(t, 8080, 8081)
+	if err := os.WriteFile(filepath.Join(r.dir, "site", "large"), make([]byte, 4<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := r.boot(t, "crowd", tlsVariant, 64, fmt.Sprintf("connections = %d\nhandshake = \"60s\"\nidle = \"1h\"\nstall = \"1h\"\n", crowd),
+		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n")
+	conns := make(chan *tls.Conn, crowd)
+	var all sync.WaitGroup
+	start := time.Now()
+	var left atomic.Int64
+	left.Store(crowd)
+	for range 8 {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				c, err := r.shake(t.Context())
+				if err != nil {
+					t.Errorf("connection: %v", err)
+					return
+				}
+				conns <- c
+			}
+		})
+	}
+	all.Wait()
+	close(conns)
+	if t.Failed() {
+		return
+	}
+	t.Logf("%d handshakes in %v", crowd, time.Since(start))
+	var held []*tls.Conn
+	for c := range conns {
+		defer c.Close()
+		held = append(held, c)
+	}
+	for _, c := range held[:200] {
+		io.WriteString(c, "GET /large HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+	}
+	time.Sleep(5 * time.Second)
+	for range 20 {
+		if c, err := r.shake(t.Context()); err == nil {
+			c.Close()
+			t.Fatal("there is room for one more than the most")
+		}
+	}
+	for i, c := range held[200:] {
+		if i%100 == 0 {
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			io.WriteString(c, "GET /hello HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+			resp, err := http.ReadResponse(reader(c), nil)
+			if err != nil {
+				t.Fatalf("connection %d: %v", i, err)
+			}
+			b, _ := io.ReadAll(resp.Body)
+			if string(b) != "hello\n" {
+				t.Errorf("connection %d: %q", i, b)
+			}
+		}
+	}
+	t.Log(lastLine(g, "memory "))
+	for _, c := range held {
+		c.NetConn().Close()
+	}
+	client := r.client(false)
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		err := hello(client)
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("when all have gone: %v", err)
+		}
+	}
+	select {
+	case <-g.Done():
+		t.Error("the VM has ended")
+	default:
+	}
+}
+
+// lastLine is the last line of the console with a text.
+func lastLine(g *vm.VM, text string) (last string) {
+	for _, line := range g.Lines() {
+		if strings.Contains(line, text) {
+			last = line
+		}
+	}
+	return last
+}
+
+func reader(c io.Reader) *bufio.Reader { return bufio.NewReader(c) }
+
+// shake connects, with a curve that is cheap for the machine that counts.
+func (r *tlsRig) shake(ctx context.Context) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	c, err := r.s.DialContext(ctx, "tcp", "10.0.2.15:443")
+	if err != nil {
+		return nil, err
+	}
+	tc := tls.Client(c, &tls.Config{RootCAs: r.pool, ServerName: "www.example.org", CurvePreferences: []tls.CurveID{tls.CurveP256}})
+	if err := tc.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+// TestTLSTestSSL has testssl.sh look at an image.
+func TestTLSTestSSL(t *testing.T) {
+	r := newTLSRig(t)
+	r.nginx(t, 8080, 8081)
+	r.boot(t, "testssl", tlsVariant, 64, "handshakes = 200", "[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n")
+	out, err := r.command(t, "", "testssl", "--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--ip", "10.0.2.15", "--phone-out", "",
+		"--add-ca", filepath.Join(r.dir, "ca.pem"), "--jsonfile", filepath.Join(r.dir, "testssl.json"), "https://www.example.org/hello")
+	b, rerr := os.ReadFile(filepath.Join(r.dir, "testssl.json"))
+	if rerr != nil {
+		t.Fatalf("%v, %v\n%s", err, rerr, out)
+	}
+	var findings []struct{ ID, Severity, Finding string }
+	if err := json.Unmarshal(bytes.TrimSpace(b), &findings); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	harmless := regexp.MustCompile(`^(OK|INFO|LOW|DEBUG)$`)
+	for _, f := range findings {
+		if !harmless.MatchString(f.Severity) {
+			t.Errorf("%s: %s: %s", f.Severity, f.ID, f.Finding)
+		}
+	}
+	if len(findings) < 50 {
+		t.Errorf("%d findings only:\n%s", len(findings), out)
+	}
+	t.Logf("%d findings", len(findings))
+}
