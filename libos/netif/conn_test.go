@@ -33,14 +33,14 @@ func connected(t *testing.T) (a, b *Conn) {
 	return c.(*Conn), s.(*Conn)
 }
 
-// waits runs c.WaitRead and says when it has returned.
+// waits asks c to say when there is something to read.
 func waits(c *Conn) <-chan struct{} {
 	done := make(chan struct{})
-	go func() { c.WaitRead(); close(done) }()
+	c.NotifyRead(func() { close(done) }) // would panic at a second call
 	return done
 }
 
-func TestWaitRead(t *testing.T) {
+func TestNotifyRead(t *testing.T) {
 	a, b := connected(t)
 	buf := make([]byte, 4)
 	for _, text := range []string{"one", "two"} {
@@ -50,7 +50,7 @@ func TestWaitRead(t *testing.T) {
 		done := waits(b)
 		select {
 		case <-done:
-			t.Fatal("WaitRead returns with nothing there")
+			t.Fatal("NotifyRead calls with nothing there")
 		case <-time.After(50 * time.Millisecond):
 		}
 		if _, err := a.Write([]byte(text)); err != nil {
@@ -74,12 +74,12 @@ func arrives(t *testing.T, done <-chan struct{}) {
 	select {
 	case <-done:
 	case <-time.After(5 * time.Second):
-		t.Fatal("WaitRead does not return")
+		t.Fatal("NotifyRead does not call")
 	}
 }
 
-// TestWaitReadEnds: whoever ends the connection ends the wait.
-func TestWaitReadEnds(t *testing.T) {
+// TestNotifyReadEnds: whoever ends the connection, it is said.
+func TestNotifyReadEnds(t *testing.T) {
 	for name, end := range map[string]func(a, b *Conn){
 		"close":      func(_, b *Conn) { b.Close() },
 		"abort":      func(_, b *Conn) { b.Abort() },

@@ -57,7 +57,9 @@ events { worker_connections 8192; }
 worker_rlimit_nofile 16384;
 http {
 	access_log off;
-	client_max_body_size 0;
+	client_max_body_size 0; client_header_timeout 1h; keepalive_timeout 1h; send_timeout 1h;
+	add_header X-Frame-Options DENY; add_header X-Content-Type-Options nosniff;
+	add_header Content-Security-Policy "default-src 'none'"; add_header Strict-Transport-Security max-age=31536000;
 	client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f;
 	uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
 	server {
@@ -72,14 +74,15 @@ http {
 
 // tlsRig is a folder of certificates and a segment on which nginx runs.
 type tlsRig struct {
-	s    *netpeer.Segment
-	dir  string
-	pool *x509.CertPool
+	s        *netpeer.Segment
+	dir      string
+	pool     *x509.CertPool
+	sessions tls.ClientSessionCache
 }
 
 func newTLSRig(t *testing.T) *tlsRig {
 	t.Helper()
-	r := &tlsRig{s: linuxSegment(t), dir: t.TempDir(), pool: x509.NewCertPool()}
+	r := &tlsRig{s: linuxSegment(t), dir: t.TempDir(), pool: x509.NewCertPool(), sessions: tls.NewLRUClientSessionCache(8)}
 	if err := os.Mkdir(filepath.Join(r.dir, "site"), 0o755); err != nil {
 		t.Fatal(err)
 	}

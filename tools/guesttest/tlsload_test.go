@@ -66,17 +66,20 @@ func TestTLSBackends(t *testing.T) {
 	phase("both are there", 0)
 	one.stop()
 	phase("one is killed", workers) // those that it was answering
-	waitLine(t, g, 20*time.Second, "backend is ill backend=10.0.2.2:8080|backend=10.0.2.2:8080.*ill")
+	waitLine(t, g, 20*time.Second, `backend is ill .*10\.0\.2\.2:8080`)
 	phase("one is down", 0)
 	two.stop()
 	time.Sleep(2 * time.Second) // clients wait
 	r.nginx(t, 8080, 8081)
 	phase("all were down, one is back", workers)
-	waitLine(t, g, 20*time.Second, "backend is well backend=10.0.2.2:8080|backend=10.0.2.2:8080.*well")
+	waitLine(t, g, 20*time.Second, `backend is well .*10\.0\.2\.2:8080`)
 	r.nginx(t, 8082, 8083)
 	phase("both are back", 0)
 	cancel()
 	all.Wait()
+	if n := failed.Load(); n > 2*workers {
+		t.Errorf("%d requests failed", n)
+	}
 }
 
 func hello(client *http.Client) error {
@@ -111,8 +114,8 @@ func TestTLSCrowd(t *testing.T) {
 	left.Store(crowd)
 	for range 8 {
 		all.Go(func() {
-			for left.Add(-1) >= 0 {
-				c, err := r.shake(t.Context())
+			for n := left.Add(-1); n >= 0; n = left.Add(-1) {
+				c, err := r.shake(t.Context(), n%10 != 0)
 				if err != nil {
 					t.Errorf("connection: %v", err)
 					return
@@ -137,7 +140,7 @@ func TestTLSCrowd(t *testing.T) {
 	}
 	time.Sleep(5 * time.Second)
 	for range 20 {
-		if c, err := r.shake(t.Context()); err == nil {
+		if c, err := r.shake(t.Context(), true); err == nil {
 			c.Close()
 			t.Fatal("there is room for one more than the most")
 		}
@@ -189,15 +192,20 @@ func lastLine(g *vm.VM, text string) (last string) {
 
 func reader(c io.Reader) *bufio.Reader { return bufio.NewReader(c) }
 
-// shake connects, with a curve that is cheap for the machine that counts.
-func (r *tlsRig) shake(ctx context.Context) (*tls.Conn, error) {
+// shake connects, with what is cheap for the machine that counts: mostly with TLS 1.2
+// and a session that is resumed.
+func (r *tlsRig) shake(ctx context.Context, cheap bool) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	c, err := r.s.DialContext(ctx, "tcp", "10.0.2.15:443")
 	if err != nil {
 		return nil, err
 	}
-	tc := tls.Client(c, &tls.Config{RootCAs: r.pool, ServerName: "www.example.org", CurvePreferences: []tls.CurveID{tls.CurveP256}})
+	cfg := &tls.Config{RootCAs: r.pool, ServerName: "www.example.org", CurvePreferences: []tls.CurveID{tls.CurveP256}}
+	if cheap {
+		cfg.MaxVersion, cfg.ClientSessionCache = tls.VersionTLS12, r.sessions
+	}
+	tc := tls.Client(c, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -210,7 +218,7 @@ func TestTLSTestSSL(t *testing.T) {
 	r := newTLSRig(t)
 	r.nginx(t, 8080, 8081)
 	r.boot(t, "testssl", tlsVariant, 64, "handshakes = 200", "[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n")
-	out, err := r.command(t, "", "testssl", "--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--ip", "10.0.2.15", "--phone-out", "",
+	out, err := r.command(t, "", "testssl", "--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--ip", "10.0.2.15",
 		"--add-ca", filepath.Join(r.dir, "ca.pem"), "--jsonfile", filepath.Join(r.dir, "testssl.json"), "https://www.example.org/hello")
 	b, rerr := os.ReadFile(filepath.Join(r.dir, "testssl.json"))
 	if rerr != nil {
@@ -222,7 +230,7 @@ func TestTLSTestSSL(t *testing.T) {
 	}
 	harmless := regexp.MustCompile(`^(OK|INFO|LOW|DEBUG)$`)
 	for _, f := range findings {
-		if !harmless.MatchString(f.Severity) {
+		if !harmless.MatchString(f.Severity) && f.ID != "engine_problem" { // which is the tool's own
 			t.Errorf("%s: %s: %s", f.Severity, f.ID, f.Finding)
 		}
 	}

@@ -1,6 +1,9 @@
 package relay
 
-import "io"
+import (
+	"io"
+	"sync/atomic"
+)
 
 // Sizes of buffers in bytes. A large one holds a TLS record; a small one is for when
 // all large ones are out, so that connections whose peers take nothing can hold up no
@@ -46,36 +49,94 @@ func (b *Buffers) put(buf []byte) {
 	}
 }
 
-// Source is read, or waited for while a read has nothing.
+// Source is read, and says when to try again when a read had nothing.
 type Source interface {
 	io.Reader
-	Wait()
+	Notify(f func())
 }
 
-// Copy moves bytes until src ends, and then returns nil, or until either fails. count
-// is called with the number of each piece.
-func Copy(dst io.Writer, src Source, bufs *Buffers, count func(int)) error {
+// Flow is one direction of a connection. It is moved by a Workers.
+type Flow struct {
+	src   Source
+	dst   io.Writer
+	count *atomic.Int64
+	done  func(error)
+	w     *Workers
+	wake  func() // submits the Flow; made once
+}
+
+// Workers are the goroutines that move what there is to move: as many as there are
+// directions in which something is under way, and a few that wait for the next.
+type Workers struct {
+	bufs   *Buffers
+	jobs   chan *Flow
+	parked atomic.Int32
+	quit   <-chan struct{}
+}
+
+// maxParked is how many goroutines wait for work: new ones would have to grow their
+// stacks again.
+const maxParked = 8
+
+// NewWorkers makes Workers whose idle goroutines end when quit is closed.
+func NewWorkers(bufs *Buffers, quit <-chan struct{}) *Workers {
+	return &Workers{bufs: bufs, jobs: make(chan *Flow), quit: quit}
+}
+
+// Start moves bytes from src to dst until src ends or either fails, and then calls
+// done, with nil for an end. count counts them. f must live as long.
+func (w *Workers) Start(f *Flow, dst io.Writer, src Source, count *atomic.Int64, done func(error)) {
+	*f = Flow{src: src, dst: dst, count: count, done: done, w: w}
+	f.wake = func() { w.submit(f) }
+	w.submit(f)
+}
+
+// submit has a goroutine move f. It does not block.
+func (w *Workers) submit(f *Flow) {
+	select {
+	case w.jobs <- f:
+	default:
+		go w.work(f)
+	}
+}
+
+func (w *Workers) work(f *Flow) {
 	for {
-		switch err := burst(dst, src, bufs, count); err {
-		case error(again{}):
-			src.Wait()
-		case io.EOF:
-			return nil
-		default:
-			return err
+		f.run()
+		if w.parked.Add(1) > maxParked {
+			w.parked.Add(-1)
+			return
+		}
+		select {
+		case f = <-w.jobs:
+			w.parked.Add(-1)
+		case <-w.quit:
+			return
 		}
 	}
 }
 
-// burst moves what is there.
-func burst(dst io.Writer, src io.Reader, bufs *Buffers, count func(int)) error {
-	buf := bufs.get()
-	defer bufs.put(buf)
+// run moves what there is. When it returns, somebody else may run f already.
+func (f *Flow) run() {
+	switch err := f.burst(); err {
+	case error(again{}):
+		f.src.Notify(f.wake)
+	case io.EOF:
+		f.done(nil)
+	default:
+		f.done(err)
+	}
+}
+
+// burst moves what is there, and returns what ended it.
+func (f *Flow) burst() error {
+	buf := f.w.bufs.get()
+	defer f.w.bufs.put(buf)
 	for {
-		n, err := src.Read(buf)
+		n, err := f.src.Read(buf)
 		if n > 0 {
-			count(n)
-			if _, err := dst.Write(buf[:n]); err != nil {
+			f.count.Add(int64(n))
+			if _, err := f.dst.Write(buf[:n]); err != nil {
 				return err
 			}
 		}

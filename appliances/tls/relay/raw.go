@@ -1,6 +1,6 @@
 // Package relay moves bytes between a client's connection and a backend's. A
-// connection on which nothing happens holds no buffer: it is waited for first, and a
-// buffer is taken when there is something to read.
+// connection on which nothing happens has neither a buffer nor a goroutine: both are
+// taken when there is something to read.
 package relay
 
 import (
@@ -9,14 +9,15 @@ import (
 	"sync/atomic"
 )
 
-// Pollable is a connection that can be waited for without a buffer to read into. One
-// goroutine at a time may read or wait.
+// Pollable is a connection that says when there is something to read. One goroutine at
+// a time may read or ask.
 type Pollable interface {
 	net.Conn
 	// TryRead reads what is there, without blocking: 0 and nil is nothing.
 	TryRead(b []byte) (int, error)
-	// WaitRead blocks until TryRead has something to read or an error to return.
-	WaitRead()
+	// NotifyRead calls f once when TryRead has something to read or an error to
+	// return. f may be called at once, and does not block.
+	NotifyRead(f func())
 }
 
 // Clock is a time that somebody else advances now and then, in units of its own.
@@ -91,7 +92,7 @@ func NewRaw(c net.Conn, side Side, act *Activity) *Raw {
 // same as a close_notify.
 func (r *Raw) Ended() bool { return r.end }
 
-// Lazy makes reads return at once from now on; Wait waits.
+// Lazy makes reads return at once from now on; Notify says when to try again.
 func (r *Raw) Lazy() { r.lazy = true }
 
 // Read implements io.Reader.
@@ -122,19 +123,23 @@ func (r *Raw) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Wait blocks until a read has something to return.
-func (r *Raw) Wait() {
+// Notify calls f once when a read has something to return. f must not block.
+func (r *Raw) Notify(f func()) {
 	switch {
 	case len(r.held) > 0 || r.fail != nil:
+		f()
 	case r.poll != nil:
-		r.poll.WaitRead()
+		r.poll.NotifyRead(f)
 	default:
-		b := make([]byte, 1024)
-		n, err := r.Conn.Read(b)
-		if n > 0 {
-			r.act.Touch()
-		}
-		r.held, r.fail, r.end = b[:n], err, r.end || err == io.EOF
+		go func() {
+			b := make([]byte, 1024)
+			n, err := r.Conn.Read(b)
+			if n > 0 {
+				r.act.Touch()
+			}
+			r.held, r.fail, r.end = b[:n], err, r.end || err == io.EOF
+			f()
+		}()
 	}
 }
 

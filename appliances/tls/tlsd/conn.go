@@ -24,6 +24,7 @@ type conn struct {
 	tls           *tls.Conn
 	back          *relay.Raw
 	taken         *backend.Conn
+	up, down      relay.Flow
 
 	phase atomic.Int32
 	ends  atomic.Int32 // directions that are over
@@ -77,8 +78,8 @@ func (c *conn) abort() {
 	}
 }
 
-// begin does the handshake and finds a backend. It then leaves the connection to two
-// goroutines of their own, since its own has needed much stack.
+// begin does the handshake and finds a backend. It then leaves the connection to the
+// workers, and with its goroutine the stack goes that the handshake has needed.
 func (c *conn) begin(ctx context.Context) {
 	if !c.shake() || !c.connect(ctx) {
 		c.abort()
@@ -89,8 +90,9 @@ func (c *conn) begin(ctx context.Context) {
 	c.back.Lazy()
 	c.phase.Store(relaying)
 	c.act.Touch()
-	go c.toBackend()
-	go c.toClient()
+	w := c.t.workers
+	w.Start(&c.up, c.back, front{c}, &c.t.stats.FromClient, c.clientEnded)
+	w.Start(&c.down, c.tls, c.back, &c.t.stats.ToThem, c.backendEnded)
 }
 
 // shake does the handshake.
@@ -170,12 +172,11 @@ func (c *conn) header() []byte {
 type front struct{ *conn }
 
 func (f front) Read(b []byte) (int, error) { return f.tls.Read(b) }
-func (f front) Wait()                      { f.front.Wait() }
+func (f front) Notify(g func())            { f.front.Notify(g) }
 
-// toBackend passes on what the client sends. An end without close_notify may be an
-// attacker's cut (RFC 8446 section 6.1): the backend sees a reset, not an end.
-func (c *conn) toBackend() {
-	err := relay.Copy(c.back, front{c}, c.t.bufs, func(n int) { c.t.stats.FromClient.Add(int64(n)) })
+// clientEnded passes on the end of what the client sends. An end without close_notify
+// may be an attacker's cut (RFC 8446 section 6.1): the backend sees a reset, not an end.
+func (c *conn) clientEnded(err error) {
 	if err == nil && !c.front.Ended() {
 		err = c.back.CloseWrite()
 	} else if err == nil && c.ends.Load() == 0 {
@@ -184,9 +185,8 @@ func (c *conn) toBackend() {
 	c.end(err)
 }
 
-// toClient passes on what the backend sends.
-func (c *conn) toClient() {
-	err := relay.Copy(c.tls, c.back, c.t.bufs, func(n int) { c.t.stats.ToThem.Add(int64(n)) })
+// backendEnded passes on the end of what the backend sends.
+func (c *conn) backendEnded(err error) {
 	if err == nil {
 		err = c.tls.CloseWrite()
 	}
