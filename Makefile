@@ -96,8 +96,8 @@ audit: need-build ## look up what is linked among the known vulnerabilities, wit
 	@$(call tool,audit) $(if $(DB),-db '$(DB)') $(images)
 
 .PHONY: bench
-bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns
-	@$(call tool,bench)
+bench: need-bench $(filter echo-virtio dns-virtio tls-virtio,$(images)) ## guest instructions, smallest RAM and size
+	@$(call tool,bench) && build/bin/bench -tls
 
 # CONFIG and PROFILE as for images; APP=echo, TARGET=xen for others than dns-virtio.
 .PHONY: size

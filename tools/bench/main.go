@@ -2,7 +2,8 @@
 // on the machine it runs on: guest instructions from start to the first
 // answer and for one request, lone and saturated, the smallest RAM that
 // serves, and the image's bytes. It prints a table and writes JSON; with -prof
-// it tells which functions the instructions of one point are spent in.
+// it tells which functions the instructions of one point are spent in, with -tls it
+// measures the TLS terminator instead.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -45,7 +47,8 @@ func main() {
 	flag.StringVar(&b.ask, "ask", "www.example.org", "name that the DNS appliance is asked for")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each figure; the median counts")
 	out := flag.String("json", "dist/bench.json", "where to write the figures")
-	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated")
+	terminator := flag.Bool("tls", false, "measure the TLS terminator instead")
+	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated; with -tls the number of a row")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
 	top := flag.Int("top", 40, "functions that -prof shows")
 	flag.Parse()
@@ -63,6 +66,13 @@ func main() {
 	switch {
 	case *image != "" && len(names) != 1:
 		err = errors.New("-image goes with one -app")
+	case *terminator:
+		b.images["tls"] = filepath.Join(b.dist, "tls-virtio", "tls.elf")
+		if *image != "" {
+			b.images["tls"] = *image
+		}
+		row, _ := strconv.Atoi(*prof)
+		err = b.with(func() error { return b.tls(ctx, row, *symbols, *top) })
 	case *prof != "":
 		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, *top) })
 	default:

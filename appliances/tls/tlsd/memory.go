@@ -11,8 +11,8 @@ import (
 // see what is in use, and above which it takes no connections and ends stalled ones. The
 // rest is for what comes between two looks.
 const (
-	lookAt = 80
-	fullAt = 75
+	lookAt = 92
+	fullAt = 88
 )
 
 // memory guards against connections that together hold more than there is. Each by
