@@ -98,8 +98,8 @@ audit: need-build ## look up what is linked among the known vulnerabilities, wit
 	@$(call tool,audit) $(if $(DB),-db '$(DB)') $(images)
 
 .PHONY: bench
-bench: need-bench $(filter echo-virtio dns-virtio,$(images)) ## guest instructions, smallest RAM and size of echo and dns, NSD and Knot beside them
-	@$(call tool,bench) -peers '$(PEERS)'
+bench: need-bench $(filter echo-virtio dns-virtio tls-virtio,$(images)) ## guest instructions, smallest RAM and size; NSD and Knot beside the DNS appliance
+	@$(call tool,bench) -peers '$(PEERS)' && build/bin/bench -tls
 
 # size and graph: CONFIG and PROFILE as for images; APP=echo, TARGET=xen for others
 # than dns-virtio.

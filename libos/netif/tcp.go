@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -131,7 +130,7 @@ func (s *Stack) track(ep tcpip.Endpoint, wq *waiter.Queue) net.Conn {
 		s.link.count.refused.Add(1)
 		return nil
 	}
-	return gonet.NewTCPConn(wq, ep)
+	return newConn(wq, ep)
 }
 
 func (s *Stack) count(ep tcpip.Endpoint, wq *waiter.Queue) bool {
@@ -187,5 +186,5 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 		ep.Close()
 		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
-	return gonet.NewTCPConn(&wq, ep), nil
+	return newConn(&wq, ep), nil
 }

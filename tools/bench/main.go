@@ -2,7 +2,8 @@
 // on the machine it runs on: guest instructions from start to the first
 // answer and for one request, lone and saturated, the smallest RAM that
 // serves, and the image's bytes. It prints a table and writes JSON; with -prof
-// it tells which functions the instructions of one point are spent in.
+// it tells which functions the instructions of one point are spent in, with -tls it
+// measures the TLS terminator instead.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -49,7 +51,8 @@ func main() {
 	peers := flag.String("peers", "", "name servers in small Linux VMs to measure too: "+strings.Join(peer.Names(), ","))
 	flag.StringVar(&b.cache, "cache", "build/peers", "folder for the packages of the peers")
 	out := flag.String("json", "dist/bench.json", "where to write the figures")
-	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated")
+	terminator := flag.Bool("tls", false, "measure the TLS terminator instead")
+	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated; with -tls the number of a row")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
 	top := flag.Int("top", 40, "functions that -prof shows")
 	flag.Parse()
@@ -67,6 +70,13 @@ func main() {
 	switch {
 	case *image != "" && len(names) != 1:
 		err = errors.New("-image goes with one -app")
+	case *terminator:
+		b.images["tls"] = filepath.Join(b.dist, "tls-virtio", "tls.elf")
+		if *image != "" {
+			b.images["tls"] = *image
+		}
+		row, _ := strconv.Atoi(*prof)
+		err = b.with(func() error { return b.tls(ctx, row, *symbols, *top) })
 	case *prof != "" && len(names) != 1:
 		err = errors.New("-prof goes with one -app")
 	case *prof != "":

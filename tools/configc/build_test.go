@@ -60,6 +60,21 @@ func TestLinkedDNS(t *testing.T) {
 	}
 }
 
+// TestLinkedTLS looks for TLS in all appliances: only the terminator has it.
+func TestLinkedTLS(t *testing.T) {
+	for _, app := range image.Apps {
+		out, err := exec.Command("go", "tool", "nm", build(t, app, "../../configs/"+app+".toml")).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, symbol := range []string{"ampoule/appliances/tls/", "crypto/tls.", "crypto/x509.", "crypto/ecdh.", "crypto/internal/fips140/mlkem."} {
+			if got, want := bytes.Contains(out, []byte(symbol)), app == "tls"; got != want {
+				t.Errorf("%s: %s: linked: %t", app, symbol, got)
+			}
+		}
+	}
+}
+
 // build builds an appliance with a configuration and returns the program's path.
 func build(t *testing.T, app, config string) string {
 	t.Helper()

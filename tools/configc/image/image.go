@@ -11,7 +11,7 @@ import (
 )
 
 // Apps are the appliances whose configuration can be compiled.
-var Apps = [...]string{"dns", "echo"}
+var Apps = [...]string{"dns", "echo", "tls"}
 
 // Image is a checked configuration.
 type Image struct {
@@ -24,12 +24,13 @@ type Image struct {
 	Mgmt     *Management // nil: none
 	DNS      DNS
 	Echo     Echo
+	TLS      TLS
 }
 
 // schemas are the tables that an image of an appliance may have: the file
 // itself, those that all have, and the appliance's own.
 func schemas(app string) []*table {
-	own := map[string][]*table{"dns": {dnsTable(), rrlTable(), zoneTable(), dnssecTable(), keyTable(), catalogTable(), secondaryTable()}, "echo": {echoTable()}}
+	own := map[string][]*table{"dns": {dnsTable(), rrlTable(), zoneTable(), dnssecTable(), keyTable(), catalogTable(), secondaryTable()}, "echo": {echoTable()}, "tls": tlsTables()}
 	all := []*table{nil, networkTable(), limitsTable(), consoleTable(), syslogTable()}
 	root := &table{about: "The file itself.", keys: []key{{
 		name: "hostname", want: text("a host name: letters, digits and hyphens, with dots between, up to 253 in all"),
@@ -94,6 +95,8 @@ func Load(file, app string, list *report.List) *Image {
 		e := sub("echo")
 		img.Echo.Port = p.integer(e, "port", "the echo service")
 		tcp.integer(e, "port", "the echo service")
+	case "tls":
+		img.TLS = tlsSection(sub("tls"), all, &img.Limits, &img.Network)
 	}
 	return img
 }

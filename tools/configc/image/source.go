@@ -26,6 +26,8 @@ func (img *Image) Source(w io.Writer) error {
 	switch img.App {
 	case "dns":
 		img.dnsSource(&head)
+	case "tls":
+		img.tlsSource(&head)
 	case "echo":
 		img.imports(&head, nil, "ampoule/appliances/echo/echod")
 		img.system(&head)

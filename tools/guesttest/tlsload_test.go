@@ -1,0 +1,246 @@
+package guesttest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/guest"
+)
+
+var tlsVariant = guest.Variant{Machine: vm.Machines[0], GOAMD64: "v3"}
+
+// TestTLSBackends kills nginx and starts it again while clients ask without a pause.
+func TestTLSBackends(t *testing.T) {
+	r := newTLSRig(t)
+	one, two := r.nginx(t, 8080, 8081), r.nginx(t, 8082, 8083)
+	g := r.boot(t, "backends", tlsVariant, 64, "connect = \"20s\"",
+		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n[[tls.backends]]\naddress = \"10.0.2.2:8082\"\n"+
+			"[tls.health]\nevery = \"1s\"\nfall = 2\nrise = 1\n")
+	var done, failed atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	const workers = 4
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			client := r.client(false)
+			for ctx.Err() == nil {
+				if err := hello(client); err != nil && ctx.Err() == nil {
+					failed.Add(1)
+					t.Logf("a request failed: %v", err)
+				}
+				done.Add(1)
+			}
+		})
+	}
+	// phase lets requests go on for a while, of which at most so many may fail.
+	phase := func(what string, most int64) {
+		t.Helper()
+		start, before := done.Load(), failed.Load()
+		time.Sleep(3 * time.Second)
+		for end := time.Now().Add(60 * time.Second); done.Load() < start+20; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d requests in a minute", what, done.Load()-start)
+			}
+		}
+		n := failed.Load() - before
+		t.Logf("%s: %d requests, %d failed", what, done.Load()-start, n)
+		if n > most {
+			t.Errorf("%s: %d of %d requests failed, at most %d may", what, n, done.Load()-start, most)
+		}
+	}
+	phase("both are there", 0)
+	one.stop()
+	phase("one is killed", workers) // those that it was answering
+	waitLine(t, g, 20*time.Second, `backend is ill .*10\.0\.2\.2:8080`)
+	phase("one is down", 0)
+	two.stop()
+	time.Sleep(2 * time.Second) // clients wait
+	r.nginx(t, 8080, 8081)
+	phase("all were down, one is back", workers)
+	waitLine(t, g, 20*time.Second, `backend is well .*10\.0\.2\.2:8080`)
+	r.nginx(t, 8082, 8083)
+	phase("both are back", 0)
+	cancel()
+	all.Wait()
+	if n := failed.Load(); n > 2*workers {
+		t.Errorf("%d requests failed", n)
+	}
+}
+
+func hello(client *http.Client) error {
+	resp, err := client.Get("https://www.example.org/hello")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "hello\n" {
+		return fmt.Errorf("%q, %w", b, err)
+	}
+	return nil
+}
+
+// crowd is the connections of TestTLSCrowd, slow those that do not read in the end.
+const crowd, slow = 2000, 200
+
+// TestTLSCrowd opens 2,000 connections to an image with 64 MiB, which serves them and
+// refuses more. Then 200 do not read what they ask for: they may be ended, but the
+// others not, and when all go it serves again.
+func TestTLSCrowd(t *testing.T) {
+	r := newTLSRig(t)
+	r.nginx(t, 8080, 8081)
+	if err := os.WriteFile(filepath.Join(r.dir, "site", "large"), make([]byte, 4<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := r.boot(t, "crowd", tlsVariant, 64, fmt.Sprintf("connections = %d\nhandshake = \"60s\"\nconnect = \"60s\"\nattempt = \"30s\"\nidle = \"1h\"\nstall = \"1h\"\n", crowd),
+		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n[tls.health]\nevery = \"60s\"\ntimeout = \"30s\"\n")
+	conns := make(chan *tls.Conn, crowd)
+	var all sync.WaitGroup
+	start := time.Now()
+	var left atomic.Int64
+	left.Store(crowd)
+	for range 8 {
+		all.Go(func() {
+			for n := left.Add(-1); n >= 0; n = left.Add(-1) {
+				c, err := r.shake(t.Context(), n%10 != 0)
+				if err != nil {
+					t.Errorf("after %d: %v", len(conns), err)
+					return
+				}
+				conns <- c
+			}
+		})
+	}
+	all.Wait()
+	close(conns)
+	if t.Failed() {
+		return
+	}
+	t.Logf("%d handshakes in %v", crowd, time.Since(start))
+	var held []*tls.Conn
+	for c := range conns {
+		defer c.Close()
+		held = append(held, c)
+	}
+	for range 20 {
+		if c, err := r.shake(t.Context(), true); err == nil {
+			c.Close()
+			t.Fatal("there is room for one more than the most")
+		}
+	}
+	idle := held[slow:]
+	answer(t, idle[:40])
+	for _, c := range held[:slow] {
+		io.WriteString(c, "GET /large HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+	}
+	time.Sleep(10 * time.Second)
+	answer(t, idle[40:80])
+	t.Log(lastLine(g, "memory is short"))
+	t.Log(lastLine(g, "memory "))
+	for _, c := range held {
+		c.NetConn().Close()
+	}
+	client := r.client(false)
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		err := hello(client)
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("when all have gone: %v", err)
+		}
+	}
+	select {
+	case <-g.Done():
+		t.Error("the VM has ended")
+	default:
+	}
+}
+
+// answer asks on each connection.
+func answer(t *testing.T, conns []*tls.Conn) {
+	t.Helper()
+	for i, c := range conns {
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		io.WriteString(c, "GET /hello HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		if b, err := io.ReadAll(resp.Body); string(b) != "hello\n" {
+			t.Errorf("connection %d: %q, %v", i, b, err)
+		}
+	}
+}
+
+// lastLine is the last line of the console with a text.
+func lastLine(g *vm.VM, text string) (last string) {
+	for _, line := range g.Lines() {
+		if strings.Contains(line, text) {
+			last = line
+		}
+	}
+	return last
+}
+
+// shake connects, with what is cheap for the machine that counts: mostly with TLS 1.2
+// and a session that is resumed.
+func (r *tlsRig) shake(ctx context.Context, cheap bool) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	c, err := r.s.DialContext(ctx, "tcp", "10.0.2.15:443")
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{RootCAs: r.pool, ServerName: "www.example.org", CurvePreferences: []tls.CurveID{tls.CurveP256}}
+	if cheap {
+		cfg.MaxVersion, cfg.ClientSessionCache = tls.VersionTLS12, r.sessions
+	}
+	tc := tls.Client(c, cfg)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+// TestTLSTestSSL has testssl.sh look at an image.
+func TestTLSTestSSL(t *testing.T) {
+	r := newTLSRig(t)
+	r.nginx(t, 8080, 8081)
+	r.boot(t, "testssl", tlsVariant, 64, "handshakes = 200", "[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n")
+	out, err := r.command(t, "", "testssl", "--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--ip", "10.0.2.15",
+		"--add-ca", filepath.Join(r.dir, "ca.pem"), "--jsonfile", filepath.Join(r.dir, "testssl.json"), "https://www.example.org/hello")
+	b, rerr := os.ReadFile(filepath.Join(r.dir, "testssl.json"))
+	if rerr != nil {
+		t.Fatalf("%v, %v\n%s", err, rerr, out)
+	}
+	var findings []struct{ ID, Severity, Finding string }
+	if err := json.Unmarshal(bytes.TrimSpace(b), &findings); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	harmless := regexp.MustCompile(`^(OK|INFO|LOW|DEBUG)$`)
+	for _, f := range findings {
+		if !harmless.MatchString(f.Severity) && f.ID != "engine_problem" { // which is the tool's own
+			t.Errorf("%s: %s: %s", f.Severity, f.ID, f.Finding)
+		}
+	}
+	if len(findings) < 50 {
+		t.Errorf("%d findings only:\n%s", len(findings), out)
+	}
+	t.Logf("%d findings", len(findings))
+}

@@ -1,0 +1,53 @@
+package mkoverlay
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"ampoule/libos/rt"
+)
+
+// TestEditedCrypto runs the tests of the crypto packages that edits change, on the
+// host's own runtime.
+func TestEditedCrypto(t *testing.T) {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := filepath.Join(strings.TrimSpace(string(goroot)), "src")
+	o := &Overlay{tree: newTree(src, runtime.Version(), "Go release")}
+	dir, replace := t.TempDir(), map[string]string{}
+	for _, e := range rt.Edits {
+		if strings.HasPrefix(e.File, "crypto/") {
+			if err := o.apply(e); err != nil {
+				t.Fatal(err)
+			}
+			out := filepath.Join(dir, strings.ReplaceAll(e.File, "/", "-"))
+			replace[filepath.Join(src, e.File)] = out
+			if err := os.WriteFile(out, o.files[e.File], 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(replace) != 2 {
+		t.Fatalf("%d files are edited", len(replace))
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "test", "-short", "-count=1", "-overlay", overlay, "crypto/ecdh", "crypto/tls")
+	cmd.Dir = src
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
