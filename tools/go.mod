@@ -5,11 +5,14 @@ go 1.26.0
 require (
 	ampoule/boot v0.0.0
 	ampoule/libos v0.0.0
+	github.com/andybalholm/brotli v1.2.8
 	github.com/google/gopacket v1.1.19
 	github.com/google/licensecheck v0.3.1
+	github.com/klauspost/compress v1.20.3
 	github.com/miekg/dns v1.1.73
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/spdx/tools-golang v0.5.5
+	golang.org/x/net v0.57.0
 	golang.org/x/sys v0.47.0
 	golang.org/x/tools v0.48.0
 	gvisor.dev/gvisor v0.0.0-20260224225140-573d5e7127a8
@@ -19,7 +22,6 @@ require (
 	github.com/anchore/go-struct-converter v0.0.0-20221118182256-c68fdcfa2092 // indirect
 	github.com/google/btree v1.1.2 // indirect
 	golang.org/x/exp v0.0.0-20231110203233-9a3e6036ecaa // indirect
-	golang.org/x/net v0.57.0 // indirect
 	golang.org/x/time v0.12.0 // indirect
 )
 

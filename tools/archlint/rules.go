@@ -23,6 +23,10 @@ const (
 	xtime    = "golang.org/x/time"
 	siphash  = "github.com/dchest/siphash"
 
+	brotli   = "github.com/andybalholm/brotli"
+	compress = "github.com/klauspost/compress"
+	xnet     = "golang.org/x/net"
+
 	spdx         = "github.com/spdx/tools-golang"
 	licensecheck = "github.com/google/licensecheck"
 )
@@ -54,6 +58,7 @@ var rules = []rule{
 
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
+	{"tools/configc/sitefolder", []string{"tools", "libos/config", brotli, compress, xnet}},
 	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools}},
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},

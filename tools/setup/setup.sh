@@ -40,8 +40,9 @@ for purpose in "${@:-build}"; do
 	test) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils; want ip iproute2; want xz xz-utils
 		want gcc gcc; want /usr/include/stdio.h libc6-dev; want /usr/include/xen/xen.h libxen-dev
 		want dnsmasq dnsmasq-base; want rsyslogd rsyslog; want dnsperf dnsperf
-		# backend and judge of the TLS terminator
+		# backend and judge of the TLS terminator; what the responses of sites are compared with
 		want nginx nginx-light; want testssl testssl.sh
+		want /usr/lib/nginx/modules/ngx_http_brotli_static_module.so libnginx-mod-http-brotli-static
 		# judges of signed zones and of zone files
 		want delv bind9-dnsutils; want ldns-verify-zone ldnsutils; want kzonecheck knot-dnssecutils; want nsd-checkzone nsd; want knotd knot
 		# clients of the management plane and of DNS over TLS

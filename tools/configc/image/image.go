@@ -10,7 +10,8 @@ import (
 	"ampoule/tools/configc/tree"
 )
 
-// Apps are the appliances whose configuration can be compiled.
+// Apps are the appliances whose configuration can be compiled. That of http can be
+// too; it is not among them until there is an appliance that serves it.
 var Apps = [...]string{"dns", "echo", "tls"}
 
 // Image is a checked configuration.
@@ -25,12 +26,18 @@ type Image struct {
 	DNS      DNS
 	Echo     Echo
 	TLS      TLS
+	HTTP     HTTP
 }
 
 // schemas are the tables that an image of an appliance may have: the file
 // itself, those that all have, and the appliance's own.
 func schemas(app string) []*table {
-	own := map[string][]*table{"dns": {dnsTable(), rrlTable(), zoneTable(), dnssecTable(), keyTable(), catalogTable(), secondaryTable()}, "echo": {echoTable()}, "tls": tlsTables()}
+	own := map[string][]*table{
+		"dns":  {dnsTable(), rrlTable(), zoneTable(), dnssecTable(), keyTable(), catalogTable(), secondaryTable()},
+		"echo": {echoTable()},
+		"tls":  tlsTables(),
+		"http": {httpTable(), siteTable(), siteRedirectTable(), siteHeaderTable()},
+	}
 	all := []*table{nil, networkTable(), limitsTable(), consoleTable(), syslogTable()}
 	root := &table{about: "The file itself.", keys: []key{{
 		name: "hostname", want: text("a host name: letters, digits and hyphens, with dots between, up to 253 in all"),
@@ -91,6 +98,10 @@ func Load(file, app string, list *report.List) *Image {
 		img.DNS = dnsSection(d, all, &img.Limits, p)
 		tcp.integer(d, "port", "the DNS service")
 		img.DNS.overTLS(d, tcp, img.Mgmt)
+	case "http":
+		h := sub("http")
+		img.HTTP = httpSection(h, all)
+		tcp.integer(h, "port", "the HTTP service")
 	case "echo":
 		e := sub("echo")
 		img.Echo.Port = p.integer(e, "port", "the echo service")
@@ -128,14 +139,18 @@ func hostname(s *section, otherwise string) string {
 	if v == nil {
 		return otherwise
 	}
+	if !isHostname(name) {
+		s.refuse("hostname", v)
+	}
+	return name
+}
+
+func isHostname(name string) bool {
 	ok := len(name) <= 253
 	for _, label := range strings.Split(name, ".") {
 		ok = ok && label != "" && len(label) <= zone.MaxLabel &&
 			strings.Trim(label, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == "" &&
 			label[0] != '-' && label[len(label)-1] != '-'
 	}
-	if !ok {
-		s.refuse("hostname", v)
-	}
-	return name
+	return ok
 }

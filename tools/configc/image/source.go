@@ -28,6 +28,10 @@ func (img *Image) Source(w io.Writer) error {
 		img.dnsSource(&head)
 	case "tls":
 		img.tlsSource(&head)
+	case "http":
+		img.imports(&head, nil, "ampoule/libos/config/site")
+		img.system(&head)
+		fmt.Fprintf(&head, "\n// Port is where the sites are served.\nconst Port = %d\n", img.HTTP.Port)
 	case "echo":
 		img.imports(&head, nil, "ampoule/appliances/echo/echod")
 		img.system(&head)
@@ -43,6 +47,12 @@ func (img *Image) Source(w io.Writer) error {
 		fmt.Fprintf(b, "\n// zone%d is %s from %s: %d names.\nconst zone%d zone.Zone = (\"\" +\n",
 			i, z.Origin, filepath.Base(z.File), z.Table.Len(), i)
 		zoneSource(b, z.Table)
+	}
+	if img.App == "http" {
+		fmt.Fprint(b, "\n// Site has all responses.\nconst Site site.Table = (\"\" +\n")
+		l := literals{w: b}
+		l.write(string(img.HTTP.Table), "all sites")
+		fmt.Fprint(b, "\t\"\")\n")
 	}
 	return b.Flush()
 }
@@ -212,12 +222,12 @@ func zoneSource(w io.Writer, z zone.Zone) {
 	at, comment := 0, "header"
 	for i := range z.Len() {
 		n := int(z.At(i))
-		l.write(z[at:n], comment)
+		l.write(string(z[at:n]), comment)
 		at, comment = n, describe(z, z.At(i))
 	}
 	order := int(binary.LittleEndian.Uint32([]byte(z[8:12])))
-	l.write(z[at:order], comment)
-	l.write(z[order:], "order and hash table")
+	l.write(string(z[at:order]), comment)
+	l.write(string(z[order:]), "order and hash table")
 	fmt.Fprint(w, "\t\"\")\n")
 }
 
@@ -245,7 +255,7 @@ type literals struct {
 }
 
 // write writes bytes as literals of bearable length, behind a comment.
-func (l *literals) write(s zone.Zone, comment string) {
+func (l *literals) write(s, comment string) {
 	const most, group = 512, 1000
 	fmt.Fprintf(l.w, "\t// %s\n", comment)
 	for len(s) > 0 {
@@ -259,7 +269,7 @@ func (l *literals) write(s zone.Zone, comment string) {
 }
 
 // literal writes bytes as a string literal, ASCII as it is and all else in hex.
-func literal(s zone.Zone) string {
+func literal(s string) string {
 	const hex = "0123456789abcdef"
 	b := make([]byte, 0, len(s)*3)
 	b = append(b, '"')

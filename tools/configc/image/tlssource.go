@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"ampoule/libos/config/zone"
 )
 
 // tlsSource writes the package config of the TLS terminator.
@@ -63,8 +62,8 @@ func milliseconds(d time.Duration) string {
 func bytesSource(w io.Writer, s, end string) {
 	const most = 256
 	for len(s) > most {
-		fmt.Fprintf(w, "%s +\n\t\t\t", literal(zone.Zone(s[:most])))
+		fmt.Fprintf(w, "%s +\n\t\t\t", literal(s[:most]))
 		s = s[most:]
 	}
-	fmt.Fprintf(w, "%s%s", literal(zone.Zone(s)), end)
+	fmt.Fprintf(w, "%s%s", literal(s), end)
 }
