@@ -8,6 +8,7 @@ import (
 
 	"ampoule/libos/config"
 	"ampoule/libos/config/feature"
+	"ampoule/libos/device"
 	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/netif"
 	"ampoule/libos/pvboot"
@@ -29,6 +30,9 @@ func manage(env *Env, m *pvboot.Machine, sys *config.System, app string, stack *
 		Appliance: app, Hostname: sys.Hostname, Platform: m.Name, Build: build, Configuration: configuration,
 		Listen: stack.Listen, Log: env.Log, Rand: m.Entropy, Now: time.Now,
 		Up: func() time.Duration { return sinceBoot(m, start) }, Memory: m.Memory,
+	}
+	if sys.Disk != nil {
+		h.Command, h.Disk = m.Command, func(ctx context.Context) (device.Block, error) { return sys.Disk(ctx, m) }
 	}
 	h.Recent, _ = log.(*recent.Lines)
 	if feature.Capture {

@@ -3,8 +3,12 @@
 package config
 
 import (
+	"context"
+
+	"ampoule/libos/device"
 	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/netif"
+	"ampoule/libos/pvboot"
 	"ampoule/libos/telemetry"
 	"ampoule/libos/telemetry/syslog"
 )
@@ -25,4 +29,7 @@ type System struct {
 	Syslog *syslog.Config
 	// Management is the management plane; nil: none.
 	Management plane.Management
+	// Disk opens the first disk, or returns nil when there is none; nil: the image
+	// has no driver for one.
+	Disk func(context.Context, *pvboot.Machine) (device.Block, error)
 }

@@ -40,6 +40,8 @@ type Config struct {
 	Grants []Grant
 	// Own makes the plane's own certificate, until one is committed.
 	Own Own
+	// Keep keeps generations of certificates; nil: they end with the VM.
+	Keep Keeper
 	// Slots is the most certificates that are held.
 	Slots int
 	// Required says what certificates must be good for.
@@ -59,6 +61,12 @@ type Own interface {
 	Certificate(rand io.Reader, now time.Time, names []string) (pem []byte, from string, err error)
 }
 
+// Keeper opens what keeps generations. An error says why it can't: then the plane
+// serves without, and says so.
+type Keeper interface {
+	Open(*plane.Host) (certs.Keeper, error)
+}
+
 // Part adds routes to the plane.
 type Part interface {
 	Routes(*plane.Host) []Route
@@ -73,6 +81,7 @@ type Server struct {
 	tls    *tls.Config
 	routes []Route
 	limits http1.Limits
+	notice string // why nothing is kept that should be
 
 	mu         sync.Mutex // guards what follows
 	conns      map[*conn]struct{}
@@ -126,7 +135,7 @@ func newServer(c *Config, h *plane.Host) (*Server, error) {
 	mine.Port = c.Port
 	h = &mine
 	s := &Server{cfg: c, host: h, limits: limits, conns: map[*conn]struct{}{}, tokens: c.Handshakes, filled: now}
-	s.certs = certs.New(certs.Config{Slots: c.Slots, Required: c.Required, Now: h.Now}, own, clients)
+	s.openCerts(own, clients)
 	s.tls = s.certs.TLS(&tls.Config{
 		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert,
 		NextProtos: []string{"http/1.1"}, Time: h.Now, SessionTicketsDisabled: true,
@@ -144,9 +153,46 @@ func newServer(c *Config, h *plane.Host) (*Server, error) {
 	if s.listen, err = h.Listen("tcp", at); err != nil {
 		return nil, err
 	}
-	h.Log.Info("management", "port", c.Port, "certificate", from, "sha256", fingerprint(own.Leaf()),
-		"persisted", false)
+	g := s.certs.Current()
+	if g.Number > 0 {
+		from = "of generation " + strconv.FormatUint(g.Number, 10)
+	}
+	kept, _ := s.kept()
+	h.Log.Info("management", "port", c.Port, "certificate", from, "sha256", fingerprint(g.Certificates[certs.Management].Leaf()),
+		"generation", g.Number, "persisted", kept)
 	return s, nil
+}
+
+// openCerts makes the store of certificates, with what was kept. That nothing can
+// be kept, or what was is not fit, is no reason not to serve: the appliance could
+// not be managed at all then.
+func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) {
+	c, h := s.cfg, s.host
+	cfg := certs.Config{Slots: c.Slots, Required: c.Required, Now: h.Now}
+	var err error
+	if c.Keep != nil {
+		cfg.Keep, err = c.Keep.Open(h)
+	}
+	if err != nil {
+		cfg.Keep = nil
+	}
+	s.certs = certs.New(cfg, own, clients)
+	if err == nil {
+		_, err = s.certs.Restore()
+	}
+	if err != nil {
+		s.notice = err.Error()
+		h.Log.Error("certificates are not kept, and begin anew", "error", err)
+	}
+}
+
+// kept says whether a restart finds the current generation, and what there is to
+// know of that.
+func (s *Server) kept() (bool, string) {
+	if s.notice != "" {
+		return false, "not persisted: " + s.notice
+	}
+	return s.certs.Kept()
 }
 
 // names are what the plane goes by: the appliance's name, and its address.

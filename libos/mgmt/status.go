@@ -110,7 +110,11 @@ func (s *Server) status(c *Call) {
 	o.text("go", runtime.Version())
 	o.number("generation", g.Number)
 	o.time("generation_since", g.Since)
-	o.flag("persisted", false)
+	kept, notice := s.kept()
+	o.flag("persisted", kept)
+	if notice != "" {
+		o.text("notice", notice)
+	}
 	o.flag("ready", missing == "")
 	if missing != "" {
 		o.text("missing", missing)
@@ -138,6 +142,9 @@ func (s *Server) collect(w *metrics.Writer) {
 	w.Family("ampoule_uptime_seconds", metrics.Gauge, "Time since the machine's start.")
 	w.Seconds(int64(h.Up()))
 	w.One("ampoule_certificates_generation", metrics.Gauge, "Number of the generation of certificates in force.", g.Number)
+	kept, _ := s.kept()
+	w.Family("ampoule_certificates_persisted", metrics.Gauge, "Whether a restart finds that generation.")
+	w.Bool(kept)
 	w.Family("ampoule_certificate_expiry_timestamp_seconds", metrics.Gauge, "When the first certificate of a chain ends.")
 	for _, name := range slots(g.Certificates) {
 		x := g.Certificates[name]

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,6 +30,7 @@ gateway4 = "10.0.2.2"
 client_ca = "%[1]s/ca.pem"
 pprof = true
 capture = true
+disk = true
 [[management.certificates]]
 slot = "dot"
 hosts = ["ns1.example.org"]
@@ -43,35 +45,51 @@ file = "%[2]s/configs/dns/example.org.zone"
 // need.
 type managed struct {
 	*vm.VM
-	t   *testing.T
-	dir string
-	ca  *mgmttest.Pair
+	t     *testing.T
+	v     guest.Variant
+	image string
+	dir   string
+	ca    *mgmttest.Pair
 }
 
 // bootManaged boots one. Each build is of its own, as it has the authority in it.
 func bootManaged(t *testing.T, v guest.Variant, ram int) *managed {
 	t.Helper()
+	m := newManaged(t, v)
+	m.boot(vm.Config{RAM: ram})
+	return m
+}
+
+// newManaged builds the image and makes what its clients need.
+func newManaged(t *testing.T, v guest.Variant) *managed {
+	t.Helper()
 	root, err := workspace.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &managed{t: t, dir: t.TempDir(), ca: mgmttest.Root(t, "clients")}
+	m := &managed{t: t, v: v, dir: t.TempDir(), ca: mgmttest.Root(t, "clients")}
 	m.write("ca.pem", m.ca.Cert())
 	for name, unit := range map[string]string{"operate": "ampoule-operate", "read": "ampoule-read"} {
 		c := m.ca.Issue(t, mgmttest.Spec{Name: name, Unit: unit, Client: true})
 		m.write(name+".pem", c.Bundle(t))
 	}
-	image := images.Configured(t, "dns", "managed-"+filepath.Base(m.dir), fmt.Sprintf(managedTOML, m.dir, root), v.GOAMD64)
-	t.Cleanup(func() { os.Remove(image) })
+	m.image = images.Configured(t, "dns", "managed-"+t.Name(), fmt.Sprintf(managedTOML, m.dir, root), v.GOAMD64)
+	t.Cleanup(func() { os.Remove(m.image) })
+	return m
+}
+
+// boot boots the image; c says how, beside what all have.
+func (m *managed) boot(c vm.Config) {
+	m.t.Helper()
 	var forwards []vm.Forward
 	for _, port := range []int{53, 853, 9443} {
 		forwards = append(forwards, vm.Forward{Proto: "tcp", Port: port})
 	}
-	m.VM = guest.Boot(t, vm.Config{Image: image, Machine: v.Machine, CPU: guest.CPU(v.GOAMD64), RAM: ram, RNG: true,
-		Net: vm.Net{Kind: vm.NetUser, Forwards: append(forwards, vm.Forward{Proto: "udp", Port: 53})}})
+	c.Image, c.Machine, c.CPU, c.RNG = m.image, m.v.Machine, guest.CPU(m.v.GOAMD64), true
+	c.Net = vm.Net{Kind: vm.NetUser, Forwards: append(forwards, vm.Forward{Proto: "udp", Port: 53})}
+	m.VM = guest.Boot(m.t, c)
 	var d net.Dialer
-	guest.Up(t, m.VM, d.DialContext, m.Addr("udp", 53), load.DNS("www.example.org"))
-	return m
+	guest.Up(m.t, m.VM, d.DialContext, m.Addr("udp", 53), load.DNS("www.example.org"))
 }
 
 func (m *managed) write(name string, data []byte) string {
@@ -107,6 +125,20 @@ func (m *managed) want(as, status, text string, args ...string) string {
 	return out[:max(i, 0)]
 }
 
+const udpA = `coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="udp",family="1",type="A"}`
+
+// count reads a metric.
+func (m *managed) count(name string) int {
+	m.t.Helper()
+	_, after, ok := strings.Cut(m.want("read", "200", name, "/metrics"), "\n"+name+" ")
+	value, _, _ := strings.Cut(after, "\n")
+	n, err := strconv.Atoi(value)
+	if !ok || err != nil {
+		m.t.Errorf("metric %s: %v", name, err)
+	}
+	return n
+}
+
 // TestManagement asks the management plane of a booted DNS appliance with curl, in
 // 32 MiB: health, status, metrics and log; nobody without a certificate is heard.
 func TestManagement(t *testing.T) {
@@ -124,13 +156,16 @@ func TestManagement(t *testing.T) {
 		t.Errorf("status: %s", body)
 	}
 	t.Logf("memory: %+v", status.Memory)
+	before := m.count(udpA)
 	for range 20 {
 		dig(t, m.Addr("udp", 53), "udp", "www.example.org", "A")
 	}
 	dig(t, m.Addr("tcp", 53), "tcp", "nowhere.example.org", "AAAA")
+	if n := m.count(udpA) - before; n < 20 || n > 25 { // one may be asked again
+		t.Errorf("20 questions are counted as %d", n)
+	}
 	text := m.want("read", "200", "", "/metrics")
 	for _, line := range []string{
-		`coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="udp",family="1",type="A"} 2[0-9]`,
 		`coredns_dns_responses_total{server="dns://:53",zone=".",view="",proto="tcp",rcode="NXDOMAIN",plugin="ampoule"} 1`,
 		`ampoule_certificate_expiry_timestamp_seconds{slot="management",.*`, `go_goroutines \d+`,
 	} {
@@ -201,6 +236,48 @@ func TestDNSOverTLS(t *testing.T) {
 	ask()
 	if text := m.want("read", "200", "", "/metrics"); !strings.Contains(text, `coredns_dns_requests_total{server="tls://:853",zone=".",view="",proto="tcp",family="1",type="A"} 3`) {
 		t.Errorf("the metrics lack the queries over TLS:\n%s", text)
+	}
+}
+
+// TestCertificatesKept: a generation that was committed is in force after QEMU was
+// killed and started again, sealed on the disk. A disk of something else is left
+// alone, and the status says that nothing is kept.
+func TestCertificatesKept(t *testing.T) {
+	m := newManaged(t, guest.Variant{Machine: vm.Machines[0], GOAMD64: "v3"})
+	file := diskFile(t, nil)
+	const key = "store-key=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	boot := func(file, command string) {
+		t.Helper()
+		m.boot(vm.Config{RAM: 32, Append: command, Args: drive(m.v.Machine, "format=raw,file="+file, "")})
+	}
+	boot(file, key)
+	root := mgmttest.Root(t, "servers")
+	bundle := root.Issue(t, mgmttest.Spec{Name: "kept", Hosts: []string{"ns1.example.org"}}).Bundle(t, root)
+	m.want("operate", "200", `"name":"dot"`, "-T", m.write("bundle.pem", bundle), "/v1/staged/certificates/dot")
+	m.want("operate", "200", `"generation":1`, "-X", "POST", "-H", `If-Match: "0"`, "/v1/staged/commit")
+	kill(t, m.VM)
+	boot(file, key)
+	m.want("read", "200", `"generation":1,`, "/v1/status")
+	m.want("read", "200", `"persisted":true`, "/v1/status")
+	if c := dialTLS(t, m.Addr("tcp", 853), root); c.ConnectionState().PeerCertificates[0].Subject.CommonName != "kept" {
+		t.Errorf("it serves %v", c.ConnectionState().PeerCertificates[0].Subject)
+	}
+	kill(t, m.VM)
+	content, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(content), "AMPSTORE") || strings.Contains(string(content), "PRIVATE KEY") {
+		t.Errorf("disk: %v, or a private key is on it", err)
+	}
+	for command, disk := range map[string][]byte{"": content, key: []byte(strings.Repeat("noise", 1000)), strings.Replace(key, "00", "ff", 1): content} {
+		other := diskFile(t, disk)
+		boot(other, command)
+		m.want("read", "200", `"persisted":false,"notice":"not persisted: `, "/v1/status")
+		m.want("operate", "200", `"name":"dot"`, "-T", filepath.Join(m.dir, "bundle.pem"), "/v1/staged/certificates/dot")
+		m.want("operate", "200", `"generation":1,`, "-X", "POST", "-H", `If-Match: "0"`, "/v1/staged/commit")
+		kill(t, m.VM)
+		after, err := os.ReadFile(other)
+		if err != nil || !strings.HasPrefix(string(after), string(disk)) || strings.Contains(string(after[len(disk):]), "AMPSTORE") {
+			t.Errorf("%v, or the disk was written to", err)
+		}
 	}
 }
 

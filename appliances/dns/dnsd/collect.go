@@ -44,7 +44,7 @@ func (s *server) collect(w *metrics.Writer) {
 	all := s.merged()
 	w.Family("coredns_dns_requests_total", metrics.Counter, "DNS queries by transport, family and type.")
 	for p := overUDP; p < ways; p++ {
-		s.requests(w, p, all[p])
+		s.requests(w, p, &all[p])
 	}
 	w.Family("coredns_dns_responses_total", metrics.Counter, "DNS answers by rcode.")
 	for p := overUDP; p < ways; p++ {
@@ -61,10 +61,6 @@ func (s *server) collect(w *metrics.Writer) {
 	w.Family("coredns_dns_do_requests_total", metrics.Counter, "DNS queries with the DO bit.")
 	for p := overUDP; p < ways; p++ {
 		w.Value(all[p].do, s.labels(p)...)
-	}
-	w.Family("coredns_dns_request_size_bytes", metrics.Histogram, "Sizes of DNS queries.")
-	for p := overUDP; p < ways; p++ {
-		w.Sizes(&all[p].request, s.labels(p)...)
 	}
 	w.Family("coredns_dns_response_size_bytes", metrics.Histogram, "Sizes of DNS answers.")
 	for p := overUDP; p < ways; p++ {
@@ -83,31 +79,11 @@ func (s *server) collect(w *metrics.Writer) {
 	s.zones(w, time.Now())
 }
 
-// merged is the counts with those of overQuick added to overUDP. The caller holds
-// countMu.
-func (s *server) merged() *[ways]*counts {
-	var all [ways]*counts
-	for p := range all {
-		all[p] = &s.counts[p]
-	}
-	q, sum := all[overQuick], *all[overUDP]
-	for f := range sum.types {
-		for i := range sum.types[f] {
-			sum.types[f][i] += load(&q.types[f][i])
-		}
-	}
-	for i := range sum.rcodes {
-		sum.rcodes[i] += load(&q.rcodes[i])
-	}
-	sum.do += load(&q.do)
-	sum.silent += load(&q.silent)
-	for _, h := range [...]struct{ to, from *metrics.Sizes }{{&sum.request, &q.request}, {&sum.response, &q.response}} {
-		for i := range h.to.N {
-			h.to.N[i] += load(&h.from.N[i])
-		}
-		h.to.Sum += load(&h.from.Sum)
-	}
-	all[overUDP] = &sum
+// merged is the counts of all ways, the quick ones among those over UDP. The caller
+// holds countMu.
+func (s *server) merged() *[ways]counts {
+	all := *s.counts
+	s.quickCounts.addTo(&all[overUDP])
 	return &all
 }
 

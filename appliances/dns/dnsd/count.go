@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 
-	"ampoule/appliances/dns/answer"
 	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/telemetry/metrics"
 )
@@ -13,23 +12,48 @@ import (
 type way uint8
 
 const (
-	overQuick way = iota // UDP, answered in the driver's buffer
-	overUDP              // UDP, answered by the stack
+	overUDP way = iota
 	overTCP
 	overTLS
 	ways
 )
 
-// counts are what is counted of one way. The words of overQuick are changed by the
-// receiving goroutine alone, by plain additions: counting is to cost next to
-// nothing there. Those of the others are guarded by countMu.
+// quickCounts are what is counted of queries answered in the driver's buffer: by
+// the receiving goroutine alone, in plain words, as counting is to cost next to
+// nothing there. Sizes of queries are not counted: they tell nothing.
+type quickCounts struct {
+	queries [4 << 8]uint64  // by type's slot, then 1<<8 for IPv4, 1<<9 for DO
+	answers [32 << 4]uint64 // by rcode, and by size in steps of 64 bytes from 1<<4 on
+	bytes   uint64          // of answers
+	silent  uint64          // queries without an answer
+}
+
+// key is where in queries one is counted.
+func key(rrtype uint16, do, v4 bool) uint {
+	at := uint(slot(rrtype))
+	if do {
+		at |= 1 << 9
+	}
+	if v4 {
+		at |= 1 << 8
+	}
+	return at & (4<<8 - 1)
+}
+
+// answer counts the answer b of size bytes, above 0.
+func (c *quickCounts) answer(b []byte, size int) {
+	c.answers[(uint(size)>>6<<4|uint(b[3]&15))&(32<<4-1)]++
+	c.bytes += uint64(size)
+}
+
+// counts are what is counted of one way, but for that.
 type counts struct {
-	types             [2][256]uint64 // queries of IPv6 and of IPv4, by type's slot
-	rcodes            [32]uint64     // answers
-	do                uint64         // queries with DO
-	silent            uint64         // queries without an answer: above the rate, or not to be answered
-	request, response metrics.Sizes
-	took              metrics.Times // not of overQuick
+	types    [2][256]uint64 // queries of IPv6 and of IPv4, by type's slot
+	rcodes   [32]uint64     // answers
+	do       uint64         // queries with DO
+	silent   uint64         // queries without an answer: above the rate, or not to be answered
+	response metrics.Sizes
+	took     metrics.Times // not of the quick ones
 }
 
 // slot is where queries of a type are counted: below 128 and 255 at its number, all
@@ -55,26 +79,6 @@ const (
 	slotCAA   = 130
 )
 
-// quick counts a query answered by answer.Quick.
-func (c *counts) quick(q *answer.Scratch, v4 bool, b []byte, n, size int) {
-	rrtype, do := q.Asked()
-	family := 0
-	if v4 {
-		family = 1
-	}
-	c.types[family][slot(rrtype)]++
-	if do {
-		c.do++
-	}
-	c.request.Add(n)
-	if size == 0 {
-		c.silent++
-		return
-	}
-	c.rcodes[b[3]&15]++
-	c.response.Add(size)
-}
-
 // slow counts any other query, msg, its answer, and how long that took in ns.
 func (s *server) slow(w way, v4 bool, msg, out []byte, took int64) {
 	rrtype, do := asked(msg)
@@ -89,7 +93,6 @@ func (s *server) slow(w way, v4 bool, msg, out []byte, took int64) {
 	if do {
 		c.do++
 	}
-	c.request.Add(len(msg))
 	c.took.Add(took)
 	if len(out) < 12 {
 		c.silent++
@@ -155,6 +158,24 @@ func (s *server) manage(p plane.Plane) {
 	if r, ok := s.peers.(Readier); ok {
 		p.Ready(r.Missing)
 	}
+}
+
+// addTo adds the counts to those of a way.
+func (c *quickCounts) addTo(sum *counts) {
+	for at := range c.queries {
+		n := load(&c.queries[at])
+		sum.types[at>>8&1][at&255] += n
+		if at>>9 == 1 {
+			sum.do += n
+		}
+	}
+	for at := range c.answers {
+		n := load(&c.answers[at])
+		sum.rcodes[at&15] += n
+		sum.response.AddMany(at>>4<<6, n) // sizes of a step have one bucket
+	}
+	sum.response.Sum += load(&c.bytes)
+	sum.silent += load(&c.silent)
 }
 
 func load(p *uint64) uint64 { return atomic.LoadUint64(p) }

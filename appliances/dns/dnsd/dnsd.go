@@ -85,16 +85,17 @@ const maxDatagram = 4096
 const maxFailures = 16
 
 type server struct {
-	cfg      Config
-	answer   *answer.Server
-	log      *telemetry.Logger
-	udp      net.PacketConn
-	streams  []*stream
-	peers    Peering // nil: none
-	panics   sync.Once
-	panicked atomic.Uint64
-	counts   *[ways]counts // nil: there is no management plane
-	countMu  sync.Mutex
+	cfg         Config
+	answer      *answer.Server
+	log         *telemetry.Logger
+	udp         net.PacketConn
+	streams     []*stream
+	peers       Peering // nil: none
+	panics      sync.Once
+	panicked    atomic.Uint64
+	quickCounts *quickCounts  // nil: there is no management plane
+	counts      *[ways]counts // likewise
+	countMu     sync.Mutex
 
 	// Of the goroutine that receives.
 	quick    answer.Scratch
@@ -124,7 +125,7 @@ func New(cfg Config) appliance.New {
 			return nil, err
 		}
 		if feature.Management && env.Management != nil {
-			s.counts = new([ways]counts)
+			s.counts, s.quickCounts = new([ways]counts), new(quickCounts)
 			s.manage(env.Management)
 		}
 		// The socket stays: it keeps the port ours and takes what the fast path
@@ -140,8 +141,14 @@ func New(cfg Config) appliance.New {
 func (s *server) Reply(b []byte, n int, from *fastudp.Peer) int {
 	client := (*answer.Client)(from)
 	if size := s.answer.Quick(&s.quick, b, n, client); size >= 0 {
-		if feature.Management && s.counts != nil {
-			s.counts[overQuick].quick(&s.quick, client.V4, b, n, size)
+		if c := s.quickCounts; feature.Management && c != nil {
+			rrtype, do := s.quick.Asked()
+			c.queries[key(rrtype, do, client.V4)]++
+			if size > 0 {
+				c.answer(b, size)
+			} else {
+				c.silent++
+			}
 		}
 		return size
 	}

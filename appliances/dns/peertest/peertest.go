@@ -75,9 +75,10 @@ func (host) SetFastPath(netif.FastPath) {}
 
 // Server is ours.
 type Server struct {
-	t    testing.TB
-	Log  *Log
-	stop func()
+	t     testing.TB
+	Log   *Log
+	Plane *Plane
+	stop  func()
 }
 
 // Stop ends the server, and waits for it.
@@ -124,7 +125,8 @@ func Start(t testing.TB, c dnsd.Config) *Server {
 	}
 	log := &Log{make(chan string, 10000)}
 	ctx, cancel := context.WithCancel(context.Background())
-	a, err := dnsd.New(c)(&appliance.Env{Net: &host{}, Log: telemetry.New(log, time.Now, telemetry.Debug), Now: time.Now})
+	plane := &Plane{}
+	a, err := dnsd.New(c)(&appliance.Env{Net: &host{}, Management: plane, Log: telemetry.New(log, time.Now, telemetry.Debug), Now: time.Now})
 	if err != nil {
 		cancel()
 		t.Fatal(err)
@@ -132,7 +134,7 @@ func Start(t testing.TB, c dnsd.Config) *Server {
 	done := make(chan error, 1)
 	go func() { done <- a.Serve(ctx) }()
 	ended := false
-	s := &Server{t, log, func() {
+	s := &Server{t, log, plane, func() {
 		cancel()
 		if ended {
 			return

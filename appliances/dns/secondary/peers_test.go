@@ -63,6 +63,9 @@ func TestFromNSD(t *testing.T) {
 	if got := peertest.Dig(t, us, "example.org", "SOA"); !strings.Contains(got, "SERVFAIL") {
 		t.Errorf("a zone that is not loaded:\n%s", got)
 	}
+	if m := s.Plane.Missing(); !strings.Contains(m, "example.org.") {
+		t.Errorf("missing: %q", m)
+	}
 	peertest.Write(t, dir, "example.org.zone", text(1, 300, 1, 3600))
 	conf := fmt.Sprintf("zone:\n\tname: example.org\n\tzonefile: example.org.zone\n\tprovide-xfr: 127.0.0.1 %s\n\tnotify: 127.0.0.1@%d %s\n",
 		peertest.KeyName, us, peertest.KeyName)
@@ -87,9 +90,15 @@ func TestFromNSD(t *testing.T) {
 			"-y", "hmac-sha256:"+peertest.KeyName+":"+peertest.Secret64, "example.org", fmt.Sprintf("IXFR=%d", serial))
 	}
 
+	if m := s.Plane.Missing(); m != "" {
+		t.Errorf("missing: %q", m)
+	}
+	s.Plane.Want(t, `ampoule_dns_zone_serial{zone="example.org."} 3`, `ampoule_dns_zone_loaded{zone="example.org."} 1`,
+		`ampoule_dns_transfers_in_total{kind="axfr"} 3`, `ampoule_dns_transfers_out_total{kind="ixfr"} 2`, `ampoule_dns_zones_expired_total 0`)
 	nsd.Stop()
 	answers(t, us, wait, []string{"SERVFAIL"}, "serial.example.org", "TXT")
 	s.Log.Wait(t, "zone has expired")
+	s.Plane.Want(t, `ampoule_dns_zone_loaded{zone="example.org."} 0`, `ampoule_dns_zones_expired_total 1`)
 	peertest.NSD(t, dir, port, conf)
 	answers(t, us, wait, []string{"v3"}, "serial.example.org", "TXT")
 }

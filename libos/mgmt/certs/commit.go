@@ -79,14 +79,17 @@ func conflict(now, base uint64) *Problem {
 	return refuse(Conflict, "The generation is %d, not %d: somebody else made a change.", now, base)
 }
 
-// replace makes g durable and puts it in force.
+// replace makes g durable, which may give it another number, and puts it in force.
 func (s *Store) replace(g *Generation) error {
+	now := s.current.Load()
 	if s.cfg.Keep != nil {
-		if err := s.cfg.Keep(g); err != nil {
+		n, err := s.cfg.Keep.Keep(now.Number, g.values())
+		if err != nil {
 			return refuse(StoreFailed, "The generation could not be stored: %v.", err)
 		}
+		g.Number = n
 	}
-	s.previous = s.current.Load()
+	s.previous = now
 	s.current.Store(g)
 	return nil
 }

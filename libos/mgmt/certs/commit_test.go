@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -186,27 +187,80 @@ func TestRollback(t *testing.T) {
 	b.want(err, Expired)
 }
 
-// TestKeep: what can't be stored is not in force.
+// memory is a Keeper that can fail.
+type memory struct {
+	values []Value
+	number uint64
+	fail   error
+}
+
+func (m *memory) Load() ([]Value, uint64) { return m.values, m.number }
+
+func (m *memory) Keep(base uint64, values []Value) (uint64, error) {
+	if m.fail != nil {
+		return 0, m.fail
+	}
+	if base != m.number {
+		return 0, errors.New("another base")
+	}
+	m.values, m.number = values, m.number+3
+	return m.number, nil
+}
+
+func (m *memory) Kept() (bool, string) { return m.fail == nil, "" }
+
+// TestKeep: what can't be stored is not in force, and what is stored is in force
+// after a restart, whatever the date.
 func TestKeep(t *testing.T) {
-	full := errors.New("disk full")
-	var kept []uint64
-	b := newBench(t, func(c *Config) {
-		c.Keep = func(g *Generation) error {
-			if kept = append(kept, g.Number); len(kept) == 1 {
-				return full
-			}
-			return nil
-		}
-	})
+	m := &memory{fail: errors.New("disk full")}
+	b := newBench(t, func(c *Config) { c.Keep = m })
 	b.stage(KindCertificate, "web", b.server("w.example"))
 	_, err := b.Commit(b.alice, 0)
 	b.want(err, StoreFailed)
 	if b.Current().Number != 0 {
 		t.Error("it is in force")
 	}
-	b.commit("") // it is still staged
-	if !slices.Equal(kept, []uint64{1, 1}) {
-		t.Errorf("kept %v", kept)
+	m.fail = nil
+	sum := sha256.Sum256(b.bob.Chain[0].Raw)
+	b.stage(KindRevoked, hex.EncodeToString(sum[:]), nil)
+	if n, err := b.Commit(b.alice, 0); n != 3 || err != nil { // the first is still staged
+		t.Errorf("generation %d, %v", n, err)
+	}
+	for _, v := range m.values {
+		if v.Private != strings.HasPrefix(v.Name, "certificates/") {
+			t.Errorf("%s: private is %t", v.Name, v.Private)
+		}
+	}
+	before := b.Current()
+	b.now = b.now.Add(48 * time.Hour) // all have expired
+	b.Store = New(b.cfg, before.Certificates[Management], before.Authorities[Management])
+	if ok, err := b.Restore(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	g := b.Current()
+	if g.Number != 3 || g.Who != "alice" || !g.Certificates["web"].Leaf().Equal(before.Certificates["web"].Leaf()) || !g.Revoked[sum] ||
+		len(g.Authorities[Management].Certificates) != 1 || g.For("w.example") == nil {
+		t.Errorf("%+v", g)
+	}
+	for what, change := range map[string]func(*Value){
+		"a damaged certificate": func(v *Value) { v.Data = v.Data[:len(v.Data)/2] },
+		"an unknown kind":       func(v *Value) { v.Name = "future/x" },
+	} {
+		values := slices.Clone(m.values)
+		for i := range values {
+			if values[i].Name == "certificates/web" {
+				change(&values[i])
+			}
+		}
+		cfg := b.cfg
+		cfg.Keep = &memory{values: values, number: 3}
+		s := New(cfg, before.Certificates[Management], before.Authorities[Management])
+		if ok, err := s.Restore(); ok || err == nil || s.Current().Number != 0 {
+			t.Errorf("%s: %t, %v", what, ok, err)
+		}
+		if kept, _ := s.Kept(); kept {
+			t.Errorf("%s: it would be overwritten", what)
+		}
 	}
 }
 

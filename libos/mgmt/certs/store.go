@@ -52,8 +52,8 @@ type Config struct {
 	Required []Required
 	Roots    []*x509.Certificate // that chains may end in without having them
 	Now      func() time.Time
-	// Keep makes a generation durable before it is in force; nil: nothing does.
-	Keep func(*Generation) error
+	// Keep makes generations durable; nil: nothing does.
+	Keep Keeper
 }
 
 // Generation is what holds at a time. It is never changed.
@@ -114,6 +114,18 @@ func New(cfg Config, own *Certificate, clients *Authority) *Store {
 	g.index()
 	s.current.Store(g)
 	return s
+}
+
+// Kept says whether a restart finds the current generation, and what the operator
+// ought to know of that.
+func (s *Store) Kept() (bool, string) {
+	s.mu.Lock()
+	keep := s.cfg.Keep
+	s.mu.Unlock()
+	if keep == nil {
+		return false, "not persisted: nothing is configured to keep generations"
+	}
+	return keep.Kept()
 }
 
 // Check checks a bundle for the slot of a certificate.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"ampoule/libos/device"
 	"ampoule/libos/telemetry"
 	"ampoule/libos/telemetry/metrics"
 	"ampoule/libos/telemetry/recent"
@@ -51,6 +52,11 @@ type Host struct {
 	Up     func() time.Duration // since the machine's start
 	Memory uint64               // bytes of RAM
 	Frames Frames               // nil: they can't be watched
+
+	Command string // the kernel command line; not to be shown, as keys may be in it
+	// Disk opens the first disk, or returns nil when there is none; it is called
+	// once at most. nil: the image can't have one.
+	Disk func(context.Context) (device.Block, error)
 
 	Port uint16 // of the plane; it sets it for its parts
 }

@@ -92,6 +92,9 @@ func (s *Sizes) Add(size int) {
 	s.Sum += uint64(size)
 }
 
+// AddMany counts n sizes of one bucket, without their sum.
+func (s *Sizes) AddMany(size int, n uint64) { s.N[min(uint(bits.Len(uint(size))), 16)] += n }
+
 // Sizes writes a histogram of the family, with the bounds 63, 127 and so on up to
 // 65535.
 func (w *Writer) Sizes(s *Sizes, labels ...Label) {

@@ -22,7 +22,8 @@ type Management struct {
 	Own                            []byte // PEM; nil: made at boot
 	Grants                         []Grant
 	Slots, Connections, Handshakes int
-	Pprof, Capture                 bool
+	Pprof, Capture, Disk           bool
+	DiskKey                        []byte // empty: given at the start
 	Required                       []Required
 }
 
@@ -61,6 +62,11 @@ func managementTable() *table {
 		{name: "slots", want: integer{1, 1024}, def: 16, about: "certificates that are held at most"},
 		{name: "connections", want: integer{1, 256}, def: 8, about: "connections open at a time; those without a handshake give way"},
 		{name: "handshakes", want: integer{1, 1000}, def: 10, about: "handshakes that may begin in a second"},
+		{name: "disk", want: flag{}, def: false, about: "keep committed certificates on the VM's first disk, their private keys sealed"},
+		{name: "disk_key", want: text("the path of a file with a key: 64 hexadecimal digits"), absent: "given at the start, store-key= on the kernel command line",
+			about: "what seals private keys on the disk"},
+		{name: "disk_key_in_image", want: consent("true: the key becomes part of the image, and who has the image and the disk has the private keys"),
+			absent: "there is no disk_key", about: "the word without which it is not compiled in"},
 		{name: "pprof", want: flag{}, def: false, about: "profiles of heap and goroutines"},
 		{name: "capture", want: flag{}, def: false, about: "capture of packets"},
 	}}
@@ -94,6 +100,7 @@ func managementSection(s *section, all []*table, n *Network) *Management {
 		m.Clients = authorities(s, "client_ca", s.read("client_ca", v, filepath.ToSlash(s.beside(name))))
 	}
 	m.own(s)
+	m.disk(s)
 	for _, s := range s.tables("clients", all) {
 		m.grant(s)
 	}
@@ -139,31 +146,52 @@ func (s *section) unfit(key string, err error) {
 	s.against(key, s.value(key), "but what is in it is not fit. %v", err)
 }
 
-// own reads the plane's own certificate.
-func (m *Management) own(s *section) {
-	agreed := false
-	if v := s.value("key_in_image"); v != nil {
-		if agreed, _ = v.V.(bool); !agreed {
-			s.refuse("key_in_image", v)
+// agreed says whether the file at key may be compiled in, which takes the word at
+// consent, and returns its content.
+func (s *section) agreed(key, consent string) []byte {
+	yes := false
+	if v := s.value(consent); v != nil {
+		if yes, _ = v.V.(bool); !yes {
+			s.refuse(consent, v)
 		}
 	}
-	name, v := s.text("certificate")
+	name, v := s.text(key)
 	switch {
+	case v == nil && yes:
+		s.against(consent, s.value(consent), "but there is no %s", key)
 	case v == nil:
-		if agreed {
-			s.against("key_in_image", s.value("key_in_image"), "but there is no certificate")
-		}
-	case !agreed:
-		if !s.has("key_in_image") {
-			s.missing("key_in_image")
+	case !yes:
+		if !s.has(consent) {
+			s.missing(consent)
 		}
 	default:
-		if m.Own = s.read("certificate", v, filepath.ToSlash(s.beside(name))); m.Own == nil {
-			return
+		return s.read(key, v, filepath.ToSlash(s.beside(name)))
+	}
+	return nil
+}
+
+// own reads the plane's own certificate.
+func (m *Management) own(s *section) {
+	if m.Own = s.agreed("certificate", "key_in_image"); m.Own == nil {
+		return
+	}
+	if _, err := certs.Check(certs.Management, m.Own, time.Now()); err != nil {
+		s.unfit("certificate", err)
+	}
+}
+
+// disk reads what there is about the disk.
+func (m *Management) disk(s *section) {
+	m.Disk = s.flag("disk")
+	text := s.agreed("disk_key", "disk_key_in_image")
+	if text != nil {
+		key, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if m.DiskKey = key; err != nil || len(key) != 32 {
+			s.errorf("disk_key", s.value("disk_key"), "%s; what is in it is none", s.schema.key("disk_key").want)
 		}
-		if _, err := certs.Check(certs.Management, m.Own, time.Now()); err != nil {
-			s.unfit("certificate", err)
-		}
+	}
+	if v := s.value("disk_key"); v != nil && !m.Disk {
+		s.against("disk_key", v, "but disk = true is not there")
 	}
 }
 
@@ -214,6 +242,9 @@ func (m *Management) imports() []string {
 	if len(m.Required) > 0 {
 		paths = append(paths, "ampoule/libos/mgmt/certs")
 	}
+	if m.Disk {
+		paths = append(paths, "ampoule/libos/mgmt/persist", "ampoule/boot/platform")
+	}
 	if m.Pprof {
 		paths = append(paths, "ampoule/libos/mgmt/profile")
 	}
@@ -259,6 +290,10 @@ func (m *Management) source(w io.Writer) {
 			fmt.Fprint(w, "capture.Part{}, ")
 		}
 		fmt.Fprint(w, "},\n")
+	}
+	if m.Disk {
+		fmt.Fprintf(w, "\t\tKeep: persist.Disk{Key: %q},\n\t},\n\tDisk: platform.Disk,\n", m.DiskKey)
+		return
 	}
 	fmt.Fprint(w, "\t},\n")
 }
