@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
 )
 
 // tlsSource writes the package config of the TLS terminator.
