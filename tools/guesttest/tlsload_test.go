@@ -132,8 +132,12 @@ func TestTLSCrowd(t *testing.T) {
 	}
 	t.Logf("%d handshakes in %v", crowd, time.Since(start))
 	var held []*tls.Conn
+	defer func() {
+		for _, c := range held {
+			c.Close()
+		}
+	}()
 	for c := range conns {
-		defer c.Close()
 		held = append(held, c)
 	}
 	for range 20 {

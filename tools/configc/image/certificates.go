@@ -141,9 +141,7 @@ func (c *Certificate) take(s *section, chain []*x509.Certificate, path string) {
 		c.Names = append(c.Names, name)
 	}
 	if !s.has("names") {
-		for _, n := range leaf.DNSNames {
-			c.Names = append(c.Names, n)
-		}
+		c.Names = append(c.Names, leaf.DNSNames...)
 	}
 	if len(c.Names) == 0 && !c.Default {
 		s.list.Warnf(path, 0, "the certificate of %q has no name; clients get it only as the default", fmt.Sprint(leaf.Subject))
