@@ -19,6 +19,7 @@ type Case struct {
 	Peer         string // nsd or knot
 	Ours, Theirs *Message
 	raw          [2][]byte
+	again        int // place among the questions that are asked again
 }
 
 // Query is what can be read of a question.

@@ -41,7 +41,7 @@ func TestServers(t *testing.T) {
 	}
 	defer knot.Close()
 	g := NewGenerator(*seed, zones)
-	used := map[string]int{}
+	used, kept := map[string]int{}, samples{}
 	compared, failed := 0, 0
 	for left := *questions; left > 0; {
 		list := make([]Question, min(left, 10_000))
@@ -49,7 +49,7 @@ func TestServers(t *testing.T) {
 			list[i] = g.Next()
 		}
 		left -= len(list)
-		r, err := Compare(ours, map[string]Server{"nsd": nsd, "knot": knot}, zones, list)
+		r, err := Compare(ours, map[string]Server{"nsd": nsd, "knot": knot}, zones, list, kept.keep)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,6 +65,7 @@ func TestServers(t *testing.T) {
 	}
 	t.Logf("%d questions, %d pairs of answers, %d differ for no accepted reason; accepted: %v", *questions, compared, failed, used)
 	checkUsed(t, used)
+	testPlanted(t, kept)
 }
 
 // checkUsed fails for accepted differences that did not occur.

@@ -213,6 +213,16 @@ func (r Record) compare(o Record) int {
 		cmp.Compare(r.TTL, o.TTL), strings.Compare(r.Data, o.Data))
 }
 
+// clone is a copy that may be changed.
+func (m *Message) clone() *Message {
+	n := *m
+	for i, s := range m.Sections {
+		n.Sections[i] = slices.Clone(s)
+	}
+	n.Options = slices.Clone(m.Options)
+	return &n
+}
+
 // equal says whether two answers say the same.
 func (m *Message) equal(o *Message) bool {
 	if m.None || o.None {

@@ -13,6 +13,8 @@ type Result struct {
 	Used        map[string]int // accepted differences, by name
 	Truncated   int            // pairs that were compared over TCP as they did not fit
 	Unexplained []*Case
+
+	judged func(c, witness *Case)
 }
 
 // Names of the differences that the size of datagrams makes. They are found by asking
@@ -25,88 +27,150 @@ const (
 	GlueTC = "glue-tc"
 )
 
-// Compare asks ours and the peers all questions and compares the answers. Those to
+// Compare asks ours and both peers all questions and compares the answers. Those to
 // datagrams that differ are asked again over TCP: an answer that was too large is then
-// whole.
-func Compare(ours Server, peers map[string]Server, zones []Zone, questions []Question) (*Result, error) {
-	r := &Result{Asked: len(questions), Used: map[string]int{}}
+// whole. Each peer is the other's witness: see Difference.
+// judged, unless nil, is called with each case and its witness.
+func Compare(ours Server, peers map[string]Server, zones []Zone, questions []Question, judged func(c, witness *Case)) (*Result, error) {
+	r := &Result{Asked: len(questions), Used: map[string]int{}, judged: judged}
+	hashed := hashedNames(zones)
+	first, err := ask(ours, peers, hashed, questions)
+	if err != nil {
+		return nil, err
+	}
+	var open []*Case
+	var again []Question
+	for i, q := range questions {
+		differs := false
+		for peer, c := range first[i] {
+			if r.Compared++; r.judge(c, first[i].witness(peer)) {
+				continue
+			}
+			if q.TCP || c.Ours.None || c.Theirs.None {
+				r.Unexplained = append(r.Unexplained, c)
+				continue
+			}
+			differs = true
+			c.again = len(again)
+			open = append(open, c)
+		}
+		if differs {
+			again = append(again, Question{Msg: q.Msg, TCP: true})
+		}
+	}
+	whole, err := ask(ours, peers, hashed, again)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range open {
+		r.whole(c, whole[c.again])
+	}
+	return r, r.direct(ours, peers, hashed)
+}
+
+// cases are those of one question, by peer.
+type cases map[string]*Case
+
+// witness is the case of the other peer, or nil.
+func (cs cases) witness(peer string) *Case {
+	for other, c := range cs {
+		if other != peer {
+			return c
+		}
+	}
+	return nil
+}
+
+// ask asks everybody.
+func ask(ours Server, peers map[string]Server, hashed map[string]bool, questions []Question) ([]cases, error) {
+	all := make([]cases, len(questions))
 	mine, err := ours.Ask(questions)
 	if err != nil {
 		return nil, err
 	}
-	hashed := hashedNames(zones)
 	for peer, server := range peers {
 		theirs, err := server.Ask(questions)
 		if err != nil {
 			return nil, err
 		}
-		var again []*Case
 		for i, q := range questions {
 			c, err := newCase(q, peer, hashed, mine[i], theirs[i])
 			if err != nil {
 				return nil, fmt.Errorf("%w\n%s", err, c)
 			}
-			if r.Compared++; r.judge(c) {
-				continue
+			if all[i] == nil {
+				all[i] = cases{}
 			}
-			if q.TCP || c.Ours.None || c.Theirs.None {
-				r.Unexplained = append(r.Unexplained, c)
-			} else {
-				again = append(again, c)
-			}
-		}
-		if err := r.whole(ours, server, hashed, again); err != nil {
-			return nil, err
+			all[i][peer] = c
 		}
 	}
-	return r, nil
+	return all, nil
 }
 
-// judge says whether a case has none but accepted differences.
-func (r *Result) judge(c *Case) bool {
-	names := c.explain(Accepted())
-	if !c.Ours.equal(c.Theirs) {
-		return false
+// judge says whether a case has none but accepted differences, and counts them.
+func (r *Result) judge(c, witness *Case) bool {
+	if r.judged != nil {
+		r.judged(c, witness)
 	}
+	names, ok := c.accept(witness)
 	for _, n := range names {
 		r.Used[n]++
 	}
-	return true
+	return ok
 }
 
-// whole compares cases over TCP, and what was said over UDP with that.
-func (r *Result) whole(ours, server Server, hashed map[string]bool, again []*Case) error {
-	questions := make([]Question, len(again))
-	for i, c := range again {
-		questions[i] = Question{Msg: c.Msg, TCP: true}
+// accept returns the differences of a case, if all are accepted.
+func (c *Case) accept(witness *Case) (names []string, ok bool) {
+	names, needs, ok := c.settle()
+	if !ok || len(names) > 0 && (!c.proper() || c.Ours.None) {
+		return nil, false
 	}
-	mine, err := ours.Ask(questions)
-	if err != nil {
-		return err
-	}
-	theirs, err := server.Ask(questions)
-	if err != nil {
-		return err
-	}
-	for i, udp := range again {
-		r.Truncated++
-		c, err := newCase(questions[i], udp.Peer, hashed, mine[i], theirs[i])
-		if err != nil {
-			return fmt.Errorf("%w\n%s", err, c)
+	if needs != 0 {
+		if witness == nil {
+			return nil, false
 		}
-		full := *c.Ours
-		if !r.judge(c) {
-			r.Unexplained = append(r.Unexplained, c)
-			continue
+		if _, too, ok := witness.settle(); !ok || too&needs != 0 {
+			return nil, false
 		}
-		name, ok := udp.cut(&full, len(mine[i]))
-		if !ok {
-			r.Unexplained = append(r.Unexplained, udp)
-			continue
-		}
-		r.Used[name]++
 	}
-	return nil
+	return names, true
+}
+
+// settle explains a copy of a case. It says which sections need a witness for that, and
+// whether nothing is left.
+func (c *Case) settle() (names []string, needs int, ok bool) {
+	d := *c
+	d.Ours, d.Theirs = c.Ours.clone(), c.Theirs.clone()
+	names = d.explain(Accepted())
+	for _, a := range Accepted() {
+		if slices.Contains(names, a.Name) {
+			needs |= a.witness
+		}
+	}
+	return names, needs, d.Ours.equal(d.Theirs)
+}
+
+// whole compares a case over TCP, and what was said over UDP with that.
+func (r *Result) whole(udp *Case, tcp cases) {
+	r.Truncated++
+	c := tcp[udp.Peer]
+	if !r.judge(c, tcp.witness(udp.Peer)) {
+		r.Unexplained = append(r.Unexplained, c)
+		return
+	}
+	// What the witness lacked over UDP it had now.
+	if names, _, ok := udp.settle(); ok {
+		for _, n := range names {
+			r.Used[n]++
+		}
+		return
+	}
+	name, ok := udp.cut(c.Ours, len(c.raw[0]))
+	if !ok {
+		r.Unexplained = append(r.Unexplained, udp)
+		return
+	}
+	r.Used[name]++
 }
 
 // cut says whether both answers over UDP are what may be left of the full one, which
