@@ -25,38 +25,37 @@ func TestGraph(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transfers := filepath.Join(root, "tools/graph/testdata/transfers/image.toml")
-	everything := everything(t)
 	for _, c := range []struct {
 		image  measure.Image
 		config string
 		want   map[string]string // by package: how the title of its section begins
 	}{
-		{measure.Image{App: "dns", Target: "virtio", Profile: "default"}, filepath.Join(root, "configs/dns.toml"), map[string]string{
-			"gvisor.dev/gvisor/pkg/tcpip/network/ipv4":        "network.ipv4 (line 6)",
+		{measure.Image{App: "echo", Target: "xen", Profile: "tiny"}, filepath.Join(root, "configs/echo.toml"), map[string]string{
+			"gvisor.dev/gvisor/pkg/tcpip/network/arp":         "network.ipv4 (line 6)",
 			"gvisor.dev/gvisor/pkg/tcpip/network/ipv6":        "network.ipv6 (line 8)",
 			"gvisor.dev/gvisor/pkg/tcpip/network/internal/ip": "more than one",
-			"(table of the zone example.org.)":                "dns.zones.file (lines 19, 23)",
-			"ampoule/appliances/dns/dnsd":                     "base: appliance",
 			"gvisor.dev/gvisor/pkg/tcpip/transport/tcp":       "base: TCP/IP",
-			"runtime":             "base: Go's runtime",
-			"ampoule/libos/netif": "base: libos",
+			"ampoule/drivers/xen/netfront":                    "base: drivers",
+			"ampoule/libos/netif":                             "base: libos",
+			"runtime":                                         "base: Go's runtime",
 		}},
-		{measure.Image{App: "echo", Target: "xen", Profile: "tiny"}, everything, map[string]string{
-			"ampoule/drivers/xen/netfront":             "base: drivers",
-			"ampoule/libos/netif/dhcp4":                "network.dhcp (line 2)",
-			"ampoule/libos/netif/ip4":                  "network.dhcp (line 2)", // its layer, which the key also brings
-			"gvisor.dev/gvisor/pkg/tcpip/network/ipv6": "network.slaac (line 3)",
-			"ampoule/libos/telemetry/syslog":           "syslog (line 6)",
-			"ampoule/libos/mgmt":                       "management (line 9)",
-			"crypto/tls":                               "management (line 9)",
-			"runtime/pprof":                            "management.pprof (line 11)",
-			"ampoule/libos/mgmt/capture":               "management.capture (line 12)",
-		}},
-		{measure.Image{App: "dns", Target: "virtio", Profile: "tiny"}, transfers, map[string]string{
-			"ampoule/appliances/dns/secondary":      "dns.zones.primaries",
-			"ampoule/appliances/dns/xfr":            "more than one", // zones in both directions need it
-			"ampoule/appliances/dns/tsig/algorithm": "dns.keys",
+		{measure.Image{App: "dns", Target: "virtio", Profile: "default"}, everything(t, root), map[string]string{
+			"ampoule/libos/netif/dhcp4":                "network.dhcp (line 3)",
+			"ampoule/libos/netif/ip4":                  "network.dhcp (line 3)", // its layer, which the key also brings
+			"gvisor.dev/gvisor/pkg/tcpip/network/ipv6": "network.slaac (line 4)",
+			"ampoule/libos/telemetry/syslog":           "syslog (line 7)",
+			"ampoule/libos/mgmt":                       "management (line 10)",
+			"crypto/tls":                               "management (line 10)",
+			"ampoule/libos/mgmt/persist":               "management.disk (line 12)",
+			"ampoule/drivers/virtio/blk":               "management.disk (line 12)",
+			"runtime/pprof":                            "management.pprof (line 13)",
+			"ampoule/libos/mgmt/capture":               "management.capture (line 14)",
+			"ampoule/appliances/dns/tsig/algorithm":    "dns.keys (line 16)",
+			"(table of the zone example.org.)":         "dns.zones.file (line 23)",
+			"ampoule/appliances/dns/secondary":         "dns.zones.primaries (line 29)",
+			"ampoule/appliances/dns/xfr":               "more than one", // zones in both directions need it
+			"ampoule/appliances/dns/dnsd":              "base: appliance",
+			"ampoule/drivers/virtio/net":               "base: drivers",
 		}},
 	} {
 		work := t.TempDir()
@@ -76,20 +75,17 @@ func TestGraph(t *testing.T) {
 	}
 }
 
-// everything is the path of a configuration with all that is not the DNS appliance's.
-func everything(t *testing.T) string {
+// everything is the path of a configuration with all that decides what is linked.
+func everything(t *testing.T, root string) string {
 	t.Helper()
-	dir := t.TempDir()
-	for name, content := range map[string][]byte{
-		"all.toml": []byte("[network]\ndhcp = true\nslaac = true\nfragments = true\n\n[syslog]\nserver = \"10.0.2.2:514\"\n" +
-			"\n[management]\nclient_ca = \"ca.pem\"\npprof = true\ncapture = true\n"),
-		"ca.pem": mgmttest.Root(t, "test").Cert(),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	dir := filepath.Join(t.TempDir(), "everything")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "tools/graph/testdata/everything"))); err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(dir, "all.toml")
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), mgmttest.Root(t, "test").Cert(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "image.toml")
 }
 
 // checkSum wants the modules to add up to the image, and no section below nothing.

@@ -23,7 +23,7 @@ var modules = []string{"libos", "drivers", "boot", "appliances", "tools"}
 
 // guests and onXen are the packages that run alone, with those below them.
 var (
-	guests = []string{"ampoule/tools/guesttest", "ampoule/tools/reproduce"}
+	guests = []string{"ampoule/tools/guesttest", "ampoule/tools/reproduce", "ampoule/tools/graph"}
 	onXen  = []string{"ampoule/tools/xenrig/rig", "ampoule/tools/xentest"}
 )
 

@@ -44,6 +44,8 @@ func (img *Image) Parts() []Part {
 		func(img *Image) { img.Syslog = nil }})
 	m := img.Mgmt
 	add(m != nil, Part{"management", []string{"management"}, "the management plane", "", withoutManagement})
+	add(m != nil && m.Disk, Part{"management.disk", []string{"management.disk"}, "disks, and certificates on one", "management",
+		func(img *Image) { img.manage(func(m *Management) { m.Disk, m.DiskKey = false, nil }) }})
 	add(m != nil && m.Pprof, Part{"management.pprof", []string{"management.pprof"}, "profiles", "management",
 		func(img *Image) { img.manage(func(m *Management) { m.Pprof = false }) }})
 	add(m != nil && m.Capture, Part{"management.capture", []string{"management.capture"}, "capture of packets", "management",

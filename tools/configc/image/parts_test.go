@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func TestParts(t *testing.T) {
 		t.Fatal(list.Problems())
 	}
 	img.Network.Fragments, img.Network.DHCP, img.Network.SLAAC, img.Syslog = true, true, true, &Syslog{}
-	img.Mgmt = &Management{Pprof: true, Capture: true}
+	img.Mgmt = &Management{Disk: true, Pprof: true, Capture: true}
 	img.DNS.Keys = []Key{{Name: "a."}}
 	img.DNS.Zones[0].Notify = []Peer{{}}
 	img.DNS.Transferred = []Transferred{{}}
@@ -29,7 +30,7 @@ func TestParts(t *testing.T) {
 		return names
 	}
 	all := names(img)
-	if len(all) != 13 {
+	if len(all) != 14 {
 		t.Errorf("parts %q", all)
 	}
 	for _, p := range img.Parts() {
@@ -51,8 +52,19 @@ func TestParts(t *testing.T) {
 	if err != nil || len(names(less)) > 0 {
 		t.Errorf("without anything: %q, %v", names(less), err)
 	}
-	// What decides about linking is in the package feature, and all of it off.
-	var source bytes.Buffer
+	// What decides about linking is in the package feature, and all of it off; and
+	// what the configuration imports.
+	var source, config bytes.Buffer
+	if err := less.Source(&config); err != nil {
+		t.Fatal(err)
+	}
+	paths, _, _ := strings.Cut(config.String(), "\n)\n")
+	for _, path := range regexp.MustCompile(`"(ampoule/.*)"`).FindAllStringSubmatch(paths, -1) {
+		if !slices.Contains([]string{"ampoule/libos/config", "ampoule/libos/config/zone", "ampoule/libos/netif", "ampoule/libos/telemetry",
+			"ampoule/appliances/dns/answer", "ampoule/appliances/dns/dnsd"}, path[1]) {
+			t.Errorf("without anything %s is still imported", path[1])
+		}
+	}
 	if err := less.Feature(&source); err != nil {
 		t.Fatal(err)
 	}

@@ -212,15 +212,19 @@ func (o *owners) tables(file []byte, symbols []elf.Symbol) error {
 // PackageOf is the package of a symbol. What the linker and the compiler make for
 // a type is of the type's package.
 func PackageOf(symbol string) string {
-	for _, made := range []struct{ prefix, otherwise string }{
-		{"type:.eq.", Types}, {"type:.hash.", Types}, {"go:itab.", Types}, {"type:", Types}, {"go.shape.", Types}, {"go:", Linker}, {"$", Linker},
+	for _, made := range []struct {
+		prefix, otherwise string
+		named             bool // what follows is a name with its package
+	}{
+		{"type:.eq.", Types, true}, {"type:.hash.", Types, true}, {"go:itab.", Types, true}, {".gcmask.", Types, true},
+		{"type:", Types, false}, {"go.shape.", Types, false}, {"go:", Linker, false}, {"$", Linker, false},
 	} {
 		rest, ok := strings.CutPrefix(symbol, made.prefix)
 		if !ok {
 			continue
 		}
 		rest, _, _ = strings.Cut(strings.TrimLeft(rest, "*"), ",")
-		if p := declared(rest); p != "" && strings.Contains(made.prefix, ":") && made.otherwise == Types {
+		if p := declared(rest); p != "" && made.named {
 			return p
 		}
 		return made.otherwise

@@ -16,6 +16,7 @@ func TestPackageOf(t *testing.T) {
 		"$f64.3ff0000000000000":                                       Linker,
 		"go.shape.struct { a/b.C; d e/f.G }.m":                        Types,
 		"type:.eq.struct { a/b.C; d e/f.G }":                          Types,
+		".gcmask.compress/flate.x":                                    "compress/flate",
 		"masks":                                                       Assembly,
 	} {
 		if got := PackageOf(symbol); got != want {
