@@ -29,6 +29,7 @@ const (
 
 	spdx         = "github.com/spdx/tools-golang"
 	licensecheck = "github.com/google/licensecheck"
+	prometheus   = "github.com/prometheus/common" // reads metrics, in tests
 )
 
 // rtabi is the contract between ring 0, the runtime overlay and the library
@@ -62,7 +63,7 @@ var rules = []rule{
 	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools}},
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
-	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto}},
+	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto, prometheus}},
 }
 
 // requires says which of our modules each may require in its go.mod.

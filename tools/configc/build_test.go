@@ -29,12 +29,14 @@ func TestBuild(t *testing.T) {
 		build(t, app, "../../configs/"+app+".toml")
 	}
 	build(t, "echo", all)
+	build(t, "dns", unpack(t, "testdata/management-good.txtar"))
 }
 
-// TestLinkedDNS builds the DNS appliance with and without other name servers, and
-// looks for what talks to them.
-func TestLinkedDNS(t *testing.T) {
-	archive, err := txtar.ParseFile("testdata/transfer-good.txtar")
+// unpack writes the files of a case into a folder, and returns the configuration's
+// path.
+func unpack(t *testing.T, name string) string {
+	t.Helper()
+	archive, err := txtar.ParseFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +46,13 @@ func TestLinkedDNS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for config, want := range map[string]bool{"../../configs/dns.toml": false, filepath.Join(dir, "image.toml"): true} {
+	return filepath.Join(dir, "image.toml")
+}
+
+// TestLinkedDNS builds the DNS appliance with and without other name servers, and
+// looks for what talks to them.
+func TestLinkedDNS(t *testing.T) {
+	for config, want := range map[string]bool{"../../configs/dns.toml": false, unpack(t, "testdata/transfer-good.txtar"): true} {
 		out, err := exec.Command("go", "tool", "nm", build(t, "dns", config)).Output()
 		if err != nil {
 			t.Fatal(err)

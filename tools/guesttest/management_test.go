@@ -20,6 +20,9 @@ import (
 	"ampoule/tools/guesttest/guest"
 	"ampoule/tools/load"
 	"ampoule/tools/workspace"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
 const managedTOML = `hostname = "ns1"
@@ -184,6 +187,61 @@ func TestManagement(t *testing.T) {
 	}
 	if out, err := exec.Command("openssl", "s_client", "-connect", m.Addr("tcp", 9443), "-tls1_2").CombinedOutput(); err == nil {
 		t.Errorf("TLS 1.2 is spoken:\n%s", out)
+	}
+}
+
+// TestExposition has Prometheus' own parser read the metrics of a booted image, and
+// looks at names and values as CoreDNS has them; then tshark reads a capture, and
+// go tool pprof the profiles.
+func TestExposition(t *testing.T) {
+	m := bootManaged(t, guest.Variant{Machine: vm.Machines[1], GOAMD64: "v3"}, 32)
+	m.want("read", "403", "no-permission", "-X", "POST", "/v1/capture?port=53")
+	m.want("operate", "201", "started", "-X", "POST", "/v1/capture?port=53&bytes=65536&seconds=60")
+	for _, name := range []string{"www.example.org", "nowhere.example.org"} {
+		dig(t, m.Addr("udp", 53), "udp", name, "A")
+		dig(t, m.Addr("tcp", 53), "tcp", name, "A")
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(m.want("read", "200", "", "/metrics")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, kind := range map[string]string{"coredns_dns_requests_total": "COUNTER", "coredns_dns_responses_total": "COUNTER",
+		"coredns_dns_do_requests_total": "COUNTER", "coredns_dns_response_size_bytes": "HISTOGRAM", "coredns_dns_request_duration_seconds": "HISTOGRAM",
+		"coredns_panics_total": "COUNTER", "go_goroutines": "GAUGE", "ampoule_event_loop_lag_seconds": "GAUGE", "ampoule_gc_pause_seconds_total": "COUNTER",
+		"ampoule_net_frames_total": "COUNTER", "ampoule_certificate_expiry_timestamp_seconds": "GAUGE"} {
+		if f := families[name]; f == nil || f.GetType().String() != kind || f.GetHelp() == "" || len(f.GetMetric()) == 0 {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+	for _, h := range families["coredns_dns_response_size_bytes"].GetMetric() {
+		last := uint64(0)
+		for _, b := range h.GetHistogram().GetBucket() {
+			if b.GetCumulativeCount() < last {
+				t.Errorf("a bucket has less than the one before: %v", h)
+			}
+			last = b.GetCumulativeCount()
+		}
+	}
+	pcap := filepath.Join(m.dir, "capture.pcap")
+	m.want("operate", "200", "", "-o", pcap, "/v1/capture")
+	out, err := exec.Command("tshark", "-r", pcap, "-T", "fields", "-e", "_ws.col.Protocol", "-e", "dns.qry.name", "-e", "dns.flags.rcode", "-Y", "dns.flags.response == 1").CombinedOutput()
+	if err != nil {
+		t.Fatalf("tshark: %v (tools/setup installs it)\n%s", err, out)
+	}
+	for _, line := range []string{"DNS\twww.example.org\t0", "DNS\tnowhere.example.org\t3"} {
+		if n := strings.Count(string(out), line); n != 2 {
+			t.Errorf("tshark shows %q %d times, want 2:\n%s", line, n, out)
+		}
+	}
+	m.want("operate", "204", "", "-X", "DELETE", "/v1/capture")
+	for profile, want := range map[string]string{"heap": "inuse_space", "goroutine": "goroutine"} {
+		file := filepath.Join(m.dir, profile)
+		m.want("read", "200", "", "-o", file, "/v1/pprof/"+profile)
+		out, err := exec.Command("go", "tool", "pprof", "-top", file).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "Type: "+want) {
+			t.Errorf("pprof: %v\n%s", err, out)
+		}
 	}
 }
 

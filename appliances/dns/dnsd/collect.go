@@ -75,6 +75,12 @@ func (s *server) collect(w *metrics.Writer) {
 	for p := overUDP; p < ways; p++ {
 		w.Value(all[p].silent, s.labels(p)...)
 	}
+	w.Family("ampoule_dns_tls_refused_total", metrics.Counter, "Connections of DNS over TLS beyond the rate.")
+	for _, st := range s.streams {
+		if st.way == overTLS {
+			w.Value(st.refused.Load())
+		}
+	}
 	w.One("coredns_panics_total", metrics.Counter, "Queries that made the server panic.", s.panicked.Load())
 	s.zones(w, time.Now())
 }

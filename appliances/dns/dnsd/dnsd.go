@@ -52,9 +52,11 @@ type Config struct {
 	// silence before it included (RFC 7766 section 6.2.3).
 	TCPIdle time.Duration
 	// TLSPort is that of DNS over TLS (RFC 7858), with the certificates of the
-	// management plane; 0: there is none. TLSConnections is as TCPConnections.
-	TLSPort        uint16
-	TLSConnections int
+	// management plane; 0: there is none. TLSConnections is as TCPConnections, and
+	// TLSHandshakes the most connections taken in a second: each costs as much time
+	// as a thousand answers.
+	TLSPort                       uint16
+	TLSConnections, TLSHandshakes int
 }
 
 // Peers is the configuration of what talks to other name servers: the packages xfr

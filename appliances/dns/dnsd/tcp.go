@@ -34,6 +34,11 @@ type stream struct {
 	net.Listener
 	way  way
 	most int // connections
+	rate int // connections in a second; 0: any
+
+	taken   int       // connections since begun; of the goroutine that takes them
+	begun   time.Time // a second
+	refused atomic.Uint64
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
@@ -63,7 +68,9 @@ func (s *server) overTLS(env *appliance.Env) error {
 	if err != nil {
 		return err
 	}
-	s.streams = append(s.streams, newStream(env.Management.Secure(l, "dot"), overTLS, s.cfg.TLSConnections))
+	st := newStream(env.Management.Secure(l, "dot"), overTLS, s.cfg.TLSConnections)
+	st.rate = s.cfg.TLSHandshakes
+	s.streams = append(s.streams, st)
 	return nil
 }
 
@@ -78,6 +85,10 @@ func (s *server) connections(ctx context.Context, st *stream) error {
 			continue
 		}
 		failures = 0
+		if feature.Management && !st.may(time.Now()) {
+			nc.Close()
+			continue
+		}
 		c := &conn{Conn: nc, way: st.way, client: client(nc.RemoteAddr()), in: bufio.NewReaderSize(nc, readBuffer)}
 		c.active.Store(time.Now().UnixNano())
 		st.admit(ctx, c)
@@ -86,6 +97,22 @@ func (s *server) connections(ctx context.Context, st *stream) error {
 			s.converse(c)
 		}()
 	}
+}
+
+// may says whether another connection may be taken in this second.
+func (st *stream) may(now time.Time) bool {
+	if st.rate == 0 {
+		return true
+	}
+	if age := now.Sub(st.begun); age >= time.Second || age < 0 {
+		st.begun, st.taken = now, 0
+	}
+	if st.taken == st.rate {
+		st.refused.Add(1)
+		return false
+	}
+	st.taken++
+	return true
 }
 
 // admit makes room for c by ending the connection that has been idle for

@@ -20,6 +20,7 @@ type DNS struct {
 	TCPIdle        time.Duration
 	TLSPort        int // 0: none
 	TLSConnections int
+	TLSHandshakes  int
 	NSID           string
 	Version        string
 	Identity       string
@@ -56,6 +57,7 @@ func dnsTable() *table {
 		{name: "tcp_idle", want: duration{time.Second, time.Hour}, def: "10s", about: "time that a client gets for one message"},
 		{name: "tls_port", want: integer{1, 65535}, absent: "no DNS over TLS", about: "port of DNS over TLS (RFC 7858 has 853), with the certificates of the management plane"},
 		{name: "tls_connections", want: integer{1, 65535}, def: 32, about: "of them, open at a time; one more ends the one that is idle for longest"},
+		{name: "tls_handshakes", want: integer{1, 100000}, def: 100, about: "of them, begun in a second; more are refused, as a handshake takes as much time as a thousand answers"},
 		{name: "nsid", want: short, absent: "not told", about: "name of the server for clients that ask for it (RFC 5001)"},
 		{name: "version", want: short, absent: "REFUSED", about: "answer to version.bind and version.server, class CH"},
 		{name: "identity", want: short, absent: "REFUSED", about: "answer to id.server and hostname.bind, class CH (RFC 4892)"},
@@ -167,6 +169,7 @@ func zoneSection(s *section, all []*table, d *DNS, lines map[string]int) {
 // overTLS reads what there is about DNS over TLS.
 func (d *DNS) overTLS(s *section, tcp ports, m *Management) {
 	d.TLSPort, d.TLSConnections = tcp.integer(s, "tls_port", "DNS over TLS"), s.integer("tls_connections")
+	d.TLSHandshakes = s.integer("tls_handshakes")
 	if v := s.value("tls_port"); v != nil && m == nil {
 		s.against("tls_port", v, "but there is no [management], which brings the certificates")
 	}

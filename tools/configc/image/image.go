@@ -126,6 +126,8 @@ func (p ports) integer(s *section, key, what string) int {
 	if o, used := p[n]; used {
 		if v := s.value(key); v != nil {
 			s.against(key, v, "which %s has (%s); must be another port", o.what, o.key)
+		} else {
+			s.list.Errorf(s.file, s.table.Line, "%s: is %d if it is left out, which %s has (%s); must be another port", s.schema.path(key), n, o.what, o.key)
 		}
 		return n
 	}

@@ -191,7 +191,7 @@ func (img *Image) dnsSource(w io.Writer) {
 		d.Port, d.UDPSize, d.TCPConnections, d.TCPIdle.Milliseconds())
 	fmt.Fprintf(w, "\tNSID:     %q,\n\tVersion:  %q,\n\tIdentity: %q,\n\tCookies:  %t,\n", d.NSID, d.Version, d.Identity, d.Cookies)
 	if d.TLSPort > 0 {
-		fmt.Fprintf(w, "\tTLSPort: %d,\n\tTLSConnections: %d,\n", d.TLSPort, d.TLSConnections)
+		fmt.Fprintf(w, "\tTLSPort: %d,\n\tTLSConnections: %d,\n\tTLSHandshakes: %d,\n", d.TLSPort, d.TLSConnections, d.TLSHandshakes)
 	}
 	if len(d.CookieSecrets) > 0 {
 		fmt.Fprintf(w, "\tCookieSecrets: %#v,\n", d.CookieSecrets)
