@@ -62,37 +62,29 @@ type Flow struct {
 	count *atomic.Int64
 	done  func(error)
 	w     *Workers
-	wake  func() // submits the Flow; made once
+	job   func() // moves what there is, wake has it done; both are made once
+	wake  func()
 }
 
-// Workers are the goroutines that move what there is to move: as many as there are
-// directions in which something is under way, and a few that wait for the next.
+// Workers are goroutines for what is under way, and a few that wait for the next to do:
+// new ones would have to grow their stacks again.
 type Workers struct {
 	bufs   *Buffers
-	jobs   chan *Flow
+	jobs   chan func()
 	parked atomic.Int32
 	quit   <-chan struct{}
 }
 
-// maxParked is how many goroutines wait for work: new ones would have to grow their
-// stacks again.
+// maxParked is how many goroutines wait for work.
 const maxParked = 8
 
 // NewWorkers makes Workers whose idle goroutines end when quit is closed.
 func NewWorkers(bufs *Buffers, quit <-chan struct{}) *Workers {
-	return &Workers{bufs: bufs, jobs: make(chan *Flow), quit: quit}
+	return &Workers{bufs: bufs, jobs: make(chan func()), quit: quit}
 }
 
-// Start moves bytes from src to dst until src ends or either fails, and then calls
-// done, with nil for an end. count counts them. f must live as long.
-func (w *Workers) Start(f *Flow, dst io.Writer, src Source, count *atomic.Int64, done func(error)) {
-	*f = Flow{src: src, dst: dst, count: count, done: done, w: w}
-	f.wake = func() { w.submit(f) }
-	w.submit(f)
-}
-
-// submit has a goroutine move f. It does not block.
-func (w *Workers) submit(f *Flow) {
+// Go has a goroutine call f. It does not block.
+func (w *Workers) Go(f func()) {
 	select {
 	case w.jobs <- f:
 	default:
@@ -100,9 +92,10 @@ func (w *Workers) submit(f *Flow) {
 	}
 }
 
-func (w *Workers) work(f *Flow) {
+func (w *Workers) work(f func()) {
 	for {
-		f.run()
+		f()
+		f = nil // and what it holds
 		if w.parked.Add(1) > maxParked {
 			w.parked.Add(-1)
 			return
@@ -114,6 +107,15 @@ func (w *Workers) work(f *Flow) {
 			return
 		}
 	}
+}
+
+// Start moves bytes from src to dst until src ends or either fails, and then calls
+// done, with nil for an end. count counts them. f must live as long.
+func (w *Workers) Start(f *Flow, dst io.Writer, src Source, count *atomic.Int64, done func(error)) {
+	*f = Flow{src: src, dst: dst, count: count, done: done, w: w}
+	f.job = f.run
+	f.wake = func() { w.Go(f.job) }
+	f.wake()
 }
 
 // run moves what there is. When it returns, somebody else may run f already.

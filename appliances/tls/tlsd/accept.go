@@ -55,7 +55,7 @@ func (t *Terminator) accept(ctx context.Context) error {
 			continue
 		}
 		t.stats.Accepted.Add(1)
-		go c.begin(ctx)
+		t.workers.Go(func() { c.begin(ctx) })
 	}
 }
 
