@@ -48,9 +48,8 @@ type Server struct {
 	now    atomic.Pointer[generation]
 	cancel func()
 
-	mu     sync.Mutex // guards what follows, and the order of changes of now
-	keys   [][32]byte
-	number uint64
+	mu   sync.Mutex // guards what follows, and the order of changes of now
+	keys [][32]byte
 }
 
 // generation is what is derived from one of certs.
