@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,5 +133,33 @@ func TestRoutes(t *testing.T) {
 		if status, body := r.do(op, c.method, c.path, "", nil); status != c.status || !strings.Contains(body, c.code) {
 			t.Errorf("%s %s: %d %s, want %d %s", c.method, c.path, status, body, c.status, c.code)
 		}
+	}
+}
+
+// TestExpiry: a connection that stands does not outlive the client's certificate,
+// and an authority that has expired keeps nothing from starting.
+func TestExpiry(t *testing.T) {
+	var mu sync.Mutex
+	now := time.Now()
+	r := start(t, func(r *rig) {
+		r.now = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return now
+		}
+	})
+	c := r.as(r.operator)
+	if status, _ := r.do(c, "GET", "/healthz", "", nil); status != 200 {
+		t.Errorf("%d", status)
+	}
+	mu.Lock()
+	now = now.Add(48 * time.Hour)
+	mu.Unlock()
+	if status, body := r.do(c, "GET", "/healthz", "", nil); status != 401 || !strings.Contains(body, "not-welcome") {
+		t.Errorf("%d %s", status, body)
+	}
+	later := start(t, func(r *rig) { r.now = func() time.Time { return now } })
+	if _, _, err := later.try(later.as(later.operator), "GET", "/healthz", "", nil); err == nil {
+		t.Error("a client that has expired is served")
 	}
 }

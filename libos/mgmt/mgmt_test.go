@@ -239,7 +239,7 @@ func TestRotate(t *testing.T) {
 	if status, _ := r.do(r.as(r.operator), "GET", "/healthz", "", nil); status != 200 {
 		t.Error("a new connection fails")
 	}
-	for _, line := range []string{`info audit who=alice/`, `what=commit result=done old=0 new=1`, `what=rollback result=generation-conflict slot="" old=2 new=2`,
+	for _, line := range []string{`audit management who=alice/`, `what=commit result=done old=0 new=1`, `what=rollback result=generation-conflict slot="" old=2 new=2`,
 		`what=rollback result=done old=2 new=3`, `what="stage certificates/dns" result=pem-none`} {
 		if !strings.Contains(r.log.String(), line) {
 			t.Errorf("the log lacks %s:\n%s", line, r.log)

@@ -72,7 +72,7 @@ func (s *Server) answer(c *conn, x *http1.Exchange) {
 	defer s.finish(x)
 	x.Set("Cache-Control", "no-store")
 	x.Set("X-Content-Type-Options", "nosniff")
-	if err := s.certs.Current().Welcome(c.chain, x.Now); err != nil {
+	if err := c.welcome(s.certs.Current(), x.Now); err != nil {
 		// It may have been revoked, or have expired, since the handshake.
 		s.count.denied.Add(1)
 		x.Close = true
@@ -142,5 +142,5 @@ func match(route, path string) (name string, ok bool) {
 
 // audit writes a line about a change, or an attempt at one.
 func (s *Server) audit(who, what, result string, more ...any) {
-	s.host.Log.Info("audit", append([]any{"who", who, "what", what, "result", result}, more...)...)
+	s.host.Log.Audit("management", append([]any{"who", who, "what", what, "result", result}, more...)...)
 }

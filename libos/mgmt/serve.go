@@ -14,6 +14,7 @@ import (
 
 	"ampoule/libos/format"
 	"ampoule/libos/http1"
+	"ampoule/libos/mgmt/certs"
 )
 
 // counters are the plane's own; s.mu guards them unless they are atomic.
@@ -34,6 +35,25 @@ type conn struct {
 	who      string
 	role     Role
 	from     net.Addr
+	welcomed *certs.Generation // in which it was found welcome, last; of its goroutine
+}
+
+// welcome says why a client is not welcome any more: revoked, expired, or its
+// authority is gone.
+func (c *conn) welcome(g *certs.Generation, now time.Time) error {
+	if c.welcomed == g {
+		for _, x := range c.chain {
+			if now.After(x.NotAfter) {
+				return errExpired
+			}
+		}
+		return nil
+	}
+	err := g.Welcome(c.chain, now)
+	if err == nil {
+		c.welcomed = g
+	}
+	return err
 }
 
 // maxFailures is how many times in a row Accept may fail before the listener is
@@ -164,5 +184,7 @@ func fingerprint(x *x509.Certificate) string {
 	sum := sha256.Sum256(x.Raw)
 	return hex.EncodeToString(sum[:])
 }
+
+var errExpired = errors.New("the certificate has expired")
 
 var errRate = errors.New("too many handshakes")

@@ -33,10 +33,8 @@ func (s *Server) setLevel(c *Call) {
 		c.Fail(422, "no-level", "A level is one of debug, info, warn and error.")
 		return
 	}
-	// The line about it is to be seen whatever the levels are.
-	s.host.Log.SetLevel(min(before, telemetry.Info))
-	s.changed(c, "log level", "done", "old", before, "new", level)
 	s.host.Log.SetLevel(level)
+	s.changed(c, "log level", "done", "old", before, "new", level)
 	c.Text([]byte(level.String() + "\n"))
 }
 

@@ -25,6 +25,7 @@ const (
 	Info
 	Warn
 	Error
+	Audit // who changed what: above all that a configuration can leave out
 )
 
 // String is the level's name in a log line.
@@ -38,6 +39,8 @@ func (l Level) String() string {
 		return "warn"
 	case Error:
 		return "error"
+	case Audit:
+		return "audit"
 	}
 	return "level" + strconv.Itoa(int(l))
 }
@@ -103,7 +106,7 @@ func (l *Logger) Level() Level {
 	return Level(l.core.min.Load())
 }
 
-// ParseLevel is the level of a name, as String has it.
+// ParseLevel is the level of a name, as String has it; not Audit, which is no bound.
 func ParseLevel(name string) (Level, bool) {
 	for l := Debug; l <= Error; l++ {
 		if l.String() == name {
@@ -139,6 +142,9 @@ func (l *Logger) Warn(msg string, pairs ...any) { l.log(Warn, msg, pairs) }
 
 // Error logs msg with key, value pairs.
 func (l *Logger) Error(msg string, pairs ...any) { l.log(Error, msg, pairs) }
+
+// Audit logs msg with key, value pairs, whatever the level.
+func (l *Logger) Audit(msg string, pairs ...any) { l.log(Audit, msg, pairs) }
 
 func (l *Logger) log(level Level, msg string, pairs []any) {
 	if l == nil || l.core == nil {

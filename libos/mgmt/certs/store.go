@@ -128,13 +128,14 @@ func (s *Store) Kept() (bool, string) {
 	return keep.Kept()
 }
 
-// Check checks a bundle for the slot of a certificate.
+// Check checks a bundle for the slot of a certificate. The zero now leaves dates
+// alone.
 func Check(slot string, data []byte, now time.Time) (*Certificate, error) {
 	c, p := readCertificate(slot, data, now, nil)
 	return c, asError(p)
 }
 
-// CheckAuthority checks a bundle of authorities.
+// CheckAuthority checks a bundle of authorities, likewise.
 func CheckAuthority(slot string, data []byte, now time.Time) (*Authority, error) {
 	a, p := readAuthority(slot, data, now)
 	return a, asError(p)

@@ -79,32 +79,31 @@ func (w *Writer) One(name string, kind Kind, help string, v uint64, labels ...La
 	w.Value(v, labels...)
 }
 
-// Sizes counts sizes in bytes up to 64 KiB, by powers of two. It is a word for each
-// of them and one for the sum; one goroutine may count, others read.
+// Sizes counts sizes in bytes, by powers of two.
 type Sizes struct {
-	N   [17]uint64 // of bits.Len(size): N[i] has sizes below 2^i that N[i-1] has not
+	N   [18]uint64 // by bits.Len: N[i] has sizes below 2^i that N[i-1] has not; the last has all from 65536 on
 	Sum uint64
 }
 
-// Add counts a size below 65536; larger ones count as that.
+// Add counts a size.
 func (s *Sizes) Add(size int) {
-	s.N[min(uint(bits.Len(uint(size))), 16)]++
+	s.AddMany(size, 1)
 	s.Sum += uint64(size)
 }
 
 // AddMany counts n sizes of one bucket, without their sum.
-func (s *Sizes) AddMany(size int, n uint64) { s.N[min(uint(bits.Len(uint(size))), 16)] += n }
+func (s *Sizes) AddMany(size int, n uint64) { s.N[min(uint(bits.Len(uint(size))), 17)] += n }
 
 // Sizes writes a histogram of the family, with the bounds 63, 127 and so on up to
 // 65535.
 func (w *Writer) Sizes(s *Sizes, labels ...Label) {
 	total := uint64(0)
-	for i, n := range s.N {
+	for i, n := range s.N[:17] {
 		if total += n; i >= 6 {
 			w.line("_bucket", labels, strconv.Itoa(1<<i-1), strconv.AppendUint(nil, total, 10))
 		}
 	}
-	w.finish(total, strconv.AppendUint(nil, s.Sum, 10), labels)
+	w.finish(total+s.N[17], strconv.AppendUint(nil, s.Sum, 10), labels)
 }
 
 // Times counts times by powers of two of 1024 ns, up to 8.6 s.
@@ -115,7 +114,8 @@ type Times struct {
 
 // Add counts a time in nanoseconds.
 func (t *Times) Add(ns int64) {
-	t.N[min(uint(bits.Len64(uint64(max(ns, 0))>>10)), 24)]++
+	ns = max(ns, 0)
+	t.N[min(uint(bits.Len64(uint64(ns)>>10)), 24)]++
 	t.Sum += ns
 }
 

@@ -32,6 +32,8 @@ func severity(l telemetry.Level) uint64 {
 		return 7
 	case telemetry.Info:
 		return 6
+	case telemetry.Audit:
+		return 5
 	case telemetry.Warn:
 		return 4
 	}
