@@ -16,7 +16,7 @@ import (
 
 func main() {
 	var i image
-	app := flag.String("app", "dns", "appliance: echo, dns")
+	app := flag.String("app", "dns", "appliance: dns, echo, http")
 	target := flag.String("target", "virtio", "target: virtio or xen")
 	profile := flag.String("profile", "default", "default or tiny")
 	config := flag.String("config", "", "configuration (default configs/APP.toml)")

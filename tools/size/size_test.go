@@ -28,7 +28,7 @@ func TestBudgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[image]bool{}
-	for _, app := range []string{"dns", "echo"} {
+	for _, app := range []string{"dns", "echo", "http"} {
 		for _, target := range []string{"virtio", "xen"} {
 			want[image{app, target, "default"}], want[image{app, target, "tiny"}] = true, true
 		}
