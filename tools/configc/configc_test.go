@@ -196,8 +196,8 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{nil, "usage: configc -config FILE -app APPLIANCE [-o FILE] [-feature FILE]"},
-		{[]string{"-config", "x.toml"}, "configc: -app : no such appliance; there are: dns, echo, tls"},
-		{[]string{"-config", "x.toml", "-app", "dsn"}, "configc: -app dsn: no such appliance; there are: dns, echo, tls"},
+		{[]string{"-config", "x.toml"}, "configc: -app : no such appliance; there are: dns, echo, http, tls"},
+		{[]string{"-config", "x.toml", "-app", "dsn"}, "configc: -app dsn: no such appliance; there are: dns, echo, http, tls"},
 		{[]string{"-config", "x.toml", "-app", "dns", "y"}, "usage: configc -config FILE -app APPLIANCE [-o FILE] [-feature FILE]"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -114,3 +114,12 @@ var ranged = []Accepted{
 		return len(list) > 1
 	}},
 }
+
+// Grammar is what a server does beyond a table: its parser refuses targets that are
+// none, before the table is asked.
+func Grammar() Accepted {
+	return Accepted{"grammar", "what RFC 3986 does not have in a target is refused (RFC 9112, section 3.2); nginx takes most of it", func(c *Case) bool {
+		return c.Ours.Status == 400 && (strings.ContainsAny(c.Request.Target, "\"<>\\^`{|} ") || c.Request.Target[0] != '/' ||
+			strings.ContainsFunc(c.Request.Target, func(r rune) bool { return r < ' ' || r >= 0x7f }))
+	}}
+}

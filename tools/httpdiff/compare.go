@@ -184,12 +184,42 @@ func Ask(ours, theirs *Client, q *Request) (*Case, error) {
 	return c, err
 }
 
-// Accepted names the accepted difference that a case is, or is "".
-func (c *Case) Accepted() string {
-	for _, a := range accepted() {
-		if a.applies(c) {
-			return a.Name
+// Result is what came of many requests.
+type Result struct {
+	Equal       int
+	Used        map[string]int // accepted differences by name
+	Status      map[int]int    // of ours
+	Unexplained []*Case
+}
+
+// Run puts n requests to both servers. Beside the differences that are always
+// accepted there may be more.
+func Run(ours, theirs *Client, g *Generator, n int, more ...Accepted) (*Result, error) {
+	r := &Result{Used: map[string]int{}, Status: map[int]int{}}
+	all := slices.Concat(accepted(), more)
+	for range n {
+		c, err := Ask(ours, theirs, g.Next())
+		if err != nil {
+			return nil, err
+		}
+		r.Status[c.Ours.Status]++
+		if c.How == "" {
+			r.Equal++
+			continue
+		}
+		if i := slices.IndexFunc(all, func(a Accepted) bool { return a.applies(c) }); i >= 0 {
+			r.Used[all[i].Name]++
+		} else {
+			r.Unexplained = append(r.Unexplained, c)
 		}
 	}
-	return ""
+	return r, nil
+}
+
+func (c *Case) String() string {
+	return fmt.Sprintf("%s differs: %s\n ours   %s\n theirs %s", c.How, c.Request, c.Ours, c.Theirs)
+}
+
+func (r *Result) String() string {
+	return fmt.Sprintf("%d equal, %d differ for no accepted reason; accepted: %v; by status: %v", r.Equal, len(r.Unexplained), r.Used, r.Status)
 }

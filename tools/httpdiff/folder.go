@@ -58,7 +58,7 @@ func MakeSite(dir string) (site.Table, error) {
 			return "", err
 		}
 	}
-	h := &sitefolder.Host{Names: []string{"example.org"}, Folder: dir, Index: []string{"index.html"}, Charset: "utf-8", DotFiles: true,
+	h := &sitefolder.Host{Folder: dir, Index: []string{"index.html"}, Charset: "utf-8", DotFiles: true,
 		Codings: []site.Coding{site.Gzip, site.Brotli}, Modified: sitefolder.Modified{Files: true, Now: time.Now()},
 		ErrorPages: map[int]sitefolder.ErrorPage{404: {File: "404.html"}},
 		Redirects:  []sitefolder.Redirect{{From: "/old", To: "/about.html", Status: 301}, {From: "/temporary/", To: "https://example.net/x", Status: 307}}}
@@ -90,3 +90,24 @@ func write(file, content string) error {
 	}
 	return os.Chtimes(file, modified, modified)
 }
+
+// Config is how the configuration of an image describes the site of MakeSite, with
+// %q in the place of its folder.
+const Config = `
+[[http.sites]]
+folder = %q
+dot_files = true
+codings = ["gzip", "br"]
+security_headers = false
+last_modified = "files"
+error_pages = { 404 = "404.html" }
+
+[[http.sites.redirects]]
+from = "/old"
+to = "/about.html"
+
+[[http.sites.redirects]]
+from = "/temporary/"
+to = "https://example.net/x"
+status = "307"
+`

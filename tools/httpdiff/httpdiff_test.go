@@ -33,28 +33,19 @@ func TestNginx(t *testing.T) {
 	ours, theirs := NewClient(l.Addr().String()), NewClient(n.Addr)
 	defer ours.Close()
 	defer theirs.Close()
-	g := NewGenerator(*seed)
-	used, status := map[string]int{}, map[int]int{}
-	equal, failed := 0, 0
-	for range *requests {
-		c, err := Ask(ours, theirs, g.Next())
-		if err != nil {
-			t.Fatal(err)
-		}
-		status[c.Ours.Status]++
-		if c.How == "" {
-			equal++
-			continue
-		}
-		if name := c.Accepted(); name != "" {
-			used[name]++
-		} else if failed++; failed <= 20 {
-			t.Errorf("%s differs: %s\n ours   %s\n theirs %s", c.How, c.Request, c.Ours, c.Theirs)
-		}
+	r, err := Run(ours, theirs, NewGenerator(*seed), *requests)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%d requests, %d equal, %d differ for no accepted reason; accepted: %v; by status: %v", *requests, equal, failed, used, status)
+	for _, c := range r.Unexplained[:min(20, len(r.Unexplained))] {
+		t.Error(c)
+	}
+	if len(r.Unexplained) > 20 {
+		t.Errorf("and %d more", len(r.Unexplained)-20)
+	}
+	t.Logf("%d requests: %s", *requests, r)
 	for _, a := range accepted() {
-		if used[a.Name] == 0 {
+		if r.Used[a.Name] == 0 {
 			t.Errorf("the accepted difference %q does not occur", a.Name)
 		}
 	}

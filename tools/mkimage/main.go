@@ -49,7 +49,7 @@ type identity struct {
 func main() {
 	var o options
 	flag.StringVar(&o.pkg, "pkg", "", "package of the program, instead of -app")
-	flag.StringVar(&o.app, "app", "", "appliance: echo, dns, tls")
+	flag.StringVar(&o.app, "app", "", "appliance: dns, echo, http, tls")
 	flag.StringVar(&o.target, "target", "virtio", "target: virtio or xen")
 	flag.StringVar(&o.config, "config", "", "configuration (default configs/APP.toml)")
 	flag.StringVar(&o.out, "o", "", "image to write, or with a / at the end its folder (default dist/APP-TARGET/)")

@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	app := flag.String("app", "dns", "appliance: echo, dns, tls")
+	app := flag.String("app", "dns", "appliance: dns, echo, http, tls")
 	target := flag.String("target", "virtio", "target: virtio or xen")
 	profile := flag.String("profile", "default", "default or tiny")
 	config := flag.String("config", "", "configuration (default configs/APP.toml)")

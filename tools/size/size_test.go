@@ -29,7 +29,7 @@ func TestBudgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[measure.Image]bool{}
-	for _, app := range []string{"dns", "echo", "tls"} {
+	for _, app := range []string{"dns", "echo", "http", "tls"} {
 		for _, target := range []string{"virtio", "xen"} {
 			want[measure.Image{App: app, Target: target, Profile: "default"}], want[measure.Image{App: app, Target: target, Profile: "tiny"}] = true, true
 		}

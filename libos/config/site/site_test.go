@@ -382,3 +382,27 @@ func TestCompileRefuses(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkAnswer is the common request.
+func BenchmarkAnswer(b *testing.B) {
+	table := sample(b)
+	end := []byte(tail)
+	var q Request
+	var r Response
+	method, host := []byte("GET"), []byte("www.example.org")
+	fields := [][2][]byte{{[]byte("Accept-Encoding"), []byte("gzip, deflate, br, zstd")}, {[]byte("User-Agent"), []byte("Mozilla/5.0")}}
+	for _, c := range []struct{ name, path string }{{"plain", "/plain"}, {"escaped", "/a%20b/c"}} {
+		path := []byte(c.path)
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				q.Reset()
+				q.Method, q.Host, q.Path = method, host, path
+				for _, f := range fields {
+					q.Field(f[0], f[1])
+				}
+				table.Answer(&q, end, &r)
+			}
+		})
+	}
+}

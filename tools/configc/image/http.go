@@ -1,8 +1,11 @@
 package image
 
 import (
+	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"ampoule/libos/config/site"
 	"ampoule/tools/configc/sitefolder"
@@ -11,8 +14,21 @@ import (
 
 // HTTP is the table [http].
 type HTTP struct {
-	Port  int
-	Table site.Table
+	Port              int
+	Idle, Read, Write time.Duration
+	Table             site.Table
+}
+
+// source writes the appliance's own part, but for the table.
+func (h *HTTP) source(w io.Writer) {
+	fmt.Fprintf(w, "\n// HTTP is the appliance's own part.\nvar HTTP = httpd.Config{\n\tPort: %d,\n\tSite: pages,\n", h.Port)
+	for _, t := range []struct {
+		name string
+		d    time.Duration
+	}{{"Idle", h.Idle}, {"Read", h.Read}, {"Write", h.Write}} {
+		fmt.Fprintf(w, "\t%s: %d * time.Millisecond,\n", t.name, t.d.Milliseconds())
+	}
+	fmt.Fprint(w, "}\n")
 }
 
 var codings = choice{"br", "gzip", "zstd"}
@@ -20,6 +36,9 @@ var codings = choice{"br", "gzip", "zstd"}
 func httpTable() *table {
 	return &table{name: "http", about: "the appliance for static web sites", keys: []key{
 		{name: "port", want: integer{1, 65535}, def: 80, about: "port of TCP"},
+		{name: "idle", want: duration{time.Second, time.Hour}, def: "15s", about: "how long a connection may wait for its next request"},
+		{name: "read", want: duration{time.Second, 10 * time.Minute}, def: "10s", about: "how long the head of a request may take, from its first byte"},
+		{name: "write", want: duration{time.Second, 10 * time.Minute}, def: "30s", about: "how long a client may take for each 32 KiB of a response"},
 		{name: "strict_names", want: flag{}, def: false, about: "answer 421 for names that no site has, instead of with the first site"},
 		{name: "sites", want: tables("a list of sites, each [[http.sites]] with a folder"), about: "the sites, at least one"},
 	}}
@@ -64,7 +83,7 @@ func siteHeaderTable() *table {
 }
 
 func httpSection(s *section, all []*table) HTTP {
-	h := HTTP{Port: s.integer("port")}
+	h := HTTP{Port: s.integer("port"), Idle: s.duration("idle"), Read: s.duration("read"), Write: s.duration("write")}
 	other := 0
 	if s.flag("strict_names") {
 		other = -1

@@ -42,6 +42,9 @@ const netTOML = "network = { dhcp = true }\n"
 const everyKey = netTOML + `
 [http]
 port = 8080
+idle = "1s"
+read = "2s"
+write = "3s"
 strict_names = true
 
 [[http.sites]]
@@ -108,9 +111,11 @@ func TestHTTPMessages(t *testing.T) {
 port = 0
 strict_names = 1
 sites = 5
+idle = "0s"
 `, `image.toml:3: http.port: found 0, must be a number from 1 to 65535
 image.toml:4: http.strict_names: found 1, must be true or false
 image.toml:5: http.sites: found 5, must be a list of sites, each [[http.sites]] with a folder
+image.toml:6: http.idle: found "0s", must be a time from "1s" to "3600s"
 `},
 		"site": {netTOML + `[[http.sites]]
 folder = "www"
@@ -198,11 +203,11 @@ import (
 func main() {
 	q := site.Request{Method: []byte("GET"), Path: []byte("/")}
 	var r site.Response
-	Site.Answer(&q, []byte("\r\n"), &r)
+	HTTP.Site.Answer(&q, []byte("\r\n"), &r)
 	for _, p := range r.Parts {
 		os.Stdout.Write(p)
 	}
-	_, _ = System, Port
+	_ = System
 }
 `
 	for name, content := range map[string]string{"config.go": config, "main.go": program} {

@@ -10,9 +10,8 @@ import (
 	"ampoule/tools/configc/tree"
 )
 
-// Apps are the appliances whose configuration can be compiled. That of http can be
-// too; it is not among them until there is an appliance that serves it.
-var Apps = [...]string{"dns", "echo", "tls"}
+// Apps are the appliances whose configuration can be compiled.
+var Apps = [...]string{"dns", "echo", "http", "tls"}
 
 // Image is a checked configuration.
 type Image struct {

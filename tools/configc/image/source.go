@@ -29,9 +29,9 @@ func (img *Image) Source(w io.Writer) error {
 	case "tls":
 		img.tlsSource(&head)
 	case "http":
-		img.imports(&head, nil, "ampoule/libos/config/site")
+		img.imports(&head, []string{"time"}, "ampoule/appliances/http/httpd", "ampoule/libos/config/site")
 		img.system(&head)
-		fmt.Fprintf(&head, "\n// Port is where the sites are served.\nconst Port = %d\n", img.HTTP.Port)
+		img.HTTP.source(&head)
 	case "echo":
 		img.imports(&head, nil, "ampoule/appliances/echo/echod")
 		img.system(&head)
@@ -49,7 +49,7 @@ func (img *Image) Source(w io.Writer) error {
 		zoneSource(b, z.Table)
 	}
 	if img.App == "http" {
-		fmt.Fprint(b, "\n// Site has all responses.\nconst Site site.Table = (\"\" +\n")
+		fmt.Fprint(b, "\n// pages are all responses.\nconst pages site.Table = (\"\" +\n")
 		l := literals{w: b}
 		l.write(string(img.HTTP.Table), "all sites")
 		fmt.Fprint(b, "\t\"\")\n")
