@@ -106,7 +106,9 @@ func Load(file, app string, list *report.List) *Image {
 		img.Echo.Port = p.integer(e, "port", "the echo service")
 		tcp.integer(e, "port", "the echo service")
 	case "tls":
-		img.TLS = tlsSection(sub("tls"), all, &img.Limits, &img.Network)
+		t := sub("tls")
+		img.TLS = tlsSection(t, all, &img.Limits, &img.Network)
+		tcp.integer(t, "port", "the TLS service")
 	}
 	return img
 }
