@@ -20,13 +20,20 @@ func (c *compact) text(off uint32) string {
 	return string(b[:n])
 }
 
+// cutName is what is kept of a name.
+func (c *compact) cutName(s string) string {
+	if c.keep == Tiny {
+		return packageOf(s)
+	}
+	if i, j := strings.IndexByte(s, '['), strings.LastIndexByte(s, ']'); i >= 0 && j > i {
+		return s[:i] + "[...]" + s[j+1:] // as a trace shows it
+	}
+	return s
+}
+
 // name adds a name and says where it is.
 func (c *compact) name(s string) uint32 {
-	if c.keep == Tiny {
-		s = packageOf(s)
-	} else if i, j := strings.IndexByte(s, '['), strings.LastIndexByte(s, ']'); i >= 0 && j > i {
-		s = s[:i] + "[...]" + s[j+1:] // as a trace shows it
-	}
+	s = c.cutName(s)
 	at, ok := c.nameAt[s]
 	if !ok {
 		at = c.names.add(append([]byte(s), 0), 1)
@@ -118,18 +125,30 @@ func (c *compact) calls(f *function) int {
 	return int(top) + 1
 }
 
-// blob copies what funcdata i of a function is.
-func (c *compact) blob(i int, off uint32, calls int) uint32 {
-	key := [3]uint32{uint32(i), off, 0}
-	if i == dataInlTree {
-		key[2] = uint32(calls)
+// dataKey tells blobs apart: what funcdata it is, where it was, and for trees of
+// inlined calls how many there are.
+type dataKey struct {
+	kind  int
+	off   uint32
+	calls int
+}
+
+func keyOf(i int, off uint32, calls int) dataKey {
+	switch i {
+	case dataInlTree:
+		return dataKey{i, off, calls}
+	case dataLocalsMaps:
+		return dataKey{dataArgsMaps, off, 0} // one table may serve as both
 	}
-	if i == dataLocalsMaps {
-		key[0] = dataArgsMaps // one table may serve as both
-	}
+	return dataKey{i, off, 0}
+}
+
+// blob copies what a funcdata is.
+func (c *compact) blob(key dataKey) uint32 {
 	if at, ok := c.dataAt[key]; ok {
 		return at
 	}
+	i, off := key.kind, key.off
 	if int64(off) >= int64(len(c.old.gofunc)) {
 		c.fail("funcdata %d at %#x", i, off)
 		return none
@@ -142,7 +161,7 @@ func (c *compact) blob(i int, off uint32, calls int) uint32 {
 	case i == dataObjects && len(b) >= 8:
 		n, align = 8+16*int(le.Uint64(b)), 8
 	case i == dataInlTree:
-		n = 16 * calls
+		n = 16 * key.calls
 	case i == dataDefers:
 		_, n1 := varint(b)
 		_, n2 := varint(b[n1:])
@@ -156,11 +175,23 @@ func (c *compact) blob(i int, off uint32, calls int) uint32 {
 	}
 	b = bytes.Clone(b[:n])
 	if i == dataInlTree {
-		for k := 4; k < n; k += 16 { // the name of each call
-			le.PutUint32(b[k:], c.name(c.text(le.Uint32(b[k:]))))
-		}
+		b = c.tree(b)
+	}
+	if c.pack != nil {
+		align = max(align, dataUnit)
 	}
 	at := c.gofunc.add(b, align)
 	c.dataAt[key] = at
 	return at
+}
+
+// tree writes a tree of inlined calls anew.
+func (c *compact) tree(b []byte) []byte {
+	if c.pack != nil {
+		return c.pack.tree(b)
+	}
+	for k := callName; k < len(b); k += callSize { // the name of each call
+		le.PutUint32(b[k:], c.name(c.text(le.Uint32(b[k:]))))
+	}
+	return b
 }
