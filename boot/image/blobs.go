@@ -36,7 +36,7 @@ func (c *compact) name(s string) uint32 {
 	s = c.cutName(s)
 	at, ok := c.nameAt[s]
 	if !ok {
-		at = c.names.add(append([]byte(s), 0), 1)
+		at = c.addTo(&c.names, append([]byte(s), 0), 1)
 		c.nameAt[s] = at
 	}
 	return at
@@ -108,7 +108,7 @@ func (c *compact) table(off uint32) uint32 {
 	if n == 0 {
 		c.fail("a table at %#x without an end", off)
 	}
-	at := c.pctab.add(b[:n], 1)
+	at := c.addTo(&c.pctab, b[:n], 1)
 	c.pcAt[off] = at
 	return at
 }
@@ -175,12 +175,11 @@ func (c *compact) blob(key dataKey) uint32 {
 	}
 	b = bytes.Clone(b[:n])
 	if i == dataInlTree {
-		b = c.tree(b)
+		if b = c.tree(b); c.pack != nil {
+			align = 1
+		}
 	}
-	if c.pack != nil {
-		align = max(align, dataUnit)
-	}
-	at := c.gofunc.add(b, align)
+	at := c.addTo(&c.gofunc, b, align)
 	c.dataAt[key] = at
 	return at
 }

@@ -14,7 +14,7 @@ import (
 //
 //	uint32    where the callees are, from here
 //	uint32s   where each batch of 16 functions is, from here
-//	batches   name, table, data: the places last met; functions
+//	batches   the place last met; functions
 //	callees   uint32: name, in the upper byte the funcID; uint32: line it starts at
 //
 // A function, in the order of their addresses:
@@ -26,34 +26,33 @@ import (
 //	number    deferreturn, if it has one
 //	place     pcsp
 //	place     pcfile, pcln; numbers: cu, start line; if it has lines
-//	places    pcdata, then funcdata in units of four bytes, 0 for none
+//	places    pcdata, then funcdata, 0 for none
 //
 // An inlined call is the number of its callee, and how far its parentPc is from
 // that of the call before, with the sign in the lowest bit.
 //
-// What several functions refer to comes first in its table, what most do before
-// the rest, so that its place is a small number.
+// Names, tables and data lie wherever there is room (arena), and all places are
+// distances from the start of the type descriptors. What several functions refer
+// to comes first, what most do before the rest, so that its place is a small number.
 type packed struct {
 	batches  []uint32
 	funcs    []byte
 	callees  []byte
 	calleeNo map[callee]uint32
 	space    uint32 // that the functions take when unpacked
-	last     cursors
+	last     uint32 // place that was last met for the first time
+	arena    *arena
 }
 
 // unpacker is the function of the runtime that reads packed tables.
 const unpacker = "\x00runtime.ampUnpackBatch\x00"
 
 const (
-	batchSize = 16 // functions
-	dataUnit  = 4
+	batchSize = 16      // functions
+	tooFar    = 1 << 13 // between places, for which both ways take as long
 
 	callName, callParent, callStart, callSize = 4, 8, 12, 16 // in an inlinedCall
 )
-
-// cursors are the places last met for the first time.
-type cursors struct{ name, table, data uint32 }
 
 // callee is a function that was inlined; its name is in the old table.
 type callee struct {
@@ -77,7 +76,7 @@ func signed(b []byte, v int32) []byte { return number(b, uint32(v)<<1^uint32(v>>
 
 // place appends where something is.
 func place(b []byte, v uint32, last *uint32) []byte {
-	if v > *last {
+	if v > *last && v-*last < tooFar {
 		b = number(b, (v-*last)<<1)
 		*last = v
 		return b
@@ -100,7 +99,6 @@ func byUse[K comparable](n map[K]int, least int, order func(a, b K) int) []K {
 // share places what several of the functions refer to.
 func (c *compact) share(fs []*function) {
 	c.pack.calleeNo = map[callee]uint32{}
-	c.gofunc.add(make([]byte, dataUnit), 1) // place 0 stands for none
 	tables, data, callees := map[uint32]int{}, map[dataKey]int{}, map[callee]int{}
 	for _, f := range fs {
 		for _, off := range []int{fPCSP, fPCFile, fPCLn} {
@@ -143,7 +141,6 @@ func (c *compact) share(fs []*function) {
 	}) {
 		c.blob(key)
 	}
-	c.pack.last = cursors{uint32(len(c.names.b)), uint32(len(c.pctab.b)), uint32(len(c.gofunc.b)) / dataUnit}
 }
 
 // tree packs a tree of inlined calls.
@@ -166,7 +163,7 @@ func (c *compact) packFunction(i int, f *function) {
 	}
 	if i%batchSize == 0 {
 		p.batches = append(p.batches, uint32(len(p.funcs)))
-		p.funcs = number(number(number(p.funcs, p.last.name), p.last.table), p.last.data)
+		p.funcs = number(p.funcs, p.last)
 	}
 	le.PutUint32(c.funcs[8*i+4:], p.space)
 	p.space += funcSize + 4*uint32(len(f.pcdata)+len(f.data))
@@ -180,25 +177,25 @@ func (c *compact) packFunction(i int, f *function) {
 		kind |= 1
 	}
 	b := number(p.funcs, uint32(len(f.pcdata)|len(f.data)<<3))
-	b = place(number(b, kind), f.get(fName), &p.last.name)
+	b = place(number(b, kind), f.get(fName), &p.last)
 	b = signed(b, int32(f.get(fArgs)))
 	if back != 0 {
 		b = number(b, back)
 	}
-	b = place(b, f.get(fPCSP), &p.last.table)
+	b = place(b, f.get(fPCSP), &p.last)
 	if lines {
-		b = place(b, f.get(fPCFile), &p.last.table)
-		b = place(b, f.get(fPCLn), &p.last.table)
+		b = place(b, f.get(fPCFile), &p.last)
+		b = place(b, f.get(fPCLn), &p.last)
 		b = number(number(b, f.get(fCU)), f.get(fStartLine))
 	}
 	for _, v := range f.pcdata {
-		b = place(b, v, &p.last.table)
+		b = place(b, v, &p.last)
 	}
 	for _, v := range f.data {
 		if v == none {
 			v = 0
 		}
-		b = place(b, v/dataUnit, &p.last.data)
+		b = place(b, v, &p.last)
 	}
 	p.funcs = b
 }

@@ -1,8 +1,6 @@
 package image
 
 import (
-	"bytes"
-	"debug/elf"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -38,7 +36,7 @@ func unpack(t *testing.T, c *compact) (fs []*function) {
 	at := uint32(0)
 	for batch := 0; batch*batchSize < c.old.nfunc; batch++ {
 		r := &numbers{b[le.Uint32(b[4+4*batch:]):]}
-		last := cursors{r.next(), r.next(), r.next()}
+		last := r.next()
 		for i := batch * batchSize; i < min(c.old.nfunc, (batch+1)*batchSize); i++ {
 			f := &function{}
 			f.set(fEntry, le.Uint32(c.funcs[8*i:]))
@@ -46,26 +44,26 @@ func unpack(t *testing.T, c *compact) (fs []*function) {
 				t.Fatalf("function %d is unpacked to %#x, want %#x", i, got, at)
 			}
 			head, kind := r.next(), r.next()
-			f.set(fName, r.place(&last.name))
+			f.set(fName, r.place(&last))
 			v := r.next()
 			f.set(fArgs, uint32(-int32(v&1))^v>>1)
 			if kind&1 != 0 {
 				f.set(fDefer, r.next())
 			}
-			f.set(fPCSP, r.place(&last.table))
+			f.set(fPCSP, r.place(&last))
 			f.set(fCU, none)
 			if kind&2 != 0 {
-				f.set(fPCFile, r.place(&last.table))
-				f.set(fPCLn, r.place(&last.table))
+				f.set(fPCFile, r.place(&last))
+				f.set(fPCLn, r.place(&last))
 				f.set(fCU, r.next())
 				f.set(fStartLine, r.next())
 			}
 			f.fixed[fFlag], f.fixed[fFuncID] = byte(kind>>2&0x1f), byte(kind>>7)
 			for range head & 7 {
-				f.pcdata = append(f.pcdata, r.place(&last.table))
+				f.pcdata = append(f.pcdata, r.place(&last))
 			}
 			for range head >> 3 {
-				v := r.place(&last.data) * dataUnit
+				v := r.place(&last)
 				if v == 0 {
 					v = none
 				}
@@ -80,10 +78,10 @@ func unpack(t *testing.T, c *compact) (fs []*function) {
 	return fs
 }
 
-// packable builds this package's tests with the edits to the runtime that let it
-// read packed tables, and nothing else of the overlay, so that they run on the
-// host.
-func packable(t *testing.T) []byte {
+// packable runs a go command that builds a program, with the edits to the runtime
+// that let it read packed tables, and nothing else of the overlay, so that it runs
+// on the host.
+func packable(t *testing.T, command ...string) []byte {
 	t.Helper()
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -125,7 +123,8 @@ func packable(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	exe := filepath.Join(dir, "exe")
-	cmd := exec.Command("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-overlay", filepath.Join(dir, "overlay.json"), "-o", exe, ".")
+	cmd := exec.Command("go", append(command[:len(command)-1:len(command)-1], "-trimpath", "-ldflags=-s -w",
+		"-overlay", filepath.Join(dir, "overlay.json"), "-o", exe, command[len(command)-1])...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -139,7 +138,7 @@ func packable(t *testing.T) []byte {
 
 // A program whose tables are packed runs as one with others does.
 func TestPacked(t *testing.T) {
-	file := packable(t)
+	file := packable(t, "test", "-c", ".")
 	t.Run("tables", func(t *testing.T) { testTables(t, file) })
 	t.Run("program", func(t *testing.T) {
 		packed, plain := slim(t, file), slim(t, itself(t))
@@ -153,18 +152,18 @@ func TestPacked(t *testing.T) {
 
 // testTables holds what is packed to be what would stand there unpacked.
 func testTables(t *testing.T, file []byte) {
-	f, err := elf.NewFile(bytes.NewReader(file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mod := f.Section(".go.module")
-	s := &slimmer{file: file, f: f, tab: f.Section(".gopclntab"), md: file[mod.Offset:][:mod.Size]}
+	s := open(t, file)
 	for _, keep := range []Tables{Traceable, Tiny} {
 		o, err := s.tables()
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := build(*o, keep)
+		s.out.b = make([]byte, headerSize)
+		a, err := s.newArena(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := build(*o, keep, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +197,7 @@ func (c *compact) sameCalls(i int, now *function) bool {
 	}
 	b := c.pack.bytes()
 	callees := b[le.Uint32(b):]
-	r := &numbers{c.gofunc.b[now.data[dataInlTree]:]}
+	r := &numbers{c.pack.arena.at(now.data[dataInlTree])}
 	parent := int32(0)
 	for k := range c.calls(was) {
 		e := c.old.gofunc[int(was.data[dataInlTree])+k*callSize:][:callSize]

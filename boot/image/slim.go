@@ -45,6 +45,7 @@ type slimmer struct {
 	extra    uint64 // memory for what is unpacked, or 0
 	writable int    // the segment that it is in
 	memory   uint64 // size of that in memory
+	links    uint64 // size of what is left out behind the tables
 }
 
 // Slim replaces the function tables by smaller ones. What follows them in their
@@ -53,6 +54,27 @@ type slimmer struct {
 // follow (type descriptors, since Go 1.27), nothing can move: then the tables
 // stay as they are, and Tiny is an error. It works on a copy.
 func Slim(file []byte, keep Tables) ([]byte, error) {
+	s, err := newSlimmer(file)
+	if err != nil {
+		return nil, err
+	}
+	if !s.movable() {
+		if keep == Tiny {
+			return nil, errors.New("the tiny profile needs Go 1.26: later releases put what code refers to behind the function tables")
+		}
+		return s.file, nil
+	}
+	if err := s.rebuild(keep); err != nil {
+		return nil, err
+	}
+	if err := s.relocate(); err != nil {
+		return nil, err
+	}
+	return s.layOut(), nil
+}
+
+// newSlimmer finds the tables in a copy of the file.
+func newSlimmer(file []byte) (*slimmer, error) {
 	s := &slimmer{file: bytes.Clone(file), at: map[int]uint64{}}
 	var err error
 	if s.f, err = elf.NewFile(bytes.NewReader(file)); err != nil {
@@ -75,19 +97,7 @@ func Slim(file []byte, keep Tables) ([]byte, error) {
 	if s.seg == nil {
 		return nil, fmt.Errorf("%w: .gopclntab is in no segment", errTables)
 	}
-	if !s.movable() {
-		if keep == Tiny {
-			return nil, errors.New("the tiny profile needs Go 1.26: later releases put what code refers to behind the function tables")
-		}
-		return s.file, nil
-	}
-	if err := s.rebuild(keep); err != nil {
-		return nil, err
-	}
-	if err := s.relocate(); err != nil {
-		return nil, err
-	}
-	return s.layOut(), nil
+	return s, nil
 }
 
 // movable says whether only what moduledata knows follows the tables.
@@ -140,6 +150,9 @@ func (s *slimmer) tables() (*old, error) {
 			return nil, err
 		}
 	}
+	if n := s.word(mdNames + 1); n < uint64(len(o.names)) {
+		o.names = o.names[:n]
+	}
 	return o, nil
 }
 
@@ -163,7 +176,19 @@ func (s *slimmer) rebuild(keep Tables) error {
 	if err != nil {
 		return err
 	}
-	c, err := build(*o, keep)
+	start, end := s.gofunc()
+	head, err := s.from(mdHeader)
+	if err != nil {
+		return err
+	}
+	s.out.b = bytes.Clone(head[:headerSize])
+	var a *arena
+	if bytes.Contains(o.names, []byte(unpacker)) {
+		if a, err = s.newArena(o); err != nil {
+			return err
+		}
+	}
+	c, err := build(*o, keep, a)
 	if err != nil {
 		return err
 	}
@@ -177,12 +202,6 @@ func (s *slimmer) rebuild(keep Tables) error {
 	if err != nil {
 		return err
 	}
-	start, end := s.gofunc()
-	head, err := s.from(mdHeader)
-	if err != nil {
-		return err
-	}
-	s.out.b = bytes.Clone(head[:headerSize])
 	s.slice(mdNames, c.names.b, 1)
 	s.slice(mdCU, cu, 4)
 	s.slice(mdFiles, files, 1)
@@ -193,6 +212,15 @@ func (s *slimmer) rebuild(keep Tables) error {
 	s.put(start, c.gofunc.b, 8)
 	s.put(mdFind, find, 8)
 	s.setWord(end, s.tab.Addr+uint64(len(s.out.b)))
+	if a != nil { // names, tables and data are anywhere in the segment
+		all := s.word(end) - a.base
+		for _, i := range []int{mdNames, mdPCTab} {
+			s.setWord(i, a.base)
+			s.setWord(i+1, all)
+			s.setWord(i+2, all)
+		}
+		s.setWord(start, a.base)
+	}
 	for k, i := range []int{mdNames, mdCU, mdFiles, mdPCTab, mdFuncs} {
 		le.PutUint64(s.out.b[32+8*k:], s.at[i])
 	}
@@ -272,6 +300,10 @@ func (s *slimmer) reserve(n uint64) error {
 // of moduledata that point there.
 func (s *slimmer) relocate() error {
 	s.oldEnd = s.tab.Addr + s.tab.Size
+	if s.links != 0 {
+		links := s.f.Section(".typelink")
+		s.oldEnd = links.Addr + s.links
+	}
 	s.newEnd = s.tab.Addr + uint64(len(s.out.b))
 	const align = 32 // the strictest of a section in this segment
 	if s.newEnd > s.oldEnd {
@@ -290,7 +322,7 @@ func (s *slimmer) relocate() error {
 // layOut writes the file anew.
 func (s *slimmer) layOut() []byte {
 	segEnd := s.seg.Off + s.seg.Filesz
-	tabEnd := s.tab.Offset + s.tab.Size
+	tabEnd := s.tab.Offset + s.oldEnd - s.tab.Addr
 	out := bytes.Clone(s.file[:s.tab.Offset])
 	out = append(out, s.out.b...)
 	out = append(out, make([]byte, tabEnd-s.shift-uint64(len(out)))...)
@@ -344,6 +376,10 @@ func (s *slimmer) headers(out []byte, next uint64, place func(uint64) uint64) {
 		switch {
 		case sec.Name == s.tab.Name:
 			le.PutUint64(sh[32:], uint64(len(s.out.b)))
+		case s.links != 0 && sec.Name == ".typelink":
+			le.PutUint64(sh[16:], s.newEnd)
+			le.PutUint64(sh[24:], s.tab.Offset+uint64(len(s.out.b)))
+			le.PutUint64(sh[32:], 0)
 		case sec.Addr >= s.oldEnd && sec.Addr < s.seg.Vaddr+s.seg.Filesz:
 			le.PutUint64(sh[16:], sec.Addr-s.shift)
 		}

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -104,6 +103,14 @@ func (b *blob) add(data []byte, align int) uint32 {
 	return at
 }
 
+// addTo adds data to a table, or where there is room.
+func (c *compact) addTo(b *blob, data []byte, align int) uint32 {
+	if c.pack != nil {
+		return c.pack.arena.add(data, uint64(align))
+	}
+	return b.add(data, align)
+}
+
 // fail notes the first problem.
 func (c *compact) fail(format string, args ...any) {
 	if c.problem == nil {
@@ -111,12 +118,14 @@ func (c *compact) fail(format string, args ...any) {
 	}
 }
 
-// build makes the new tables, packed if the runtime can read that.
-func build(o old, keep Tables) (*compact, error) {
-	c := &compact{old: o, keep: keep, nameAt: map[string]uint32{}, pcAt: map[uint32]uint32{}, dataAt: map[dataKey]uint32{}}
-	c.names.add([]byte{0}, 1)
-	c.nameAt[""] = 0
-	c.pctab.add([]byte{0}, 1) // offset 0 stands for no table
+// build makes the new tables, with an arena packed.
+func build(o old, keep Tables, a *arena) (*compact, error) {
+	c := &compact{old: o, keep: keep, nameAt: map[string]uint32{"": 0}, pcAt: map[uint32]uint32{}, dataAt: map[dataKey]uint32{}}
+	if a != nil {
+		c.pack = &packed{arena: a}
+	}
+	c.addTo(&c.names, []byte{0}, 1)
+	c.addTo(&c.pctab, []byte{0}, 1) // offset 0 stands for no table
 	ftab := o.nfunc*8 + 4
 	if o.nfunc <= 0 || o.nfunc > len(o.funcs)/8 || len(o.funcs) < ftab+4 {
 		return nil, fmt.Errorf("%w: %d functions do not fit", errTables, o.nfunc)
@@ -131,8 +140,7 @@ func build(o old, keep Tables) (*compact, error) {
 		c.cut(f)
 		fs = append(fs, f)
 	}
-	if bytes.Contains(o.names, []byte(unpacker)) {
-		c.pack = &packed{}
+	if c.pack != nil {
 		c.share(fs)
 	}
 	for i, f := range fs {

@@ -34,6 +34,7 @@ type options struct {
 	strip                    bool
 
 	id  identity
+	bin string   // what the linker made, whose function tables are whole; "": the image
 	get []string // the user's settings that say where modules come from and are kept
 }
 
@@ -119,6 +120,7 @@ func (o *options) run() error {
 	if err := o.compile(overlay, tmp); err != nil {
 		return err
 	}
+	o.bin = tmp
 	if err := o.seal(tmp); err != nil {
 		return err
 	}

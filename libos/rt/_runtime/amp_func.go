@@ -71,22 +71,22 @@ func (r *ampNumbers) place(last *uint32) uint32 {
 
 func ampUnpackBatch(datap *moduledata, packed unsafe.Pointer, batch uint32) {
 	r := &ampNumbers{add(packed, uintptr(*(*uint32)(add(packed, 4+4*uintptr(batch)))))}
-	name, table, data := r.next(), r.next(), r.next()
+	last := r.next()
 	for _, ft := range datap.ftab[batch*ampBatch : min(int(batch+1)*ampBatch, len(datap.ftab)-1)] {
 		f := (*_func)(unsafe.Pointer(&datap.pclntable[ft.funcoff]))
 		head, kind := r.next(), r.next()
 		f.entryOff = ft.entryoff
-		f.nameOff = int32(r.place(&name))
+		f.nameOff = int32(r.place(&last))
 		args := r.next()
 		f.args = int32(-(args & 1) ^ args>>1)
 		if kind&1 != 0 {
 			f.deferreturn = r.next()
 		}
-		f.pcsp = r.place(&table)
+		f.pcsp = r.place(&last)
 		f.cuOffset = ^uint32(0)
 		if kind&2 != 0 {
-			f.pcfile = r.place(&table)
-			f.pcln = r.place(&table)
+			f.pcfile = r.place(&last)
+			f.pcln = r.place(&last)
 			f.cuOffset = r.next()
 			f.startLine = int32(r.next())
 		}
@@ -96,13 +96,13 @@ func ampUnpackBatch(datap *moduledata, packed unsafe.Pointer, batch uint32) {
 		f.nfuncdata = uint8(head >> 3)
 		p := add(unsafe.Pointer(f), unsafe.Sizeof(*f))
 		for range f.npcdata {
-			*(*uint32)(p) = r.place(&table)
+			*(*uint32)(p) = r.place(&last)
 			p = add(p, 4)
 		}
 		for range f.nfuncdata {
 			off := ^uint32(0)
-			if v := r.place(&data); v != 0 {
-				off = v * 4
+			if v := r.place(&last); v != 0 {
+				off = v
 			}
 			*(*uint32)(p) = off
 			p = add(p, 4)
