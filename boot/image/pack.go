@@ -13,7 +13,7 @@ import (
 // first time, an odd one twice the place and one.
 //
 //	uint32    where the callees are, from here
-//	uint32s   where each batch of 16 functions is, from here
+//	uint32s   where each batch of 8 functions is, from here
 //	batches   the place last met; functions
 //	callees   uint32: name, in the upper byte the funcID; uint32: line it starts at
 //
@@ -48,7 +48,7 @@ type packed struct {
 const unpacker = "\x00runtime.ampUnpackBatch\x00"
 
 const (
-	batchSize = 16      // functions
+	batchSize = 8       // functions
 	tooFar    = 1 << 13 // between places, for which both ways take as long
 
 	callName, callParent, callStart, callSize = 4, 8, 12, 16 // in an inlinedCall

@@ -9,13 +9,13 @@ import (
 
 // The function tables of an image are packed (boot/image, pack.go): a _func and
 // a tree of inlined calls are read from a string of small numbers. The records
-// of the functions that are asked for are written, sixteen neighbours at a time,
+// of the functions that are asked for are written, eight neighbours at a time,
 // to memory behind the image's BSS that moduledata.pclntable names, and stay.
 //
 // The tables that the linker wrote are understood as well: ampPacked is nil.
 
 // ampBatch is how many functions are unpacked together.
-const ampBatch = 16
+const ampBatch = 8
 
 // ampPacked is where the packed functions are. The linker leaves this word of
 // pcHeader zero, which held the start of the text once.
@@ -44,13 +44,24 @@ func ampUnpack(datap *moduledata, idx uint32) {
 	}
 }
 
-// ampNumbers reads numbers in groups of seven bits, lowest first.
-type ampNumbers struct{ p unsafe.Pointer }
+// ampNumbers reads numbers in groups of seven bits, lowest first. The address is
+// one of the image, and a number here so that it needs no write barrier.
+type ampNumbers struct{ at uintptr }
 
-func (r *ampNumbers) next() (v uint32) {
-	for shift := uint32(0); ; shift += 7 {
-		b := *(*uint8)(r.p)
-		r.p = add(r.p, 1)
+func (r *ampNumbers) next() uint32 {
+	v := uint32(*(*uint8)(unsafe.Pointer(r.at)))
+	r.at++
+	if v >= 0x80 {
+		return r.rest(v & 0x7f)
+	}
+	return v
+}
+
+// rest reads what follows the lowest seven bits of a number.
+func (r *ampNumbers) rest(v uint32) uint32 {
+	for shift := uint32(7); ; shift += 7 {
+		b := *(*uint8)(unsafe.Pointer(r.at))
+		r.at++
 		v |= uint32(b&0x7f) << (shift & 31)
 		if b < 0x80 {
 			return v
@@ -70,7 +81,7 @@ func (r *ampNumbers) place(last *uint32) uint32 {
 }
 
 func ampUnpackBatch(datap *moduledata, packed unsafe.Pointer, batch uint32) {
-	r := &ampNumbers{add(packed, uintptr(*(*uint32)(add(packed, 4+4*uintptr(batch)))))}
+	r := &ampNumbers{uintptr(packed) + uintptr(*(*uint32)(add(packed, 4+4*uintptr(batch))))}
 	last := r.next()
 	for _, ft := range datap.ftab[batch*ampBatch : min(int(batch+1)*ampBatch, len(datap.ftab)-1)] {
 		f := (*_func)(unsafe.Pointer(&datap.pclntable[ft.funcoff]))
@@ -116,7 +127,7 @@ func (u *inlineUnwinder) ampCall(i int32) inlinedCall {
 	if packed == nil {
 		return u.inlTree[i]
 	}
-	r := &ampNumbers{unsafe.Pointer(u.inlTree)}
+	r := &ampNumbers{uintptr(unsafe.Pointer(u.inlTree))}
 	var callee uint32
 	call := inlinedCall{}
 	for ; i >= 0; i-- {
