@@ -20,16 +20,23 @@ func (c *compact) text(off uint32) string {
 	return string(b[:n])
 }
 
+// cutName is what is kept of a name.
+func (c *compact) cutName(s string) string {
+	if c.keep == Tiny {
+		return packageOf(s)
+	}
+	if i, j := strings.IndexByte(s, '['), strings.LastIndexByte(s, ']'); i >= 0 && j > i {
+		return s[:i] + "[...]" + s[j+1:] // as a trace shows it
+	}
+	return s
+}
+
 // name adds a name and says where it is.
 func (c *compact) name(s string) uint32 {
-	if c.keep == Tiny {
-		s = packageOf(s)
-	} else if i, j := strings.IndexByte(s, '['), strings.LastIndexByte(s, ']'); i >= 0 && j > i {
-		s = s[:i] + "[...]" + s[j+1:] // as a trace shows it
-	}
+	s = c.cutName(s)
 	at, ok := c.nameAt[s]
 	if !ok {
-		at = c.names.add(append([]byte(s), 0), 1)
+		at = c.addTo(&c.names, append([]byte(s), 0), 1)
 		c.nameAt[s] = at
 	}
 	return at
@@ -101,7 +108,7 @@ func (c *compact) table(off uint32) uint32 {
 	if n == 0 {
 		c.fail("a table at %#x without an end", off)
 	}
-	at := c.pctab.add(b[:n], 1)
+	at := c.addTo(&c.pctab, b[:n], 1)
 	c.pcAt[off] = at
 	return at
 }
@@ -118,42 +125,65 @@ func (c *compact) calls(f *function) int {
 	return int(top) + 1
 }
 
-// blob copies what funcdata i of a function is.
-func (c *compact) blob(i int, off uint32, calls int) uint32 {
-	key := [3]uint32{uint32(i), off, 0}
-	if i == dataInlTree {
-		key[2] = uint32(calls)
+// dataKey tells blobs apart: what funcdata it is, where it was, and for trees of
+// inlined calls how many there are.
+type dataKey struct {
+	kind  int
+	off   uint32
+	calls int
+}
+
+func keyOf(i int, off uint32, calls int) dataKey {
+	switch i {
+	case dataInlTree:
+		return dataKey{i, off, calls}
+	case dataLocalsMaps:
+		return dataKey{dataArgsMaps, off, 0} // one table may serve as both
 	}
-	if i == dataLocalsMaps {
-		key[0] = dataArgsMaps // one table may serve as both
-	}
+	return dataKey{i, off, 0}
+}
+
+// blob copies what a funcdata is.
+func (c *compact) blob(key dataKey) uint32 {
 	if at, ok := c.dataAt[key]; ok {
 		return at
 	}
+	i, off := key.kind, key.off
 	if int64(off) >= int64(len(c.old.gofunc)) {
 		c.fail("funcdata %d at %#x", i, off)
 		return none
 	}
 	b := c.old.gofunc[off:]
-	n, align := extent(i, b, calls)
+	n, align := span(i, b, key.calls)
 	if n <= 0 || n > len(b) {
 		c.fail("funcdata %d of %d bytes", i, n)
 		return none
 	}
 	b = bytes.Clone(b[:n])
 	if i == dataInlTree {
-		for k := 4; k < n; k += 16 { // the name of each call
-			le.PutUint32(b[k:], c.name(c.text(le.Uint32(b[k:]))))
+		if b = c.tree(b); c.pack != nil {
+			align = 1
 		}
 	}
-	at := c.gofunc.add(b, align)
+	at := c.addTo(&c.gofunc, b, align)
 	c.dataAt[key] = at
 	return at
 }
 
-// extent is how many bytes funcdata i takes that b begins with, and how it is
+// tree writes a tree of inlined calls anew.
+func (c *compact) tree(b []byte) []byte {
+	if c.pack != nil {
+		return c.pack.tree(b)
+	}
+	for k := callName; k < len(b); k += callSize { // the name of each call
+		le.PutUint32(b[k:], c.name(c.text(le.Uint32(b[k:]))))
+	}
+	return b
+}
+
+// span is how many bytes funcdata i takes that b begins with, and how it is
 // aligned; 0: it is of no known kind. calls is the number of inlined calls.
-func extent(i int, b []byte, calls int) (n, align int) {
+func span(i int, b []byte, calls int) (n, align int) {
 	align = 4
 	switch {
 	case i <= dataLocalsMaps && len(b) >= 8:

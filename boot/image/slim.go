@@ -24,6 +24,9 @@ const (
 // bucket is the runtime's findfuncbucket: bytes, and the code that one is for.
 const bucketSize, bucketCode = 20, 4096
 
+// packedOff is a word of the tables' header that the linker leaves zero.
+const packedOff = 24
+
 // slimmer rewrites one file.
 type slimmer struct {
 	file   []byte
@@ -31,25 +34,36 @@ type slimmer struct {
 	tab    *elf.Section // .gopclntab
 	seg    *elf.Prog    // that it lies in
 	md     []byte       // moduledata, in file
-	text   []byte       // the new section
+	out    blob         // the new section
 	at     map[int]uint64
 	oldEnd uint64
 	newEnd uint64
 	shift  uint64 // how far what follows it in the segment moves down
 	moved  uint64 // how far what follows the segment moves down in the file
+
+	extra    uint64 // memory for what is unpacked, or 0
+	writable int    // the segment that it is in
+	memory   uint64 // size of that in memory
+	links    uint64 // size of what is left out behind the tables
 }
 
 // Slim replaces the function tables by smaller ones. What follows them in their
 // segment moves up behind them, and later segments in the file; no address that
 // code or data knows changes, but for those in moduledata. Where code refers to
 // what follows (type descriptors, since Go 1.27), that stays where it is, as a
-// segment of its own. It works on a copy.
-func Slim(file []byte, keep Tables) ([]byte, error) {
-	s, err := open(bytes.Clone(file))
+// segment of its own, and nothing is packed. It works on a copy.
+func Slim(file []byte, keep Tables) ([]byte, error) { return rewrite(file, keep, true) }
+
+// Unpacked is Slim but for the packing: each function's tables can be found in what
+// it returns, by Uses.
+func Unpacked(file []byte, keep Tables) ([]byte, error) { return rewrite(file, keep, false) }
+
+func rewrite(file []byte, keep Tables, pack bool) ([]byte, error) {
+	s, err := newSlimmer(file)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.rebuild(keep); err != nil {
+	if err := s.rebuild(keep, pack && s.movable()); err != nil {
 		return nil, err
 	}
 	if !s.movable() {
@@ -61,11 +75,11 @@ func Slim(file []byte, keep Tables) ([]byte, error) {
 	return s.layOut(), nil
 }
 
-// open finds the tables in a file, which becomes the slimmer's.
-func open(file []byte) (*slimmer, error) {
-	s := &slimmer{file: file, at: map[int]uint64{}}
+// newSlimmer finds the tables in a copy of the file.
+func newSlimmer(file []byte) (*slimmer, error) {
+	s := &slimmer{file: bytes.Clone(file), at: map[int]uint64{}}
 	var err error
-	if s.f, err = elf.NewFile(bytes.NewReader(bytes.Clone(file))); err != nil {
+	if s.f, err = elf.NewFile(bytes.NewReader(file)); err != nil {
 		return nil, err
 	}
 	s.tab = s.f.Section(".gopclntab")
@@ -125,79 +139,163 @@ func (s *slimmer) gofunc() (start, end int) {
 	return start, end
 }
 
-// tables are those of the file, and their header.
-func (s *slimmer) tables(start, end int) (o old, head []byte, err error) {
-	head, err = s.from(mdHeader)
-	if err != nil || start == 0 || end == 0 || len(head) < headerSize || le.Uint32(head) != magic {
-		return o, nil, fmt.Errorf("%w: header or moduledata", errTables)
+// tables finds the tables.
+func (s *slimmer) tables() (*old, error) {
+	start, end := s.gofunc()
+	head, err := s.from(mdHeader)
+	if err != nil || start == 0 || end == 0 || len(head) < headerSize || le.Uint32(head) != magic || le.Uint64(head[packedOff:]) != 0 {
+		return nil, fmt.Errorf("%w: header or moduledata", errTables)
 	}
-	o.nfunc = int(le.Uint64(head[8:]))
+	o := &old{nfunc: int(le.Uint64(head[8:]))}
 	for i, part := range map[int]*[]byte{mdNames: &o.names, mdPCTab: &o.pctab, mdFuncs: &o.funcs, start: &o.gofunc} {
 		if *part, err = s.from(i); err != nil {
-			return o, nil, err
+			return nil, err
 		}
 	}
-	return o, head, nil
+	if n := s.word(mdNames + 1); n < uint64(len(o.names)) {
+		o.names = o.names[:n]
+	}
+	return o, nil
 }
 
-// rebuild makes the new section and points moduledata at it.
-func (s *slimmer) rebuild(keep Tables) error {
+// put adds b to the new section and points word i of moduledata at it.
+func (s *slimmer) put(i int, b []byte, align int) {
+	at := uint64(s.out.add(b, align))
+	s.setWord(i, s.tab.Addr+at)
+	s.at[i] = at
+}
+
+// slice does so for a slice with elements of the given size.
+func (s *slimmer) slice(i int, b []byte, size int) {
+	s.put(i, b, 8)
+	s.setWord(i+1, uint64(len(b)/size))
+	s.setWord(i+2, uint64(len(b)/size))
+}
+
+// rebuild makes the new section and points moduledata at it. pack is for images
+// whose runtime can unpack.
+func (s *slimmer) rebuild(keep Tables, pack bool) error {
+	o, err := s.tables()
+	if err != nil {
+		return err
+	}
 	start, end := s.gofunc()
-	o, head, err := s.tables(start, end)
+	head, err := s.from(mdHeader)
 	if err != nil {
 		return err
 	}
-	c, err := build(o, keep)
-	if err != nil {
-		return err
-	}
-	var cu, files, find []byte
-	if keep == Traceable {
-		for i, part := range map[int]*[]byte{mdCU: &cu, mdFiles: &files} {
-			b, err := s.from(i)
-			n := s.word(i + 1)
-			if i == mdCU {
-				n *= 4
-			}
-			if err != nil || n > uint64(len(b)) {
-				return fmt.Errorf("%w: file table", errTables)
-			}
-			*part = b[:n]
+	s.out.b = bytes.Clone(head[:headerSize])
+	var a *arena
+	if pack && bytes.Contains(o.names, []byte(unpacker)) {
+		if a, err = s.newArena(o); err != nil {
+			return err
 		}
 	}
-	find, err = s.from(mdFind)
-	n := (s.word(mdMaxPC) - s.word(mdMinPC) + bucketCode - 1) / bucketCode * bucketSize
-	if err != nil || n > uint64(len(find))+bucketSize {
-		return fmt.Errorf("%w: findfunctab", errTables)
+	c, err := build(*o, keep, a)
+	if err != nil {
+		return err
 	}
-	n = min(n, uint64(len(find))) // the last address may lie behind the last function
-	out := blob{bytes.Clone(head[:headerSize])}
-	put := func(i int, b []byte, align int) {
-		at := uint64(out.add(b, align))
-		s.setWord(i, s.tab.Addr+at)
-		s.at[i] = at
+	var cu, files []byte
+	if keep == Traceable {
+		if cu, files, err = s.files(); err != nil {
+			return err
+		}
 	}
-	slice := func(i int, b []byte, unit int) {
-		put(i, b, 8)
-		s.setWord(i+1, uint64(len(b)/unit))
-		s.setWord(i+2, uint64(len(b)/unit))
+	find, err := s.buckets()
+	if err != nil {
+		return err
 	}
-	slice(mdNames, c.names.b, 1)
-	slice(mdCU, cu, 4)
-	slice(mdFiles, files, 1)
-	slice(mdPCTab, c.pctab.b, 1)
-	slice(mdFuncs, c.funcs, 1)
-	s.setWord(mdFTab, s.word(mdFuncs))
-	put(start, c.gofunc.b, 8)
-	put(mdFind, find[:n], 8)
-	s.setWord(end, s.tab.Addr+uint64(len(out.b)))
+	s.slice(mdNames, c.names.b, 1)
+	s.slice(mdCU, cu, 4)
+	s.slice(mdFiles, files, 1)
+	s.slice(mdPCTab, c.pctab.b, 1)
+	if err := s.functions(c); err != nil {
+		return err
+	}
+	s.put(start, c.gofunc.b, 8)
+	s.put(mdFind, find, 8)
+	s.setWord(end, s.tab.Addr+uint64(len(s.out.b)))
+	if a != nil { // names, tables and data are anywhere in the segment
+		all := s.word(end) - a.base
+		for _, i := range []int{mdNames, mdPCTab} {
+			s.setWord(i, a.base)
+			s.setWord(i+1, all)
+			s.setWord(i+2, all)
+		}
+		s.setWord(start, a.base)
+	}
 	for k, i := range []int{mdNames, mdCU, mdFiles, mdPCTab, mdFuncs} {
-		le.PutUint64(out.b[32+8*k:], s.at[i])
+		le.PutUint64(s.out.b[32+8*k:], s.at[i])
 	}
 	if keep == Tiny {
-		le.PutUint64(out.b[16:], 0) // files
+		le.PutUint64(s.out.b[16:], 0) // files
 	}
-	s.text = out.b
+	return nil
+}
+
+// files are the tables of file names.
+func (s *slimmer) files() (cu, files []byte, err error) {
+	for i, part := range map[int]*[]byte{mdCU: &cu, mdFiles: &files} {
+		b, err := s.from(i)
+		n := s.word(i + 1)
+		if i == mdCU {
+			n *= 4
+		}
+		if err != nil || n > uint64(len(b)) {
+			return nil, nil, fmt.Errorf("%w: file table", errTables)
+		}
+		*part = b[:n]
+	}
+	return cu, files, nil
+}
+
+// buckets is the table in which functions are looked up.
+func (s *slimmer) buckets() ([]byte, error) {
+	find, err := s.from(mdFind)
+	n := (s.word(mdMaxPC) - s.word(mdMinPC) + bucketCode - 1) / bucketCode * bucketSize
+	if err != nil || n > uint64(len(find))+bucketSize {
+		return nil, fmt.Errorf("%w: findfunctab", errTables)
+	}
+	return find[:min(n, uint64(len(find)))], nil // the last address may lie behind the last function
+}
+
+// functions adds the functions and where each begins, which the linker has
+// together. Packed ones are unpacked to memory behind the BSS.
+func (s *slimmer) functions(c *compact) error {
+	if c.pack == nil {
+		s.slice(mdFuncs, c.funcs, 1)
+		s.setWord(mdFTab, s.word(mdFuncs))
+		return nil
+	}
+	if err := s.reserve(c.pack.memory()); err != nil {
+		return err
+	}
+	s.put(mdFTab, c.funcs, 4)
+	s.at[mdFuncs] = s.at[mdFTab]
+	at := s.out.add(c.pack.bytes(), 4)
+	le.PutUint64(s.out.b[packedOff:], s.tab.Addr+uint64(at))
+	s.setWord(mdFuncs, s.extra)
+	s.setWord(mdFuncs+1, uint64(c.pack.space))
+	s.setWord(mdFuncs+2, uint64(c.pack.space))
+	return nil
+}
+
+// reserve extends the image's memory, behind the BSS, by n bytes.
+func (s *slimmer) reserve(n uint64) error {
+	for i, p := range s.f.Progs {
+		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_W != 0 {
+			if s.extra != 0 {
+				return fmt.Errorf("%w: two segments can be written", errTables)
+			}
+			const align = 16
+			s.writable = i
+			s.extra = (p.Vaddr + p.Memsz + align - 1) / align * align
+			s.memory = s.extra + n - p.Vaddr
+		}
+	}
+	if s.extra == 0 {
+		return fmt.Errorf("%w: no segment can be written", errTables)
+	}
 	return nil
 }
 
@@ -205,7 +303,11 @@ func (s *slimmer) rebuild(keep Tables) error {
 // of moduledata that point there.
 func (s *slimmer) relocate() error {
 	s.oldEnd = s.tab.Addr + s.tab.Size
-	s.newEnd = s.tab.Addr + uint64(len(s.text))
+	if s.links != 0 {
+		links := s.f.Section(".typelink")
+		s.oldEnd = links.Addr + s.links
+	}
+	s.newEnd = s.tab.Addr + uint64(len(s.out.b))
 	const align = 32 // the strictest of a section in this segment
 	if s.newEnd > s.oldEnd {
 		return fmt.Errorf("%w: the new ones are larger", errTables)
@@ -223,9 +325,9 @@ func (s *slimmer) relocate() error {
 // layOut writes the file anew.
 func (s *slimmer) layOut() []byte {
 	segEnd := s.seg.Off + s.seg.Filesz
-	tabEnd := s.tab.Offset + s.tab.Size
+	tabEnd := s.tab.Offset + s.oldEnd - s.tab.Addr
 	out := bytes.Clone(s.file[:s.tab.Offset])
-	out = append(out, s.text...)
+	out = append(out, s.out.b...)
 	out = append(out, make([]byte, tabEnd-s.shift-uint64(len(out)))...)
 	out = append(out, s.file[tabEnd:segEnd]...)
 	next := uint64(len(s.file))
@@ -260,6 +362,9 @@ func (s *slimmer) headers(out []byte, next uint64, place func(uint64) uint64) {
 			le.PutUint64(ph[32:], p.Filesz-s.shift)
 			le.PutUint64(ph[40:], p.Memsz-s.shift)
 		}
+		if s.extra != 0 && i == s.writable {
+			le.PutUint64(ph[40:], s.memory)
+		}
 	}
 	shoff := le.Uint64(out[shoffAt:])
 	if shoff >= next {
@@ -271,7 +376,11 @@ func (s *slimmer) headers(out []byte, next uint64, place func(uint64) uint64) {
 		le.PutUint64(sh[24:], place(sec.Offset))
 		switch {
 		case sec.Name == s.tab.Name:
-			le.PutUint64(sh[32:], uint64(len(s.text)))
+			le.PutUint64(sh[32:], uint64(len(s.out.b)))
+		case s.links != 0 && sec.Name == ".typelink":
+			le.PutUint64(sh[16:], s.newEnd)
+			le.PutUint64(sh[24:], s.tab.Offset+uint64(len(s.out.b)))
+			le.PutUint64(sh[32:], 0)
 		case sec.Addr >= s.oldEnd && sec.Addr < s.seg.Vaddr+s.seg.Filesz:
 			le.PutUint64(sh[16:], sec.Addr-s.shift)
 		}

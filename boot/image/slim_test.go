@@ -46,8 +46,10 @@ func TestMain(m *testing.M) {
 	close(stop)
 	wg.Wait()
 	fmt.Println("ran:", recovered() != nil)
-	crash(7)
+	inlined(7)
 }
+
+func inlined(n int) { crash(n) }
 
 //go:noinline
 func deep(n int, keep []byte) int {
@@ -87,19 +89,19 @@ func largestGap(t *testing.T, file []byte) (gap uint64) {
 // splitOnly slims a file as where nothing behind the tables can move, which it may
 // always be.
 func splitOnly(file []byte, keep Tables) ([]byte, error) {
-	s, err := open(bytes.Clone(file))
+	s, err := newSlimmer(file)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.rebuild(keep); err != nil {
+	if err := s.rebuild(keep, false); err != nil {
 		return nil, err
 	}
 	return s.split()
 }
 
-// A program with smaller tables runs as before, and its trace has what was kept,
-// whether what is behind the tables moves or not.
-func TestSlim(t *testing.T) {
+// itself is this program.
+func itself(t *testing.T) []byte {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -108,29 +110,42 @@ func TestSlim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for way, slim := range map[string]func([]byte, Tables) ([]byte, error){"Slim": Slim, "split": splitOnly} {
-		sizes := map[Tables]int{}
-		for _, c := range []struct {
-			keep        Tables
-			want, never []string
-		}{
-			{Traceable, []string{"ran: true", "panic: crash 7", "image.crash(", "slim_test.go:"}, nil},
-			{Tiny, []string{"ran: true", "panic: crash 7", "boot/image.", "0x"}, []string{"image.crash", "slim_test.go"}},
-		} {
-			out, err := slim(file, c.keep)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sizes[c.keep] = len(out)
-			if gap := largestGap(t, out); gap >= page {
-				t.Errorf("%s %d: %d bytes of nothing between two segments", way, c.keep, gap)
-			}
-			crashes(t, fmt.Sprintf("%s %d", way, c.keep), out, c.want, c.never)
+	return file
+}
+
+// A program with smaller tables runs as before, and its trace has what was kept,
+// whether what is behind the tables moves or not.
+func TestSlim(t *testing.T) {
+	file := itself(t)
+	slim(t, file, Slim)
+	slim(t, file, splitOnly)
+}
+
+// slim runs the program with each kind of tables, and returns their sizes.
+func slim(t *testing.T, file []byte, way func([]byte, Tables) ([]byte, error)) map[Tables]int {
+	t.Helper()
+	sizes := map[Tables]int{}
+	for _, c := range []struct {
+		keep        Tables
+		want, never []string
+	}{
+		{Traceable, []string{"ran: true", "panic: crash 7", "image.crash(", "image.inlined(...)", "image.TestMain(", "slim_test.go:"}, nil},
+		{Tiny, []string{"ran: true", "panic: crash 7", "boot/image.", "0x"}, []string{"image.crash", "slim_test.go"}},
+	} {
+		out, err := way(file, c.keep)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !(sizes[Tiny] < sizes[Traceable] && sizes[Traceable] < len(file)) {
-			t.Errorf("%s: %d bytes became %v", way, len(file), sizes)
+		sizes[c.keep] = len(out)
+		if gap := largestGap(t, out); gap >= page {
+			t.Errorf("%d: %d bytes of nothing between two segments", c.keep, gap)
 		}
+		crashes(t, fmt.Sprint(c.keep), out, c.want, c.never)
 	}
+	if !(sizes[Tiny] < sizes[Traceable] && sizes[Traceable] < len(file)) {
+		t.Errorf("%d bytes became %v", len(file), sizes)
+	}
+	return sizes
 }
 
 // crashes runs this program as file has it, and looks at its trace.
@@ -160,24 +175,14 @@ func crashes(t *testing.T, way string, file []byte, want, never []string) {
 
 // A file without room for one more program header is refused.
 func TestSplitRefuses(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := itself(t)
 	for what, damage := range map[string]func(s *slimmer){
 		"a section in the way":      func(s *slimmer) { s.f.Sections[1].Offset = 0x180 },
 		"section headers elsewhere": func(s *slimmer) { le.PutUint64(s.file[shoffAt:], le.Uint64(s.file[shoffAt:])+64) },
-		"larger tables":             func(s *slimmer) { s.text = make([]byte, s.tab.Size+1) },
+		"larger tables":             func(s *slimmer) { s.out.b = make([]byte, s.tab.Size+1) },
 	} {
-		s, err := open(bytes.Clone(file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.rebuild(Tiny); err != nil {
+		s := open(t, file)
+		if err := s.rebuild(Tiny, false); err != nil {
 			t.Fatal(err)
 		}
 		damage(s)
@@ -189,22 +194,11 @@ func TestSplitRefuses(t *testing.T) {
 
 // Tables that make no sense are refused, not followed.
 func TestSlimRefuses(t *testing.T) {
-	exe, err := os.Executable()
+	file := itself(t)
+	f, err := elf.NewFile(bytes.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.ReadFile(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Slim(file[:100], Tiny); err == nil {
-		t.Error("a short file was taken")
-	}
-	f, err := elf.Open(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
 	at := f.Section(".gopclntab").Offset
 	for i, damage := range []func(b []byte){
 		func(b []byte) { b[0]++ },                       // the version

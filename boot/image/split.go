@@ -18,16 +18,16 @@ const (
 // the page that this is on. What lies between is not in the file.
 func (s *slimmer) split() ([]byte, error) {
 	tabEnd := s.tab.Offset + s.tab.Size
-	if uint64(len(s.text)) > s.tab.Size {
+	if uint64(len(s.out.b)) > s.tab.Size {
 		return nil, fmt.Errorf("%w: the new ones are larger", errTables)
 	}
 	follows := s.follows() &^ (page - 1) // address of the new segment
 	off := s.seg.Off + follows - s.seg.Vaddr
 	// From here on the new tables, and nothing of the old ones.
 	out := bytes.Clone(s.file)
-	copy(out[s.tab.Offset:], s.text)
-	clear(out[s.tab.Offset+uint64(len(s.text)) : tabEnd])
-	to := (s.tab.Offset + uint64(len(s.text)) + page - 1) &^ (page - 1)
+	copy(out[s.tab.Offset:], s.out.b)
+	clear(out[s.tab.Offset+uint64(len(s.out.b)) : tabEnd])
+	to := (s.tab.Offset + uint64(len(s.out.b)) + page - 1) &^ (page - 1)
 	if follows <= s.tab.Addr || to >= off {
 		s.resize(out, le.Uint64(out[shoffAt:]))
 		return out, nil // less than a page is gained
@@ -55,7 +55,7 @@ func (s *slimmer) follows() uint64 {
 func (s *slimmer) resize(out []byte, table uint64) {
 	for i, sec := range s.f.Sections {
 		if sec.Name == s.tab.Name {
-			le.PutUint64(out[table+uint64(i)*shdrLen+32:], uint64(len(s.text)))
+			le.PutUint64(out[table+uint64(i)*shdrLen+32:], uint64(len(s.out.b)))
 		}
 	}
 }
@@ -93,7 +93,7 @@ func (s *slimmer) addSegment(out []byte, from, off uint64) error {
 			put(32, p.Filesz+phdrSize)
 			put(40, p.Memsz+phdrSize)
 		case p.Type == elf.PT_LOAD && p.Off == s.seg.Off:
-			size := s.tab.Addr + uint64(len(s.text)) - p.Vaddr
+			size := s.tab.Addr + uint64(len(s.out.b)) - p.Vaddr
 			put(32, size)
 			put(40, size)
 			list = append(list, h...)

@@ -49,6 +49,8 @@ type function struct {
 	fixed  [funcSize]byte
 	pcdata []uint32
 	data   []uint32
+	name   string
+	calls  int // that were inlined
 }
 
 func (f *function) get(off int) uint32    { return le.Uint32(f.fixed[off:]) }
@@ -61,7 +63,10 @@ const ( // offsets in _func
 	fPCLn    = 24
 	fNPCData = 28
 	fCU      = 32
-	fNData   = 43
+
+	fEntry, fArgs, fDefer, fStartLine, fFuncID, fFlag = 0, 8, 12, 36, 40, 41
+
+	fNData = 43
 )
 
 // old is the tables as the linker wrote them, each from its start to the end of
@@ -75,13 +80,14 @@ type old struct {
 type compact struct {
 	old     old
 	keep    Tables
+	pack    *packed // nil: as the stock runtime reads them
 	names   blob
 	pctab   blob
 	gofunc  blob
 	funcs   []byte // ftab and the functions
 	nameAt  map[string]uint32
 	pcAt    map[uint32]uint32
-	dataAt  map[[3]uint32]uint32
+	dataAt  map[dataKey]uint32
 	problem error
 }
 
@@ -97,6 +103,14 @@ func (b *blob) add(data []byte, align int) uint32 {
 	return at
 }
 
+// addTo adds data to a table, or where there is room.
+func (c *compact) addTo(b *blob, data []byte, align int) uint32 {
+	if c.pack != nil {
+		return c.pack.arena.add(data, uint64(align))
+	}
+	return b.add(data, align)
+}
+
 // fail notes the first problem.
 func (c *compact) fail(format string, args ...any) {
 	if c.problem == nil {
@@ -104,29 +118,42 @@ func (c *compact) fail(format string, args ...any) {
 	}
 }
 
-// build makes the new tables.
-func build(o old, keep Tables) (*compact, error) {
-	c := &compact{old: o, keep: keep, nameAt: map[string]uint32{}, pcAt: map[uint32]uint32{}, dataAt: map[[3]uint32]uint32{}}
-	c.names.add([]byte{0}, 1)
-	c.nameAt[""] = 0
-	c.pctab.add([]byte{0}, 1) // offset 0 stands for no table
+// build makes the new tables, with an arena packed.
+func build(o old, keep Tables, a *arena) (*compact, error) {
+	c := &compact{old: o, keep: keep, nameAt: map[string]uint32{"": 0}, pcAt: map[uint32]uint32{}, dataAt: map[dataKey]uint32{}}
+	if a != nil {
+		c.pack = &packed{arena: a}
+	}
+	c.addTo(&c.names, []byte{0}, 1)
+	c.addTo(&c.pctab, []byte{0}, 1) // offset 0 stands for no table
 	ftab := o.nfunc*8 + 4
 	if o.nfunc <= 0 || o.nfunc > len(o.funcs)/8 || len(o.funcs) < ftab+4 {
 		return nil, fmt.Errorf("%w: %d functions do not fit", errTables, o.nfunc)
 	}
 	c.funcs = append(c.funcs, o.funcs[:ftab]...)
+	var fs []*function
 	for i := range o.nfunc {
-		off := int(le.Uint32(o.funcs[i*8+4:]))
-		f, err := c.read(off)
+		f, err := c.read(int(le.Uint32(o.funcs[i*8+4:])))
 		if err != nil {
 			return nil, err
 		}
-		c.shrink(f)
-		for len(c.funcs)%4 != 0 {
-			c.funcs = append(c.funcs, 0)
+		c.cut(f)
+		fs = append(fs, f)
+	}
+	if c.pack != nil {
+		c.share(fs)
+	}
+	for i, f := range fs {
+		c.move(f)
+		if c.pack != nil {
+			c.packFunction(i, f)
+		} else {
+			for len(c.funcs)%4 != 0 {
+				c.funcs = append(c.funcs, 0)
+			}
+			le.PutUint32(c.funcs[i*8+4:], uint32(len(c.funcs)))
+			c.write(f)
 		}
-		le.PutUint32(c.funcs[i*8+4:], uint32(len(c.funcs)))
-		c.write(f)
 		if c.problem != nil {
 			return nil, c.problem
 		}
@@ -157,8 +184,6 @@ func (c *compact) read(off int) (*function, error) {
 }
 
 func (c *compact) write(f *function) {
-	f.set(fNPCData, uint32(len(f.pcdata)))
-	f.fixed[fNData] = byte(len(f.data))
 	c.funcs = append(c.funcs, f.fixed[:]...)
 	for _, v := range f.pcdata {
 		c.funcs = le.AppendUint32(c.funcs, v)
@@ -168,9 +193,10 @@ func (c *compact) write(f *function) {
 	}
 }
 
-// shrink replaces what f refers to by its place in the new tables.
-func (c *compact) shrink(f *function) {
-	name := c.text(f.get(fName))
+// cut takes away what is not kept of f.
+func (c *compact) cut(f *function) {
+	f.name = c.text(f.get(fName))
+	f.calls = c.calls(f)
 	drop := func(i int) {
 		if i < len(f.data) {
 			f.data[i] = none
@@ -181,19 +207,31 @@ func (c *compact) shrink(f *function) {
 	if pcdataArgLive < len(f.pcdata) {
 		f.pcdata[pcdataArgLive] = 0
 	}
-	inlined := c.calls(f)
 	if c.keep == Tiny {
 		f.set(fPCFile, 0)
 		f.set(fPCLn, 0)
 		f.set(fCU, none)
-		if !c.guarded(name, f, inlined) {
+		f.set(fStartLine, 0)
+		if !c.guarded(f) {
 			drop(dataInlTree)
 			if pcdataInlTree < len(f.pcdata) {
 				f.pcdata[pcdataInlTree] = 0
 			}
 		}
 	}
-	f.set(fName, c.name(name))
+	for len(f.pcdata) > 0 && f.pcdata[len(f.pcdata)-1] == 0 {
+		f.pcdata = f.pcdata[:len(f.pcdata)-1]
+	}
+	for len(f.data) > 0 && f.data[len(f.data)-1] == none {
+		f.data = f.data[:len(f.data)-1]
+	}
+	f.set(fNPCData, uint32(len(f.pcdata)))
+	f.fixed[fNData] = byte(len(f.data))
+}
+
+// move replaces what f refers to by its place in the new tables.
+func (c *compact) move(f *function) {
+	f.set(fName, c.name(f.name))
 	for _, off := range []int{fPCSP, fPCFile, fPCLn} {
 		f.set(off, c.table(f.get(off)))
 	}
@@ -202,14 +240,8 @@ func (c *compact) shrink(f *function) {
 	}
 	for i, v := range f.data {
 		if v != none {
-			f.data[i] = c.blob(i, v, inlined)
+			f.data[i] = c.blob(keyOf(i, v, f.calls))
 		}
-	}
-	for len(f.pcdata) > 0 && f.pcdata[len(f.pcdata)-1] == 0 {
-		f.pcdata = f.pcdata[:len(f.pcdata)-1]
-	}
-	for len(f.data) > 0 && f.data[len(f.data)-1] == none {
-		f.data = f.data[:len(f.data)-1]
 	}
 }
 
@@ -228,11 +260,11 @@ func isProtected(name string) bool {
 
 // guarded says whether the tree of inlined calls is needed to know where f must
 // not be preempted.
-func (c *compact) guarded(name string, f *function, calls int) bool {
-	if isProtected(name) || dataInlTree >= len(f.data) || f.data[dataInlTree] == none {
+func (c *compact) guarded(f *function) bool {
+	if isProtected(f.name) || dataInlTree >= len(f.data) || f.data[dataInlTree] == none {
 		return false
 	}
-	for i := range calls {
+	for i := range f.calls {
 		at := int(f.data[dataInlTree]) + 16*i
 		if at+16 <= len(c.old.gofunc) && isProtected(c.text(le.Uint32(c.old.gofunc[at+4:]))) {
 			return true

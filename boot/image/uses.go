@@ -14,12 +14,12 @@ type Use struct {
 // section .gopclntab it needs. What no function needs is the header, the search
 // tables and the names of files.
 func Uses(file []byte) ([]Use, error) {
-	s, err := open(file)
+	s, err := newSlimmer(file)
 	if err != nil {
 		return nil, err
 	}
-	start, end := s.gofunc()
-	o, _, err := s.tables(start, end)
+	start, _ := s.gofunc()
+	o, err := s.tables()
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func Uses(file []byte) ([]Use, error) {
 	if o.nfunc <= 0 || o.nfunc > len(o.funcs)/8 || len(o.funcs) < ftab+4 {
 		return nil, fmt.Errorf("%w: %d functions do not fit", errTables, o.nfunc)
 	}
-	u := user{c: &compact{old: o}, names: s.word(mdNames) - s.tab.Addr, pctab: s.word(mdPCTab) - s.tab.Addr,
+	u := user{c: &compact{old: *o}, names: s.word(mdNames) - s.tab.Addr, pctab: s.word(mdPCTab) - s.tab.Addr,
 		funcs: s.word(mdFuncs) - s.tab.Addr, gofunc: s.word(start) - s.tab.Addr}
 	list := make([]Use, o.nfunc)
 	for i := range list {
@@ -80,7 +80,7 @@ func (u *user) use(i int) (Use, error) {
 			u.c.fail("funcdata %d at %#x", k, at)
 			continue
 		}
-		n, _ := extent(k, o.gofunc[at:], calls)
+		n, _ := span(k, o.gofunc[at:], calls)
 		if n < 0 || n > len(o.gofunc[at:]) {
 			u.c.fail("funcdata %d of %d bytes", k, n)
 			continue

@@ -121,6 +121,15 @@ var Edits = []edit.Edit{
 		Old: "func godebug_registerMetric(name string, read func() uint64) {\n",
 		New: "func godebug_registerMetric(name string, read func() uint64) {\n\treturn\n"},
 
+	// The function tables are packed (amp_func.go, boot/image): a function's record
+	// is unpacked when it is first asked for, an inlined call each time.
+	{File: "runtime/symtab.go", Count: 1,
+		Old: "\tfuncoff := datap.ftab[idx].funcoff\n", New: "\tampUnpack(datap, idx)\n\tfuncoff := datap.ftab[idx].funcoff\n"},
+	{File: "runtime/symtabinl.go", Count: 1,
+		Old: "u.inlTree[uf.index].parentPc", New: "u.ampCall(uf.index).parentPc"},
+	{File: "runtime/symtabinl.go", Count: 1,
+		Old: "\tt := &u.inlTree[uf.index]\n", New: "\tt := u.ampCall(uf.index)\n"},
+
 	// A panic's floating-point value is printed with seven digits; the shortest
 	// text that is exact takes 50 KB of code and tables.
 	{File: "runtime/print.go", Count: 1,

@@ -15,6 +15,7 @@
 //	amp_trap.go    CPU exceptions as signals, the tick
 //	amp_poll.go    domainpoll: netpoll, sleeping, waiting for devices
 //	amp_rand.go    getrandom
+//	amp_func.go    packed function tables
 //	amp_xen.go     save and restore on Xen
 package rt
 

@@ -43,7 +43,7 @@ var rules = []rule{
 	{"boot/gate", []string{rtabi, "boot/layout", xarch}},
 	{"boot/probe", []string{rtabi, "boot/layout", "boot/cpu"}},
 	{"boot/pvh", []string{rtabi, "boot/layout", "boot/cpu", "boot/gate", "boot/probe"}},
-	{"boot/image", nil},
+	{"boot/image", []string{"libos/rt"}}, // its tests only
 	{"boot/platform", []string{"boot", "drivers", "libos"}},
 	{"boot/guests/grants", []string{"boot", "drivers/xen", "libos"}}, // takes netfront's rings over
 	{"boot/guests", []string{"boot", "libos", gvisor}},

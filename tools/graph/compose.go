@@ -221,7 +221,7 @@ func groups(base measure.Account) []section {
 		}) bool {
 			return slices.ContainsFunc(k.prefixes, func(prefix string) bool { return strings.HasPrefix(p, prefix) })
 		})
-		if b.Sum() < small {
+		if b.Sum() < small && b.Sum() > -small {
 			rest[i].bytes = rest[i].bytes.Plus(b, 1)
 			n[i]++
 			continue

@@ -124,13 +124,18 @@ func (b *builder) account(without string) (measure.Account, error) {
 	if b.image.Profile == "tiny" {
 		keep = image.Tiny
 	}
-	if file, err = image.Slim(file, keep); err != nil {
-		return nil, err
-	}
 	if without == "" {
-		if err := alike(b.shipped, file); err != nil {
+		packed, err := image.Slim(file, keep)
+		if err != nil {
 			return nil, err
 		}
+		if err := alike(b.shipped, packed); err != nil {
+			return nil, err
+		}
+	}
+	// In packed tables no byte is one package's.
+	if file, err = image.Unpacked(file, keep); err != nil {
+		return nil, err
 	}
 	return measure.Read(file, b.own)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"debug/buildinfo"
 	"encoding/hex"
@@ -140,7 +141,7 @@ func write(name string, b []byte) error {
 
 // writeSBOM writes the bill of materials.
 func (o *options) writeSBOM(dir string, info *buildinfo.BuildInfo) error {
-	linked, err := o.linked(o.out)
+	linked, err := o.linked(cmp.Or(o.bin, o.out))
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type options struct {
 	without                  string
 
 	id  identity
+	bin string   // what the linker made, whose function tables are whole; "": the image
 	get []string // the user's settings that say where modules come from and are kept
 }
 
@@ -121,6 +122,7 @@ func (o *options) run() error {
 	if err := o.compile(overlay, tmp); err != nil {
 		return err
 	}
+	o.bin = tmp
 	if err := o.seal(tmp); err != nil {
 		return err
 	}

@@ -25,8 +25,8 @@ const noAssertion = "NOASSERTION"
 const noTime = "1970-01-01T00:00:00Z"
 
 // linked is the packages of which code is in the image, by the names of
-// functions in its tables for tracebacks: what the linker has thrown away is not
-// among them.
+// functions in its tables for tracebacks, as the linker wrote them: what it has
+// thrown away is not among them.
 func (o *options) linked(image string) ([]goPackage, error) {
 	f, err := elf.Open(image)
 	if err != nil {

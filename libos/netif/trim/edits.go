@@ -87,15 +87,35 @@ var Edits = []edit.Edit{
 		Old: "io.CopyN(v, &rdr, int64(bytesLen))",
 		New: "io.ReadFull(&rdr, func() []byte { v.Grow(bytesLen); return v.AsSlice() }())"},
 
-	// Counters are found by reflection; with Interface would come calls of
-	// methods by reflection.
+	// Counters are found by reflection, for which every structure would keep the
+	// names and types of its fields (boot/image, types.go). Statistics are pointers
+	// to counters and nothing else, but for two maps.
 	{File: "pkg/tcpip/tcpip.go", Count: 1,
-		Old: "if s, ok := v.Addr().Interface().(**StatCounter); ok {",
-		New: "if v.Type() == reflect.TypeFor[*StatCounter]() {\n\t\t\ts := (**StatCounter)(unsafe.Pointer(v.UnsafeAddr()))"},
-	{File: "pkg/tcpip/tcpip.go", Count: 1,
-		Old: "} else if s, ok := v.Addr().Interface().(**IntegralStatCounterMap); ok {",
-		New: "} else if v.Type() == reflect.TypeFor[*IntegralStatCounterMap]() {\n\t\t\ts := (**IntegralStatCounterMap)(unsafe.Pointer(v.UnsafeAddr()))"},
+		Old: "func InitStatCounters(v reflect.Value) {\n\tfor i := 0; i < v.NumField(); i++ {\n\t\tv := v.Field(i)\n" +
+			"\t\tif s, ok := v.Addr().Interface().(**StatCounter); ok {\n\t\t\tif *s == nil {\n\t\t\t\t*s = new(StatCounter)\n\t\t\t}\n" +
+			"\t\t} else if s, ok := v.Addr().Interface().(**IntegralStatCounterMap); ok {\n\t\t\tif *s == nil {\n" +
+			"\t\t\t\t*s = new(IntegralStatCounterMap)\n\t\t\t\t(*s).Init()\n\t\t\t}\n\t\t} else {\n\t\t\tInitStatCounters(v)\n\t\t}\n\t}\n}\n",
+		New: "func InitStatCounters[T any](v *T) {\n\tvar nic *NICStats\n\tswitch s := any(v).(type) {\n\tcase *NICStats:\n\t\tnic = s\n" +
+			"\tcase *Stats:\n\t\tnic = &s.NICs\n\t}\n\tif nic != nil {\n" +
+			"\t\tfor _, m := range []**IntegralStatCounterMap{&nic.UnknownL3ProtocolRcvdPacketCounts, &nic.UnknownL4ProtocolRcvdPacketCounts} {\n" +
+			"\t\t\tif *m == nil {\n\t\t\t\t*m = new(IntegralStatCounterMap)\n\t\t\t\t(*m).Init()\n\t\t\t}\n\t\t}\n\t}\n" +
+			"\tinitStatCounters(unsafe.Slice((**StatCounter)(unsafe.Pointer(v)), unsafe.Sizeof(*v)/unsafe.Sizeof((*StatCounter)(nil))))\n}\n\n" +
+			"func initStatCounters(all []*StatCounter) {\n\tfor i, c := range all {\n\t\tif c == nil {\n\t\t\tall[i] = new(StatCounter)\n\t\t}\n\t}\n}\n"},
+	{File: "pkg/tcpip/tcpip.go", Count: 2,
+		Old: "InitStatCounters(reflect.ValueOf(&s).Elem())", New: "InitStatCounters(&s)"},
 	{File: "pkg/tcpip/tcpip.go", Count: 1, Old: "\t\"time\"\n", New: "\t\"time\"\n\t\"unsafe\"\n"},
+	{File: "pkg/tcpip/network/arp/arp.go", Count: 1,
+		Old: "InitStatCounters(reflect.ValueOf(&e.stats.localStats).Elem())", New: "InitStatCounters(&e.stats.localStats)"},
+	{File: "pkg/tcpip/network/ipv4/ipv4.go", Count: 1,
+		Old: "InitStatCounters(reflect.ValueOf(&e.stats.localStats).Elem())", New: "InitStatCounters(&e.stats.localStats)"},
+	{File: "pkg/tcpip/network/ipv6/ipv6.go", Count: 1,
+		Old: "InitStatCounters(reflect.ValueOf(&e.stats.localStats).Elem())", New: "InitStatCounters(&e.stats.localStats)"},
+	{File: "pkg/tcpip/stack/nic.go", Count: 1,
+		Old: "InitStatCounters(reflect.ValueOf(&stats.local).Elem())", New: "InitStatCounters(&stats.local)"},
+	{File: "pkg/tcpip/network/arp/arp.go", Old: "\t\"reflect\"\n", New: "", Count: 1},
+	{File: "pkg/tcpip/network/ipv4/ipv4.go", Old: "\t\"reflect\"\n", New: "", Count: 1},
+	{File: "pkg/tcpip/network/ipv6/ipv6.go", Old: "\t\"reflect\"\n", New: "", Count: 1},
+	{File: "pkg/tcpip/stack/nic.go", Old: "\t\"reflect\"\n", New: "", Count: 1},
 
 	// IGMP is off in netif: there is no multicast over IPv4 but for the group of
 	// all systems, which is never reported (RFC 3376, section 6).

@@ -37,7 +37,7 @@ const (
 	Shared   = "(function tables of several)"
 	Linker   = "(the linker's own)"
 	Assembly = "(assembly)"
-	Elf      = "(headers and page alignment)"
+	Elf      = "(headers and page alignment, less what packing saves)"
 )
 
 // Sum is all bytes of an account.
