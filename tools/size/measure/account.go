@@ -210,24 +210,14 @@ func (o *owners) tables(file []byte, symbols []elf.Symbol) error {
 }
 
 // PackageOf is the package of a symbol. What the linker and the compiler make for
-// a type is of the type's package.
+// a type is no package's: it may be there without the package's code.
 func PackageOf(symbol string) string {
-	for _, made := range []struct {
-		prefix, otherwise string
-		named             bool // what follows is a name with its package
-	}{
-		{"type:.eq.", Types, true}, {"type:.hash.", Types, true}, {"go:itab.", Types, true}, {".gcmask.", Types, true},
-		{"type:", Types, false}, {"go.shape.", Types, false}, {"go:", Linker, false}, {"$", Linker, false},
+	for _, made := range []struct{ prefix, of string }{
+		{"type:", Types}, {"go:itab.", Types}, {".gcmask.", Types}, {"go.shape.", Types}, {"go:", Linker}, {"$", Linker},
 	} {
-		rest, ok := strings.CutPrefix(symbol, made.prefix)
-		if !ok {
-			continue
+		if strings.HasPrefix(symbol, made.prefix) {
+			return made.of
 		}
-		rest, _, _ = strings.Cut(strings.TrimLeft(rest, "*"), ",")
-		if p := declared(rest); p != "" && made.named {
-			return p
-		}
-		return made.otherwise
 	}
 	if p := declared(symbol); p != "" {
 		return p
