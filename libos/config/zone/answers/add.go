@@ -149,7 +149,12 @@ func (a *adder) types(n zone.Node) []uint16 {
 	}
 	a.compose(r)
 	end, depth := a.z.Find(&r.Name)
-	if a.left || a.z.Cut(end) != zone.None {
+	switch cut := a.z.Cut(end); {
+	case a.left:
+		return types
+	case cut == end && depth == 0:
+		return append(types, typeDS)
+	case cut != zone.None:
 		return types
 	}
 	if depth > 0 { // a wildcard stands for it, or nothing
