@@ -55,6 +55,7 @@ func main() {
 	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated; with -tls the number of a row")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
 	top := flag.Int("top", 40, "functions that -prof shows")
+	only := flag.String("func", "", "with -prof: instead of all functions, where this one's instructions are executed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -80,7 +81,7 @@ func main() {
 	case *prof != "" && len(names) != 1:
 		err = errors.New("-prof goes with one -app")
 	case *prof != "":
-		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, *top) })
+		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, view{*top, *only}) })
 	default:
 		err = b.with(func() error { return b.all(ctx, names, list(*peers), *out) })
 	}
