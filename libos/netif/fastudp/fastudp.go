@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 
 	"ampoule/libos/device"
+	"ampoule/libos/iopage"
 	"ampoule/libos/netif"
 )
 
@@ -48,9 +49,11 @@ const MaxAnswer = 1400
 type Path struct {
 	handler Handler
 	port    uint16 // as on the wire, the first octet lowest
-	info    device.NetInfo
-	most    int // bytes of a datagram
-	mac     uint64
+	most    int    // bytes of a datagram
+	mac     uint64 // as on the wire
+	macHigh uint64 // its first two octets, highest
+	macLow  uint32 // the others
+	sums    bool   // the device completes checksums
 	ours    atomic.Pointer[ours]
 	ident   uint16
 	peer    Peer // of the datagram in hand
@@ -63,10 +66,15 @@ type Path struct {
 // ours is the addresses that are answered for, as on the wire. It is never
 // changed.
 type ours struct {
-	v4   []uint32
-	cast []uint32 // directed broadcast addresses of our networks
-	v6   [][2]uint64
+	v4 []network
+	v6 [][2]uint64
+	// never has the first octets of IPv4 addresses that may not be answered:
+	// multicast, broadcast, loopback and "this network" (RFC 1122, section 3.2.1.3).
+	never [256]bool
 }
+
+// network is an IPv4 address of ours and the broadcast address of its network.
+type network struct{ addr, cast uint32 }
 
 // New makes a fast path that gives datagrams to port on any of the addresses to
 // h.
@@ -79,18 +87,21 @@ func New(info device.NetInfo, addresses []netip.Prefix, port uint16, h Handler) 
 
 // Relink implements netif.Relinker.
 func (p *Path) Relink(info device.NetInfo) {
-	p.info, p.most = info, min(MaxAnswer, info.MTU-ip6Size-udpSize)
+	p.most, p.sums = min(MaxAnswer, info.MTU-ip6Size-udpSize), info.Offload&device.TxChecksum != 0
 	p.mac = uint64(le.Uint32(info.MAC[:])) | uint64(le.Uint16(info.MAC[4:]))<<32
+	p.macHigh, p.macLow = p.mac<<48, uint32(p.mac>>16)
 }
 
 // SetAddresses implements netif.Readdresser.
 func (p *Path) SetAddresses(addresses []netip.Prefix) {
 	o := new(ours)
+	for i := range o.never {
+		o.never[i] = i == 0 || i == 127 || i >= 224
+	}
 	for _, a := range addresses {
 		if a.Addr().Is4() {
 			b := a.Addr().As4()
-			o.v4 = append(o.v4, le.Uint32(b[:]))
-			o.cast = append(o.cast, broadcast(a))
+			o.v4 = append(o.v4, network{le.Uint32(b[:]), broadcast(a)})
 		} else if a.Addr().Is6() {
 			b := a.Addr().As16()
 			o.v6 = append(o.v6, [2]uint64{le.Uint64(b[:]), le.Uint64(b[8:])})
@@ -128,15 +139,19 @@ var le = binary.LittleEndian
 // has, and constant, so that one comparison bounds all that follows.
 const reach = 2048
 
+// A frame that starts in the first half of a page has that much. (A package that names
+// another has its methods inlined.)
+var _ [iopage.Size - 2*reach]byte
+
 // Frame implements netif.FastPath. What is checked is loaded once, as the device
 // may still write to the page.
 func (p *Path) Frame(f *device.Frame) netif.Verdict {
 	b := f.Buf
-	size, page := b.Len(), b.Page()[b.HeadRoom():]
-	if b.Next() != nil || f.GSO != device.GSONone || size < ethSize+ip4Size+udpSize || len(page) < reach {
+	size, at := b.Len(), uint(b.HeadRoom())
+	if b.Next() != nil || f.GSO != device.GSONone || size < ethSize+ip4Size+udpSize || at >= reach {
 		return netif.Pass
 	}
-	h := (*[reach]byte)(page)
+	h := (*[reach]byte)(b.Page()[at:])
 	if le.Uint64(h[:])&(1<<48-1) != p.mac {
 		return netif.Pass
 	}
@@ -171,13 +186,15 @@ func (p *Path) ip4(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 	if n <= 0 {
 		return p.none(n)
 	}
-	length := swap(uint16(ip4Size + udpSize + n))
+	length := uint32(swap(uint16(ip4Size + udpSize + n)))
 	p.ident++
 	sum := ^fold(0x45 + uint64(length) + uint64(p.ident) + sumHop + addrs)
-	le.PutUint64(h[14:], 0x45|uint64(length)<<16|uint64(p.ident)<<32)
+	le.PutUint32(h[14:], 0x45|length<<16)
+	le.PutUint32(h[18:], uint32(p.ident))
 	le.PutUint32(h[22:], sumHop|uint32(sum)<<16)
-	le.PutUint64(h[26:], uint64(dst)|uint64(src)<<32)
-	p.finish(f, h, uint16(w), udp, n, addrs+sumUDP)
+	le.PutUint32(h[26:], dst)
+	le.PutUint32(h[30:], src)
+	p.finish(f, h, (*[udpSize]byte)(h[udp:]), uint16(w), udp+udpSize+n, n, addrs+sumUDP)
 	return netif.Reply
 }
 
@@ -209,7 +226,7 @@ func (p *Path) ip6(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 	le.PutUint64(h[30:], dst[1])
 	le.PutUint64(h[38:], src[0])
 	le.PutUint64(h[46:], src[1])
-	p.finish(f, h, uint16(w), udp, n, pseudo)
+	p.finish(f, h, (*[udpSize]byte)(h[udp:]), uint16(w), udp+udpSize+n, n, pseudo)
 	return netif.Reply
 }
 
@@ -243,29 +260,28 @@ func (p *Path) none(n int) netif.Verdict {
 	return netif.Pass
 }
 
-// finish swaps the link addresses and writes the UDP header of an answer of n
-// bytes, which stands at udp, and its checksum, or leaves that to the device. port
-// is the client's.
-func (p *Path) finish(f *device.Frame, h *[reach]byte, port uint16, udp, n int, pseudo uint64) {
-	le.PutUint64(h[0:], le.Uint64(h[6:])&(1<<48-1)|p.mac<<48)
-	le.PutUint32(h[8:], uint32(p.mac>>16))
+// finish swaps the link addresses and writes the UDP header u of an answer of n
+// bytes in a frame of size, and its checksum, or leaves that to the device. port is
+// the client's.
+func (p *Path) finish(f *device.Frame, h *[reach]byte, u *[udpSize]byte, port uint16, size, n int, pseudo uint64) {
+	le.PutUint64(h[0:], le.Uint64(h[6:])&(1<<48-1)|p.macHigh)
+	le.PutUint32(h[8:], p.macLow)
 	length := uint64(swap(uint16(udpSize + n)))
 	pseudo += length
 	header := uint64(p.port) | uint64(port)<<16 | length<<32
-	u := h[udp : udp+udpSize+n]
-	f.Meta = device.Meta{}
-	if p.info.Offload&device.TxChecksum != 0 {
-		le.PutUint64(u, header|uint64(fold(pseudo))<<48)
-		f.State, f.CsumStart, f.CsumOffset = device.ChecksumPartial, uint16(udp), 6
+	if p.sums {
+		le.PutUint64(u[:], header|uint64(fold(pseudo))<<48)
+		f.Meta = device.Meta{State: device.ChecksumPartial, CsumStart: uint16(size - n - udpSize), CsumOffset: 6}
 	} else {
-		le.PutUint64(u, header)
-		c := ^fold(sum(pseudo, u))
+		le.PutUint64(u[:], header)
+		c := ^fold(sum(pseudo, h[size-n-udpSize:size]))
 		if c == 0 {
 			c = 0xffff // RFC 768: zero would mean none
 		}
 		le.PutUint16(u[6:], c)
+		f.Meta = device.Meta{}
 	}
-	f.Buf.SetWindow(f.Buf.HeadRoom(), udp+udpSize+n)
+	f.Buf.Resize(size)
 	p.Answered++
 }
 
@@ -278,23 +294,19 @@ func (o *ours) has6(a [2]uint64) bool {
 	return false
 }
 
-// between says whether dst is ours and src may be answered: multicast, broadcast,
-// loopback and "this network" may not (RFC 1122, section 3.2.1.3).
+// between says whether dst is ours and src may be answered: it is not if never says so,
+// or if it is the broadcast address of a network of ours.
 func (o *ours) between(src, dst uint32) bool {
-	for _, cast := range o.cast {
-		if cast == src {
+	found := false
+	for i := range o.v4 {
+		if o.v4[i].cast == src {
 			return false
 		}
-	}
-	if src&0xff == 0 || src&0xff == 127 || src&0xff >= 224 {
-		return false
-	}
-	for _, our := range o.v4 {
-		if our == dst {
-			return true
+		if o.v4[i].addr == dst {
+			found = true
 		}
 	}
-	return false
+	return found && !o.never[uint8(src)]
 }
 
 // broadcast is the directed broadcast address of a network.
