@@ -141,11 +141,11 @@ func (z Zone) Put(a Answer, b *Message, size, limit int, more uint16) int {
 	if start+n > uint(limit) {
 		return 0
 	}
+	putHeader(b, head, uint16(tail)+more)
 	z.copyTo(b, start, sections(a, tail), n)
 	if delta := size - madeFor(tail); delta != 0 {
 		z.movePointers(a, tail, b[start:], uint16(delta))
 	}
-	putHeader(b, head, uint16(tail)+more)
 	return int(start + n)
 }
 

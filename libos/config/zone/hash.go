@@ -81,3 +81,30 @@ func Mix(h uint64) uint64 {
 	high, low := bits.Mul64(h, factor)
 	return high ^ low
 }
+
+// searchFolded is Search for a name that is short, or not in lower case, or that has
+// half of its hash with another.
+func (z Zone) searchFolded(f *Octets, at, size int, hash uint64) Node {
+	slots, mask := z.u32(slotsPlace), z.u32(slotsPlace+4)
+	for s := uint32(hash); ; s++ {
+		slot := z.word(slots + s&mask*slotSize)
+		n := uint32(slot)
+		if n == 0 {
+			return None
+		}
+		if (slot^hash)>>32 == 0 && int(z[n+lengthPlace]) == size && z.folds(n+nodeSize, f, at, size) {
+			return Node(n)
+		}
+	}
+}
+
+// folds says whether f[at:at+size] in lower case is z[name:].
+func (z Zone) folds(name uint32, f *Octets, at, size int) bool {
+	for ; size > 8; size -= 8 {
+		if z.word(name) != lowerWord(f.word(at)) {
+			return false
+		}
+		name, at = name+8, at+8
+	}
+	return (z.word(name)^lowerWord(f.word(at)))<<(uint(8-size)*8&63) == 0 // what is behind is shifted out
+}

@@ -39,7 +39,8 @@ func (z Zone) u16(at uint32) uint16 {
 }
 
 // Search returns the node of the name f[at:at+size] with that hash, or None. The
-// case of the name is any.
+// case of the name is any; it is found sooner in lower case. Search calls nothing on
+// its way to such a name, so that all it works with stays in registers.
 func (z Zone) Search(f *Octets, at, size int, hash uint64) Node {
 	if uint(at)+uint(size) > MaxName { // so Tail octets follow
 		return None
@@ -48,35 +49,31 @@ func (z Zone) Search(f *Octets, at, size int, hash uint64) Node {
 	slots, mask := uint64(uint32(table)), table>>32
 	_ = z[slots+mask*slotSize+slotSize-1]
 	base := unsafe.Pointer(unsafe.StringData(string(z)))
-probe:
 	for s := hash; ; s++ {
 		slot := *(*uint64)(unsafe.Add(base, slots+s&mask*slotSize))
-		n := uint64(uint32(slot))
-		if n == 0 {
-			return None
-		}
 		if (slot^hash)>>32 != 0 {
+			if slot == 0 {
+				return None
+			}
 			continue
 		}
+		n := uint64(uint32(slot))
 		// Behind each name in a Zone there are tables, so that reading Tail octets
 		// beyond it stays inside.
 		_ = z[n+nodeSize+uint64(size)+Tail-1]
-		if *(*uint8)(unsafe.Add(base, n+lengthPlace)) != uint8(size) {
-			continue
+		if size < 8 || *(*uint8)(unsafe.Add(base, n+lengthPlace)) != uint8(size) {
+			return z.searchFolded(f, at, size, hash)
 		}
 		name, asked := unsafe.Add(base, n+nodeSize), unsafe.Add(unsafe.Pointer(f), at)
-		i := 0
-		for ; i < size-8; i += 8 {
-			a, b := *(*uint64)(unsafe.Add(name, i)), *(*uint64)(unsafe.Add(asked, i))
-			if a != b && a != lowerWord(b) {
-				continue probe
+		for i := 0; i < size-8; i += 8 {
+			if *(*uint64)(unsafe.Add(name, i)) != *(*uint64)(unsafe.Add(asked, i)) {
+				return z.searchFolded(f, at, size, hash)
 			}
 		}
-		a, b := *(*uint64)(unsafe.Add(name, i)), *(*uint64)(unsafe.Add(asked, i))
-		behind := uint(i+8-size) * 8 & 63 // bits that are not the name's
-		if (a^b)<<behind == 0 || (a^lowerWord(b))<<behind == 0 {
-			return Node(n)
+		if *(*uint64)(unsafe.Add(name, size-8)) != *(*uint64)(unsafe.Add(asked, size-8)) {
+			return z.searchFolded(f, at, size, hash)
 		}
+		return Node(n)
 	}
 }
 
