@@ -130,6 +130,9 @@ func (q *Queue) Push(head uint8) {
 	q.avail++
 }
 
+// Pending says whether Flush would show the device anything.
+func (q *Queue) Pending() bool { return q.avail != q.public }
+
 // Flush shows the device all that was pushed: one Post if descriptors are
 // staged, one store of the index, and one Notify unless the device said that it
 // looks anyway (virtio 1.2, section 2.7.13).
@@ -137,7 +140,7 @@ func (q *Queue) Flush() {
 	if q.staged != 0 {
 		q.Submit()
 	}
-	if q.avail == q.public {
+	if !q.Pending() {
 		return
 	}
 	from := q.public

@@ -63,9 +63,12 @@ type Turner interface {
 	// Turn takes up to len(frames) received frames and shows each to fast. Those it
 	// passes are in frames then, as from Recv, those it drops are forgotten, and those
 	// it replies to are sent, or lost if there is no room. ErrAgain says that there
-	// was no frame. A panic of fast goes on to the caller and costs the frames that
-	// were passed, and the one it had.
+	// was no frame. The caller that recovers from a panic of fast must call Abandon.
+	// Others may Send meanwhile.
 	Turn(fast FastPath, frames []Frame) (Turned, error)
+	// Abandon ends a Turn whose fast path panicked, if there is one. It is given the
+	// same frames. The frame that fast had is lost, and those that it passed before.
+	Abandon(frames []Frame)
 }
 
 // Turned is what became of the frames of a Turn.

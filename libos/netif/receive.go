@@ -11,6 +11,7 @@ import (
 
 	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
+	"ampoule/libos/event"
 	"ampoule/libos/iopage"
 )
 
@@ -58,14 +59,23 @@ func (l *link) bursts(r *receiver) (ended bool) {
 			if l.count.panics.Add(1) > maxPanics {
 				panic(p)
 			}
+			if l.turner != nil {
+				l.turner.Abandon(r.batch)
+			}
 			release(r.frames[:r.ready])
 			release(r.frames[r.done:r.n])
 			r.n, r.done, r.ready = 0, 0, 0
 		}
 	}()
-	ready := l.dev.Ready()
+	var ready *event.Source = l.dev.Ready() // named, so that its methods are inlined
 	for !l.closed.Load() {
-		n, err := l.take(r)
+		var n int
+		var err error
+		if fast := l.fast.Load(); fast != nil && l.turner != nil && !(feature.Capture && l.tap.Load() != nil) { // a tap sees all frames
+			n, err = l.turn(*fast, r)
+		} else {
+			n, err = l.receiveInto(r)
+		}
 		switch {
 		case n > 0:
 			if r.away {
@@ -94,26 +104,25 @@ func (l *link) bursts(r *receiver) (ended bool) {
 	return true
 }
 
-// take receives frames into r and returns how many there were. A device that can
-// answers for the fast path itself; r then has what it passed.
-func (l *link) take(r *receiver) (n int, err error) {
-	r.n, r.done, r.ready, r.shown = 0, 0, 0, false
-	fast := l.fast.Load()
-	if fast == nil || l.turner == nil || feature.Capture && l.tap.Load() != nil { // a tap sees all frames
-		n, err = l.dev.Recv(r.batch)
-		r.n = n
-		l.count.rxFrames.Add(uint64(n))
-		return n, err
-	}
-	t, err := l.turner.Turn(*fast, r.batch)
+// turn has the device answer frames for the fast path. r then has what that passed.
+func (l *link) turn(fast FastPath, r *receiver) (n int, err error) {
+	t, err := l.turner.Turn(fast, r.batch)
 	r.n, r.shown = t.Passed, true
 	n = t.Passed + t.Replied + t.Dropped + t.Lost
 	l.count.rxFrames.Add(uint64(n))
 	l.count.fastReplied.Add(uint64(t.Replied))
-	if t.Dropped+t.Lost > 0 {
+	if n != t.Replied {
 		l.count.fastDropped.Add(uint64(t.Dropped))
 		l.count.txDropped.Add(uint64(t.Lost))
 	}
+	return n, err
+}
+
+// receiveInto is turn without a fast path, or for a device that does not Turn.
+func (l *link) receiveInto(r *receiver) (n int, err error) {
+	n, err = l.dev.Recv(r.batch)
+	r.n, r.shown = n, false
+	l.count.rxFrames.Add(uint64(n))
 	return n, err
 }
 
@@ -146,6 +155,7 @@ func (l *link) burst(r *receiver) (passed bool) {
 	if feature.Capture {
 		l.watch(frames, false)
 	}
+	r.done, r.ready = 0, 0
 	fast := l.fast.Load()
 	for i := range frames {
 		f := &frames[i]

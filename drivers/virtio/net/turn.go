@@ -4,22 +4,17 @@ import "ampoule/libos/device"
 
 var _ device.Turner = (*Device)(nil)
 
-// Turn implements device.Turner.
-func (d *Device) Turn(fast device.FastPath, frames []device.Frame) (t device.Turned, err error) {
+// Turn implements device.Turner. From a panic of fast on it is Abandon's.
+func (d *Device) Turn(fast device.FastPath, frames []device.Frame) (device.Turned, error) {
 	if d.gone.Load() {
-		return t, device.ErrGone
+		return device.Turned{}, device.ErrGone
 	}
-	d.rx.mu.Lock()
-	d.tx.mu.Lock()
-	d.inTurn = true
-	defer d.turned(frames, &t, &err)
-	tx := &d.tx
-	if tx.q.InFlight() >= tx.reapAt && !d.reap() {
-		return t, nil
-	}
-	f := &d.turning
-	for left := min(d.rx.q.Sync(), len(frames)); left > 0; left-- {
-		if !d.rx.plain(f) {
+	r, tx, f := &d.rx, &d.tx, &d.turning
+	r.mu.Lock()
+	tx.mu.Lock()
+	d.inTurn, d.count = true, device.Turned{}
+	for left := min(r.q.Sync(), len(frames)); left > 0; left-- {
+		if !r.plain(f) {
 			took, ok := d.next(f, left)
 			if took == 0 {
 				break
@@ -30,59 +25,81 @@ func (d *Device) Turn(fast device.FastPath, frames []device.Frame) (t device.Tur
 		}
 		switch fast.Frame(f) {
 		case device.Reply:
-			if tx.plain(f) || d.put(f) == nil {
-				t.Replied++
+			if tx.plain(f) {
+				d.count.Replied++
 				continue
 			}
-			t.Lost++
-			f.Buf.Release()
+			d.replySlowly(f)
 		case device.Drop:
-			t.Dropped++
+			d.count.Dropped++
 			f.Buf.Release()
 		default:
-			frames[t.Passed] = *f
-			t.Passed++
+			frames[d.count.Passed] = *f
+			d.count.Passed++
 		}
 	}
-	f.Buf = nil
-	return t, nil
+	return d.turned()
 }
 
-// turned ends a Turn: it sends the replies and refills the ring. A frame that is still
-// in hand says that the fast path has panicked.
-func (d *Device) turned(frames []device.Frame, t *device.Turned, err *error) {
-	r, tx := &d.rx, &d.tx
-	if f := &d.turning; f.Buf != nil {
-		f.Buf.Release()
-		for _, f := range frames[:t.Passed] {
-			f.Buf.Release()
-		}
-		f.Buf = nil
+// replySlowly sends a reply that is not plain, or for which there is no room at once.
+func (d *Device) replySlowly(f *device.Frame) {
+	if d.put(f) == nil {
+		d.count.Replied++
+		return
 	}
+	d.count.Lost++
+	f.Buf.Release()
+}
+
+// turned ends a Turn: it sends the replies and refills the ring.
+func (d *Device) turned() (device.Turned, error) {
+	r, tx, t := &d.rx, &d.tx, d.count
 	tx.q.Flush()
+	if want := r.fill - r.q.InFlight(); want >= r.lag {
+		d.recycle(want)
+		d.refill()
+	} else if r.q.Pending() {
+		r.q.Flush()
+	}
+	r.src.Seen = r.q.Taken()
 	taken := t.Passed + t.Replied + t.Dropped + t.Lost
 	tx.frames += uint64(t.Replied)
 	r.frames += uint64(taken)
-	if r.src.Seen != r.q.Taken() {
-		if want := r.fill - r.q.InFlight(); want >= r.lag {
-			d.recycle(want)
-		}
-		d.refill()
-		r.src.Seen = r.q.Taken()
-	}
 	bad := r.q.Err()
 	d.inTurn = false
 	tx.mu.Unlock()
 	r.mu.Unlock()
+	if bad != nil || taken == 0 {
+		return t, d.nothing(taken, bad)
+	}
+	return t, nil
+}
+
+// nothing is why a Turn took no frame, or nil if it took some and found the device out
+// of use then.
+func (d *Device) nothing(taken int, bad error) error {
 	if bad != nil {
 		d.fail(bad, 1)
 	}
-	if taken == 0 {
-		*err = device.ErrAgain
-		if bad != nil || d.gone.Load() {
-			*err = device.ErrGone
-		}
+	switch {
+	case taken > 0:
+		return nil
+	case d.gone.Load():
+		return device.ErrGone
 	}
+	return device.ErrAgain
+}
+
+// Abandon implements device.Turner.
+func (d *Device) Abandon(frames []device.Frame) {
+	if !d.inTurn {
+		return
+	}
+	for _, f := range frames[:d.count.Passed] {
+		f.Buf.Release()
+	}
+	d.turning.Buf.Release()
+	d.turned()
 }
 
 // recycle offers the pages of completed frames for receiving again, as many as are

@@ -113,6 +113,7 @@ func (t *netTest) turnPanics() {
 				if recover() == nil {
 					t.Fatal("the panic went no further")
 				}
+				d.Abandon(frames[:])
 			}()
 			d.Turn(sorter{}, frames[:])
 		}()

@@ -49,7 +49,7 @@ func netpoll(delay int64) (gList, int32) {
 		} else if ampWaiting == 0 {
 			fatal("all goroutines are asleep - deadlock!")
 		}
-		if ampArm(nil) {
+		if ampArm() {
 			continue
 		}
 		ampEnd = 0
@@ -76,24 +76,19 @@ func ampCollect(list *gList) bool {
 	return found
 }
 
-// ampArm asks the devices that goroutines wait for, and that of halting if it is
-// not nil, to interrupt at their next entry, and says whether one was faster. A
-// source that nobody waits for stays silent: its driver looks when it next runs.
+// ampArm asks the devices that goroutines are parked for to interrupt at their next
+// entry, and says whether one was faster. A source that nobody waits for stays
+// silent: its driver looks when it next runs.
 //
 //go:nosplit
-func ampArm(halting *ampSource) bool {
-	if halting != nil {
-		halting.arm()
-	}
-	if ampWaiting > 0 {
-		for _, s := range ampSources[:ampNSource] {
-			if s.Waiter != 0 {
-				s.arm()
-			}
+func ampArm() bool {
+	for _, s := range ampSources[:ampNSource] {
+		if s.Waiter != 0 {
+			s.arm()
 		}
 	}
 	ampFence()
-	return halting != nil && ampReady(halting) || ampWaiting > 0 && ampAnyReady()
+	return ampAnyReady()
 }
 
 // arm asks the device of s to interrupt at the next entry.
@@ -245,10 +240,8 @@ func ampUnregister(s *ampSource) {
 //
 //go:linkname ampWait
 func ampWait(s *ampSource) {
-	for !ampReady(s) {
-		if !ampHalt(s) {
-			gopark(ampPark, unsafe.Pointer(s), waitReasonIOWait, traceBlockNet, 1)
-		}
+	for !ampReady(s) && !ampHalt(s) {
+		gopark(ampPark, unsafe.Pointer(s), waitReasonIOWait, traceBlockNet, 1)
 	}
 	if s.Woken != 0 {
 		atomic.Store(&s.Woken, 0)
@@ -266,34 +259,59 @@ func ampPark(gp *g, p unsafe.Pointer) bool {
 	return true
 }
 
-// ampHalt sleeps the VM in place if no goroutine or collection wants to run, and
-// says whether it did and nothing but s has to be looked at now. Nothing that it
-// calls may yield: what it has found would no longer hold.
+// ampHalt sleeps the VM in place until s is ready, and answers false as soon as
+// the scheduler has something to do. Nothing that it calls may yield: what it has
+// found would no longer hold.
 //
 //go:nosplit
 func ampHalt(s *ampSource) bool {
 	pp := getg().m.p.ptr()
-	if !runqempty(pp) || !sched.runq.empty() || sched.gcwaiting.Load() || gcBlackenEnabled != 0 ||
-		pp.preempt || fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake || gcCleanups.needsWake() {
-		return false
+	for {
+		if ampBusy(pp) {
+			return false
+		}
+		end := ampGCTime()
+		if when := pp.timers.wakeTime(); when != 0 && when < end {
+			end = when
+		}
+		s.arm()
+		if ampWaiting != 0 {
+			if ampArm() {
+				return false
+			}
+		} else {
+			ampFence()
+		}
+		if ampReady(s) {
+			return true
+		}
+		ampSleep(end)
+		pp.schedtick++ // the time slept is not time run
+		if ampWaiting != 0 && ampAnyReady() {
+			return false
+		}
+		if ampReady(s) {
+			return true
+		}
+		ampEnd = 0
+		if nanotime1() >= end {
+			return false
+		}
 	}
-	end := ampGCTime()
-	if when := pp.timers.wakeTime(); when != 0 {
-		end = min(end, when)
-	}
-	if ampArm(s) {
-		return ampReady(s) // if not, the waiter of another source must run
-	}
-	ampSleep(end)
-	pp.schedtick++ // the time slept is not time run
-	if ampWaiting > 0 && ampAnyReady() {
-		return false
-	}
-	if ampReady(s) {
+}
+
+// ampBusy says whether a goroutine or a collection wants to run. It is read by the
+// one thread there is, so no queue changes meanwhile.
+//
+//go:nosplit
+func ampBusy(pp *p) bool {
+	if pp.runqhead != pp.runqtail || pp.runnext != 0 || sched.runq.head != 0 {
 		return true
 	}
-	ampEnd = 0
-	return nanotime1() < end
+	if sched.gcwaiting.Load() || gcBlackenEnabled != 0 || pp.preempt {
+		return true
+	}
+	return fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake || gcCleanups.needsWake()
 }
 
 // ampWake makes s ready once, and its waiter runnable at once.
