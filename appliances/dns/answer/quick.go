@@ -48,7 +48,6 @@ type Scratch struct {
 type asked struct {
 	size     int    // octets of the name
 	hash     uint64 // of the name
-	end      int    // of the question section
 	rrtype   uint16
 	do       bool
 	edns     uint16 // 1: the query has an OPT record
@@ -68,25 +67,60 @@ func (q *Scratch) Asked() (rrtype uint16, do bool) { return q.rrtype, q.do }
 //
 // The bytes are those that Answer would give for UDP.
 func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
-	if len(b) < minRoom || !q.parse((*zone.Message)(b), n) {
+	if len(b) < minRoom {
 		return -1
 	}
-	o, a := s.view.Load().origins.ready(q, (*zone.Octets)(b[headerSize:]))
-	if a == 0 {
+	m := (*zone.Message)(b)
+	le := binary.LittleEndian
+	if le.Uint64(m[:])&^ignoredBits != plainQuery {
+		return -1
+	}
+	name := (*zone.Octets)(m[headerSize:])
+	q.size, q.hash = name.Read()
+	end := headerSize + uint(q.size) + 4
+	question := le.Uint32(m[end-4:])
+	q.rrtype = bits.ReverseBytes16(uint16(question))
+	q.cookie, q.edns, q.limit, q.do = 0, 0, 0, false
+	if uint(q.size-1) >= zone.MaxName || question>>16 != classIN<<8 {
+		return -1
+	}
+	if extra := le.Uint32(m[8:]); extra == 0 {
+		if end != uint(n) {
+			return -1
+		}
+	} else if extra != 1<<24 || !q.opt(m, end, n) {
+		return -1
+	}
+	zones := &s.view.Load().origins
+	o, a := zones.quickly(q, name)
+	if o == nil {
+		o, a = zones.apart(q, name)
+	}
+	if a == 0 || !zones.final(o.zone.Out(a)) {
 		return -1
 	}
 	if q.cookie != 0 || s.limiter != nil {
 		return s.guarded(q, b, from, o, a)
 	}
 	// What every client takes is less than any other limit.
-	size := o.zone.Put(a, (*zone.Message)(b), q.size, minUDP-int(q.edns)*optSize, q.edns)
+	size := o.zone.Put(a, m, q.size, minUDP-int(q.edns)*optSize, q.edns)
 	if size == 0 {
 		if size = o.zone.PutLong(a, b, q.size, s.room(q, b), q.edns); size == 0 {
 			return -1
 		}
 	}
-	return s.finishQuick(q, b, size)
+	if q.edns != 0 {
+		size = s.finishQuick(q, b, size)
+	}
+	return size
 }
+
+// The first eight octets of a query of one question, as they are loaded, and bits
+// that may have any value: the identifier, RD, AD and CD.
+const (
+	plainQuery  = 0x0000_0100_0000_0000
+	ignoredBits = 0x0000_0000_30_01_ffff
+)
 
 // room returns how long an answer in b may be before the OPT record.
 func (s *Server) room(q *Scratch, b []byte) int {
@@ -150,43 +184,14 @@ func (s *Server) guarded(q *Scratch, b []byte, from *Client, o *origin, a zone.A
 	return size
 }
 
-// parse takes a query of one question of class IN, whose answer depends on nothing
-// but what q then has, and returns whether it is one. It does not look at the labels
-// of the name.
-func (q *asked) parse(b *zone.Message, n int) bool {
-	const (
-		head    = 0x0000_0100_0000_0000 // one question, no answer
-		ignored = 0x0000_0000_30_01_ffff
-	)
-	le := binary.LittleEndian
-	if le.Uint64(b[:])&^ignored != head {
-		return false
-	}
-	q.size, q.hash = (*zone.Octets)(b[headerSize:]).Read()
-	q.end = headerSize + q.size + 4
-	question := le.Uint32(b[q.end-4:])
-	q.rrtype = bits.ReverseBytes16(uint16(question))
-	q.cookie, q.edns, q.limit, q.do = 0, 0, 0, false
-	if q.size-1 >= zone.MaxName || question>>16 != classIN<<8 {
-		return false
-	}
-	switch le.Uint32(b[8:]) {
-	case 0:
-		return q.end == n
-	case 1 << 24:
-		return q.opt(b, n)
-	}
-	return false
-}
-
-// opt takes an OPT record of EDNS version 0 (RFC 6891 section 6.1.2) behind the
-// question, up to b[:n], with a cookie at most.
-func (q *asked) opt(b *zone.Message, n int) bool {
+// opt takes an OPT record of EDNS version 0 (RFC 6891 section 6.1.2) at b[at:], where
+// the question ends, up to b[:n], with a cookie at most.
+func (q *asked) opt(b *zone.Message, end uint, n int) bool {
 	const (
 		fixed = 0x00_ff_00_00_00_ff_ff_ff // owner, type and version
 		do    = 1 << 63
 	)
-	at := q.end
+	at := int(end)
 	if at+optSize > n || n > minRoom {
 		return false
 	}
@@ -208,18 +213,24 @@ func (q *asked) opt(b *zone.Message, n int) bool {
 	return true
 }
 
-// ready finds the answer to q, whose name is in any case, and the zone that it is of.
-// 0: the server has to make it.
-func (o *zoneTable) ready(q *Scratch, name *zone.Octets) (*origin, zone.Answer) {
+// quickly finds the answer to q, whose name is in any case, and the zone that it is
+// of, where the zones are few and have the name. nil: they are not, or have not.
+func (o *zoneTable) quickly(q *Scratch, name *zone.Octets) (*origin, zone.Answer) {
 	end := name.End(q.size)
 	for _, e := range o.few {
 		if (end^e.end)&e.mask != 0 {
 			continue
 		}
 		if n := e.zone.Search(name, 0, q.size, q.hash); n != zone.None {
-			return e, o.alone(e.zone, e.zone.Listed(n, q.rrtype, q.do))
+			return e, e.zone.Listed(n, q.rrtype, q.do)
 		}
 	}
+	return nil, 0
+}
+
+// apart does the same for any zones and names. The answer is 0 if the server has to
+// make it, and the zone then nil if there is none.
+func (o *zoneTable) apart(q *Scratch, name *zone.Octets) (*origin, zone.Answer) {
 	labels := q.labels(name)
 	if labels < 0 {
 		return nil, 0
@@ -229,9 +240,9 @@ func (o *zoneTable) ready(q *Scratch, name *zone.Octets) (*origin, zone.Answer) 
 		return nil, 0
 	}
 	if n := e.zone.Search(name, 0, q.size, q.hash); n != zone.None {
-		return e, o.alone(e.zone, e.zone.Listed(n, q.rrtype, q.do))
+		return e, e.zone.Listed(n, q.rrtype, q.do)
 	}
-	return e, o.alone(e.zone, e.zone.Absent(&q.name, q.size, labels, q.rrtype, q.do))
+	return e, e.zone.Absent(&q.name, q.size, labels, q.rrtype, q.do)
 }
 
 // labels takes the name apart: it fills q.name and q.start and returns the number of
@@ -309,14 +320,8 @@ func (o *zoneTable) find(q *Scratch, labels int) *origin {
 	return nil
 }
 
-// alone returns the answer a of z unless it rests on z being asked alone: where an
-// alias may lead to another zone that is here.
-func (o *zoneTable) alone(z zone.Zone, a zone.Answer) zone.Answer {
-	if a == 0 {
-		return 0
-	}
-	if out := z.Out(a); out != 0 && (o.nested || out == zone.OutLeft && o.count > 1) {
-		return 0
-	}
-	return a
+// final says whether an answer holds whatever other zones are here, by what it says
+// of aliases.
+func (o *zoneTable) final(out uint8) bool {
+	return out == 0 || !o.nested && (out != zone.OutLeft || o.count == 1)
 }

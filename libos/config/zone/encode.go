@@ -152,13 +152,17 @@ func appendSet(b []byte, set []entry) ([]byte, error) {
 }
 
 // slotCount returns how many slots a hash table of n names has. It is at most half
-// full, so that a search ends soon, and a quarter where that costs little.
+// full, so that a search ends soon, and less where that costs little: most names are
+// then found in the first slot.
 func slotCount(n int) uint64 {
 	count := uint64(2)
 	for count < 2*uint64(n) {
 		count *= 2
 	}
-	if count <= 4096 {
+	switch {
+	case count <= 1024:
+		count *= 4
+	case count <= 4096:
 		count *= 2
 	}
 	return count

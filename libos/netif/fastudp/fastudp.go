@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"ampoule/libos/device"
@@ -66,10 +67,12 @@ type Path struct {
 // ours is the addresses that are answered for, as on the wire. It is never
 // changed.
 type ours struct {
-	v4 []network
-	v6 [][2]uint64
+	one  network   // the first IPv4 address, which mostly is the only one
+	more []network // the others
+	v6   [][2]uint64
 	// never has the first octets of IPv4 addresses that may not be answered:
-	// multicast, broadcast, loopback and "this network" (RFC 1122, section 3.2.1.3).
+	// multicast, broadcast, loopback and "this network" (RFC 1122, section 3.2.1.3);
+	// all, if we have none.
 	never [256]bool
 }
 
@@ -95,13 +98,19 @@ func (p *Path) Relink(info device.NetInfo) {
 // SetAddresses implements netif.Readdresser.
 func (p *Path) SetAddresses(addresses []netip.Prefix) {
 	o := new(ours)
+	some := slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr().Is4() })
 	for i := range o.never {
-		o.never[i] = i == 0 || i == 127 || i >= 224
+		o.never[i] = i == 0 || i == 127 || i >= 224 || !some
 	}
 	for _, a := range addresses {
 		if a.Addr().Is4() {
 			b := a.Addr().As4()
-			o.v4 = append(o.v4, network{le.Uint32(b[:]), broadcast(a)})
+			n := network{le.Uint32(b[:]), broadcast(a)}
+			if o.one == (network{}) {
+				o.one = n
+			} else {
+				o.more = append(o.more, n)
+			}
 		} else if a.Addr().Is6() {
 			b := a.Addr().As16()
 			o.v6 = append(o.v6, [2]uint64{le.Uint64(b[:]), le.Uint64(b[8:])})
@@ -177,20 +186,26 @@ func (p *Path) ip4(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 	}
 	w := le.Uint64(h[udp:])
 	n := p.length(w, total-ip4Size)
-	if n < 0 || f.State == device.ChecksumNone && !valid(h[udp:udp+udpSize+n], addrs+sumUDP, true) {
+	if n < 0 {
+		p.Passed++
+		return netif.Pass
+	}
+	if f.State == device.ChecksumNone && !valid(h[udp:udp+udpSize+n], addrs+sumUDP, true) {
 		p.Passed++
 		return netif.Pass
 	}
 	p.peer.Addr[0], p.peer.Addr[1], p.peer.V4 = uint64(src), 0, true
-	n = p.handler.Reply(h[udp+udpSize:udp+udpSize+p.most], n, &p.peer)
+	n = p.handler.Reply((*[MaxAnswer]byte)(h[udp+udpSize:])[:p.most], n, &p.peer)
 	if n <= 0 {
 		return p.none(n)
 	}
 	length := uint32(swap(uint16(ip4Size + udpSize + n)))
-	p.ident++
-	sum := ^fold(0x45 + uint64(length) + uint64(p.ident) + sumHop + addrs)
+	ident := p.ident + 1
+	p.ident = ident
+	sum := ^fold(0x45 + uint64(length) + uint64(ident) + sumHop + addrs)
 	le.PutUint32(h[14:], 0x45|length<<16)
-	le.PutUint32(h[18:], uint32(p.ident))
+	le.PutUint16(h[18:], ident)
+	le.PutUint16(h[20:], 0)
 	le.PutUint32(h[22:], sumHop|uint32(sum)<<16)
 	le.PutUint32(h[26:], dst)
 	le.PutUint32(h[30:], src)
@@ -217,7 +232,7 @@ func (p *Path) ip6(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 		return netif.Pass
 	}
 	p.peer.Addr, p.peer.V4 = src, false
-	n = p.handler.Reply(h[udp+udpSize:udp+udpSize+p.most], n, &p.peer)
+	n = p.handler.Reply((*[MaxAnswer]byte)(h[udp+udpSize:])[:p.most], n, &p.peer)
 	if n <= 0 {
 		return p.none(n)
 	}
@@ -234,11 +249,11 @@ func (p *Path) ip6(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 // bytes w, of which there are at most size; it is negative if the datagram is not
 // for here.
 func (p *Path) length(w uint64, size int) int {
-	n := int(swap(uint16(w >> 32)))
-	if uint16(w>>16) != p.port || uint16(w) == 0 || n < udpSize || n > size || n > udpSize+p.most {
+	n := int(swap(uint16(w>>32))) - udpSize
+	if uint16(w>>16) != p.port || uint16(w) == 0 || n > size-udpSize || n > p.most {
 		return -1
 	}
-	return n - udpSize
+	return n
 }
 
 // valid verifies the checksum of datagram d. Zero means that there is none,
@@ -297,16 +312,25 @@ func (o *ours) has6(a [2]uint64) bool {
 // between says whether dst is ours and src may be answered: it is not if never says so,
 // or if it is the broadcast address of a network of ours.
 func (o *ours) between(src, dst uint32) bool {
-	found := false
-	for i := range o.v4 {
-		if o.v4[i].cast == src {
-			return false
-		}
-		if o.v4[i].addr == dst {
-			found = true
+	return (dst == o.one.addr || o.has4(dst)) && src != o.one.cast && !o.never[uint8(src)] && !o.casts(src)
+}
+
+func (o *ours) has4(a uint32) bool {
+	for _, n := range o.more {
+		if n.addr == a {
+			return true
 		}
 	}
-	return found && !o.never[uint8(src)]
+	return false
+}
+
+func (o *ours) casts(a uint32) bool {
+	for _, n := range o.more {
+		if n.cast == a {
+			return true
+		}
+	}
+	return false
 }
 
 // broadcast is the directed broadcast address of a network.

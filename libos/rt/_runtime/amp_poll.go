@@ -265,9 +265,9 @@ func ampPark(gp *g, p unsafe.Pointer) bool {
 //
 //go:nosplit
 func ampHalt(s *ampSource) bool {
-	pp := getg().m.p.ptr()
 	for {
-		if ampBusy(pp) {
+		pp := getg().m.p.ptr()
+		if pp.runqhead != pp.runqtail || pp.runnext != 0 || pp.preempt || gcBlackenEnabled != 0 || ampBusy() {
 			return false
 		}
 		end := ampGCTime()
@@ -275,18 +275,15 @@ func ampHalt(s *ampSource) bool {
 			end = when
 		}
 		s.arm()
-		if ampWaiting != 0 {
-			if ampArm() {
-				return false
-			}
-		} else {
-			ampFence()
-		}
+		ampFence()
 		if ampReady(s) {
 			return true
 		}
+		if ampWaiting != 0 && ampArm() {
+			return false
+		}
 		ampSleep(end)
-		pp.schedtick++ // the time slept is not time run
+		getg().m.p.ptr().schedtick++ // the time slept is not time run
 		if ampWaiting != 0 && ampAnyReady() {
 			return false
 		}
@@ -300,18 +297,13 @@ func ampHalt(s *ampSource) bool {
 	}
 }
 
-// ampBusy says whether a goroutine or a collection wants to run. It is read by the
-// one thread there is, so no queue changes meanwhile.
+// ampBusy says whether the scheduler has something to do that is not in the P's own
+// queue.
 //
 //go:nosplit
-func ampBusy(pp *p) bool {
-	if pp.runqhead != pp.runqtail || pp.runnext != 0 || sched.runq.head != 0 {
-		return true
-	}
-	if sched.gcwaiting.Load() || gcBlackenEnabled != 0 || pp.preempt {
-		return true
-	}
-	return fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake || gcCleanups.needsWake()
+func ampBusy() bool {
+	return !sched.runq.empty() || sched.gcwaiting.Load() || gcCleanups.needsWake() ||
+		fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake
 }
 
 // ampWake makes s ready once, and its waiter runnable at once.
