@@ -78,7 +78,6 @@ type Data struct {
 	UserSP     uint64
 	Tick       uint64 // TSC ticks between preemption ticks
 	TickCount  uint64 // the same in timer counts
-	TSCPerNS   uint64 // TSC ticks per ns, 32.32 fixed point
 	CountScale uint64 // timer counts per TSC tick, 32.32 fixed point
 	LAPIC      uint64
 	Context    uint64 // the runtime's ucontext

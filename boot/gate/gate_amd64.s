@@ -16,27 +16,37 @@ TEXT ·blob(SB),NOSPLIT|NOFRAME,$0
 interrupt:
 	PUSHQ	CX
 	MOVQ	16(SP), CX
-	CMPQ	CX, $const_vecTick
-	JEQ	tick
-	CMPQ	CX, $const_vecDevice
-	JB	leave	// spurious: no end of interrupt
-	CMPQ	CX, $const_vecEnd
-	JAE	leave
 	SUBQ	$const_vecDevice, CX
+	CMPQ	CX, $(const_vecEnd-const_vecDevice)
+	JAE	other
 	SHLQ	$3, CX
 	MOVQ	D(Data_Ports)(CX*1), CX
 	TESTQ	CX, CX
 	JZ	noack
 	MOVL	$const_ackAll, (CX)	// what comes later raises the line again
 noack:
-	MOVQ	$1, D(Data_Pending)
 	MOVQ	D(Data_LAPIC), AX
 	MOVL	$0, const_lapicEOI(AX)
+	TESTQ	$3, 40(SP)
+	JZ	rouse
+	MOVQ	$1, D(Data_Pending)
 leave:
 	POPQ	CX
 	POPQ	AX
 	ADDQ	$16, SP
 	IRETQ
+
+	// Ring 0 takes interrupts nowhere but at the HLT of sleep, and goes on from
+	// there without an IRETQ. R9 is as sleep has left it.
+rouse:
+	MOVQ	$(const_stackTop-16), SP
+	TESTL	R9, R9
+	JZ	out
+	JMP	woke
+
+other:
+	CMPQ	CX, $(const_vecTick-const_vecDevice)
+	JNE	leave	// spurious: no end of interrupt
 
 tick:
 	MOVQ	$0, D(Data_Expiry)
@@ -168,24 +178,13 @@ notify2:
 	MOVW	AX, (DX)
 	JMP	out
 
-	// sleep: until a device interrupt, at most DI ns (0: no limit). The timer
-	// is left alone when it fires early enough: programming it is an exit to
+	// sleep: until a device interrupt, or until the TSC is DI (0: no limit). The
+	// timer is left alone when it fires early enough: programming it is an exit to
 	// the hypervisor. So a busy guest pays for it once a tick, and an idle one
-	// sleeps without ticks.
+	// sleeps without ticks. R9 says that the tick has to be set again.
 sleep:
-	MOVQ	$-1, R8
-	TESTQ	DI, DI
-	JZ	sleepcheck
-	MOVQ	DI, AX
-	MULQ	D(Data_TSCPerNS)
-	SHRQ	$32, DX, AX
-	MOVQ	AX, DI
-	RDTSC
-	SHLQ	$32, DX
-	ORQ	DX, AX
-	ADDQ	DI, AX
-	JCS	sleepcheck
-	MOVQ	AX, R8
+	LEAQ	-1(DI), R8
+	XORL	R9, R9
 sleepcheck:
 	CMPQ	D(Data_Pending), $0
 	JNE	woke
@@ -195,6 +194,7 @@ sleepcheck:
 	CMPQ	CX, R8
 	JBE	halt
 sleeparm:
+	MOVL	$1, R9
 	CMPQ	R8, $-1
 	JEQ	disarm
 	RDTSC

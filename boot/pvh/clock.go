@@ -173,7 +173,7 @@ func (m *machine) ownClock(now uint64) {
 	c.TSC, c.System, c.Mul, c.Shift = now, 0, uint32(mul), shift
 }
 
-// gateClock converts the frequencies to what the gate computes with.
+// gateClock converts the frequencies to what the gate and the runtime compute with.
 func (m *machine) gateClock(tickHz uint64) (tick, tickCount, tscPerNS, countScale uint64) {
 	tick = m.tscKHz * 1000 / tickHz
 	tickCount = m.apicKHz * 1000 / tickHz

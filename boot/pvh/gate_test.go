@@ -124,8 +124,8 @@ func TestFillGate(t *testing.T) {
 	if d.NQueues != 8 || d.IOPhys != m.ioPhys || d.IOSize != m.ioSize-layout.Page || d.CR4 != cr4SMEP || d.LAPIC != registersAt {
 		t.Errorf("gate data %+v", d)
 	}
-	if d.Tick != 20e6 || d.TickCount != 625e3 || m.tickCount != d.TickCount || d.TSCPerNS != 2<<32 {
-		t.Errorf("clock %d %d %d", d.Tick, d.TickCount, d.TSCPerNS)
+	if d.Tick != 20e6 || d.TickCount != 625e3 || m.tickCount != d.TickCount || m.info.TSCPerNS != 2<<32 {
+		t.Errorf("clock %d %d %d", d.Tick, d.TickCount, m.info.TSCPerNS)
 	}
 	if d.PowerPort != 0x604 || d.PowerValue != 0x2000 || d.PowerReg != 0 {
 		t.Errorf("power off %#x %#x %#x", d.PowerPort, d.PowerValue, d.PowerReg)

@@ -65,7 +65,7 @@ func (m *machine) fillGate() *gate.Data {
 	d := (*gate.Data)(m.tables.mem.at(m.dataPhys)) // a whole page, checked in package gate
 	d.SetText()
 	if !onXen {
-		d.Tick, d.TickCount, d.TSCPerNS, d.CountScale = m.gateClock(layout.TickHz)
+		d.Tick, d.TickCount, m.info.TSCPerNS, d.CountScale = m.gateClock(layout.TickHz)
 		m.tickCount = d.TickCount
 		d.LAPIC = uint64(m.at.Registers)
 		m.fillQueues(d)

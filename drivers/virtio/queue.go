@@ -28,7 +28,7 @@ type Queue struct {
 	eventIdx bool
 	staged   int // Descs in the submission area
 
-	busy [rtabi.MaxQueueSize]bool // by head id: in flight
+	busy [rtabi.MaxQueueSize]bool // by head id: in flight; only of ids below the size
 
 	gate         Gate
 	id           uint32 // at the gate
@@ -46,7 +46,7 @@ func NewQueue(t Transport, i int) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{ring: ring, gate: t, id: id, eventIdx: t.Features()&FeatureEventIndex != 0}
+	q := &Queue{ring: ring, gate: t.Gate(), id: id, eventIdx: t.Features()&FeatureEventIndex != 0}
 	q.ring.publish(0)
 	return q, nil
 }
@@ -107,6 +107,9 @@ func (q *Queue) StageRoom(id, next uint8, flags uint16, off, n uint32) {
 // Full says that the submission area has no room.
 func (q *Queue) Full() bool { return q.staged == rtabi.MaxSubmit }
 
+// SubmitRoom is how many descriptors may be staged until the area is Full.
+func (q *Queue) SubmitRoom() int { return rtabi.MaxSubmit - q.staged }
+
 // Submit has the gate write the descriptors that are staged.
 //
 //go:noinline
@@ -127,6 +130,9 @@ func (q *Queue) Push(head uint8) {
 	q.avail++
 }
 
+// Pending says whether Flush would show the device anything.
+func (q *Queue) Pending() bool { return q.avail != q.public }
+
 // Flush shows the device all that was pushed: one Post if descriptors are
 // staged, one store of the index, and one Notify unless the device said that it
 // looks anyway (virtio 1.2, section 2.7.13).
@@ -134,7 +140,7 @@ func (q *Queue) Flush() {
 	if q.staged != 0 {
 		q.Submit()
 	}
-	if q.avail == q.public {
+	if !q.Pending() {
 		return
 	}
 	from := q.public
@@ -180,14 +186,24 @@ func (q *Queue) jumped(n uint16) {
 // the last Sync said. ok is false when the entry names no chain that is in
 // flight: the caller must answer by FailEntry with id.
 func (q *Queue) Next() (id, n uint32, ok bool) {
+	if id, n, ok = q.Peek(); ok {
+		q.Take(uint8(id))
+	}
+	return id, n, ok
+}
+
+// Peek is Next, but leaves the entry where it is: Take with id takes it. The device
+// may change it between two Peeks.
+func (q *Queue) Peek() (id, n uint32, ok bool) {
 	e := &q.ring.used[uint8(q.taken)&q.ring.mask]
 	id, n = atomic.LoadUint32(&e.id), atomic.LoadUint32(&e.n)
-	if id > uint32(q.ring.mask) || !q.busy[uint8(id)] {
-		return id, n, false
-	}
-	q.busy[uint8(id)] = false
+	return id, n, id < rtabi.MaxQueueSize && q.busy[uint8(id)]
+}
+
+// Take takes the used entry whose head Peek has just returned.
+func (q *Queue) Take(head uint8) {
+	q.busy[head] = false
 	q.taken++
-	return id, n, true
 }
 
 // FailEntry puts the queue out of use for an entry that Next refused.

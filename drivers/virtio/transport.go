@@ -35,33 +35,35 @@ type Transport interface {
 	Config(off int, p []byte) error
 	// Queue is the shared page of virtqueue i and its number at the gate.
 	Queue(i int) (Ring, uint32, error)
-	// Post asks the gate to write the first n Descs of the submission area of
-	// a queue, named by its number at the gate. A Desc that the gate refuses
-	// ends the VM.
-	Post(queue uint32, n int)
-	// Notify tells the device that a queue has new available entries.
-	Notify(queue uint32)
+	// Gate is the gate that the queues are served by.
+	Gate() Gate
 }
 
 // Gate is the part of the gate that drivers call (rtabi.GatePost and
-// rtabi.GateNotify). Post reads each Desc once and is done with the submission
-// area when it returns.
+// rtabi.GateNotify).
 type Gate interface {
+	// Post asks the gate to write the first n Descs of the submission area of
+	// a queue, named by its number at the gate. It reads each Desc once and is done
+	// with the area when it returns. A Desc that the gate refuses ends the VM.
 	Post(queue uint32, n int)
+	// Notify tells the device that a queue has new available entries.
 	Notify(queue uint32)
 }
 
 // Device is the Transport of a device in rtabi.BootInfo, over MMIO and PCI
 // alike: what distinguishes them is boot's and the gate's business.
 type Device struct {
-	Gate
+	gate Gate
 	boot *rtabi.Device
 }
 
 // NewDevice wraps what boot left of a device. It keeps boot and only reads it.
 func NewDevice(boot *rtabi.Device, gate Gate) *Device {
-	return &Device{Gate: gate, boot: boot}
+	return &Device{gate: gate, boot: boot}
 }
+
+// Gate implements Transport.
+func (d *Device) Gate() Gate { return d.gate }
 
 // DeviceID implements Transport.
 func (d *Device) DeviceID() uint32 { return d.boot.Kind }

@@ -57,6 +57,50 @@ type TxReady interface {
 	TxReady() *event.Source
 }
 
+// Turner is what a Net offers besides when it can answer frames itself: Recv and Send
+// in one pass, for a FastPath.
+type Turner interface {
+	// Turn takes up to len(frames) received frames and shows each to fast. Those it
+	// passes are in frames then, as from Recv, those it drops are forgotten, and those
+	// it replies to are sent, or lost if there is no room. ErrAgain says that there
+	// was no frame. The caller that recovers from a panic of fast must call Abandon.
+	// Others may Send meanwhile.
+	Turn(fast FastPath, frames []Frame) (Turned, error)
+	// Abandon ends a Turn whose fast path panicked, if there is one. It is given the
+	// same frames. The frame that fast had is lost, and those that it passed before.
+	Abandon(frames []Frame)
+}
+
+// Turned is what became of the frames of a Turn.
+type Turned struct {
+	Passed, Replied, Dropped int
+	Lost                     int // replies that could not be sent
+}
+
+// FastPath is shown received frames one at a time.
+//
+// Frame must not block, allocate or call the device. The frame is the device's
+// memory, so everything in it is hostile and may even change between two reads. It is
+// lent for the call. With Reply the hook has rewritten the frame in place, addresses
+// and checksums included, and has set Meta for sending (the zero Meta: complete as it
+// stands) and the window to the frame's length; the replies of a burst go out
+// together.
+//
+// Frame must leave the NetInfo.HeadRoom bytes in front of the window alone and
+// may not chain other pages.
+type FastPath interface {
+	Frame(f *Frame) Verdict
+}
+
+// Verdict is what becomes of a frame that a FastPath has seen.
+type Verdict uint8
+
+const (
+	Pass  Verdict = iota // hand it out, unchanged
+	Drop                 // forget it
+	Reply                // send it back as it now is
+)
+
 // NetInfo does not change while the device lives, but for the MAC address.
 type NetInfo struct {
 	MAC      [6]byte // another one, maybe, when a device that Returns is back

@@ -150,6 +150,15 @@ func (b *Buf) SetWindow(off, n int) {
 	b.off, b.n = uint16(off), uint16(n)
 }
 
+// Resize moves the window's end, so that it has n bytes. It panics when that is not
+// within the page.
+func (b *Buf) Resize(n int) {
+	if uint(n) > Size-uint(b.off) {
+		panic("iopage: window outside its page")
+	}
+	b.n = uint16(n)
+}
+
 // Len is the window's length in bytes.
 func (b *Buf) Len() int { return int(b.n) }
 

@@ -19,11 +19,12 @@ const gsoMax = 15 * 4096
 // link joins a device.Net to gVisor: a stack.LinkEndpoint that writes packets
 // straight into I/O pages, and a goroutine that receives.
 type link struct {
-	back  func() // called in a goroutine of its own when a device that was away is back
-	dev   device.Net
-	info  device.NetInfo // but for the MAC, which is mac
-	mac   atomic.Pointer[tcpip.LinkAddress]
-	frags bool
+	back   func() // called in a goroutine of its own when a device that was away is back
+	dev    device.Net
+	turner device.Turner  // dev, if it is one
+	info   device.NetInfo // but for the MAC, which is mac
+	mac    atomic.Pointer[tcpip.LinkAddress]
+	frags  bool
 
 	fast   atomic.Pointer[FastPath]
 	tap    atomic.Pointer[Tap]
@@ -51,6 +52,7 @@ var (
 
 func newLink(dev device.Net, frags bool, limits *Limits) *link {
 	l := &link{dev: dev, info: dev.Info(), frags: frags, done: make(chan struct{})}
+	l.turner, _ = dev.(device.Turner)
 	l.asking.limit = limits.NeighbourQueue
 	l.setMAC(l.info.MAC)
 	l.tx.init(l)

@@ -11,6 +11,7 @@ import (
 
 	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
+	"ampoule/libos/event"
 	"ampoule/libos/iopage"
 )
 
@@ -43,6 +44,7 @@ type receiver struct {
 	frames [recvBatch]device.Frame
 	batch  []device.Frame // of frames
 	n      int            // frames received
+	shown  bool           // to the fast path, which has passed them
 	done   int            // of those, dealt with
 	ready  int            // of those, rewritten by the fast path and moved to the front, not sent yet
 	away   bool           // the device was gone
@@ -57,21 +59,29 @@ func (l *link) bursts(r *receiver) (ended bool) {
 			if l.count.panics.Add(1) > maxPanics {
 				panic(p)
 			}
+			if l.turner != nil {
+				l.turner.Abandon(r.batch)
+			}
 			release(r.frames[:r.ready])
 			release(r.frames[r.done:r.n])
 			r.n, r.done, r.ready = 0, 0, 0
 		}
 	}()
-	ready := l.dev.Ready()
+	var ready *event.Source = l.dev.Ready() // named, so that its methods are inlined
 	for !l.closed.Load() {
-		n, err := l.dev.Recv(r.batch)
+		var n int
+		var err error
+		if fast := l.fast.Load(); fast != nil && l.turner != nil && !(feature.Capture && l.tap.Load() != nil) { // a tap sees all frames
+			n, err = l.turn(*fast, r)
+		} else {
+			n, err = l.receiveInto(r)
+		}
 		switch {
 		case n > 0:
 			if r.away {
 				l.returned(r)
 			}
-			r.n, r.done, r.ready = n, 0, 0
-			if l.burst(r) {
+			if r.n > 0 && l.burst(r) {
 				// Let those run whom the frames were for, so that their queues
 				// have room for the next burst.
 				runtime.Gosched()
@@ -92,6 +102,28 @@ func (l *link) bursts(r *receiver) (ended bool) {
 		}
 	}
 	return true
+}
+
+// turn has the device answer frames for the fast path. r then has what that passed.
+func (l *link) turn(fast FastPath, r *receiver) (n int, err error) {
+	t, err := l.turner.Turn(fast, r.batch)
+	r.n, r.shown = t.Passed, true
+	n = t.Passed + t.Replied + t.Dropped + t.Lost
+	l.count.rxFrames.Add(uint64(n))
+	l.count.fastReplied.Add(uint64(t.Replied))
+	if n != t.Replied {
+		l.count.fastDropped.Add(uint64(t.Dropped))
+		l.count.txDropped.Add(uint64(t.Lost))
+	}
+	return n, err
+}
+
+// receiveInto is turn without a fast path, or for a device that does not Turn.
+func (l *link) receiveInto(r *receiver) (n int, err error) {
+	n, err = l.dev.Recv(r.batch)
+	r.n, r.shown = n, false
+	l.count.rxFrames.Add(uint64(n))
+	return n, err
 }
 
 // returned notes that a device that was away is back.
@@ -120,15 +152,15 @@ func (l *link) renew() {
 // burst handles the frames of one Recv, and says whether any went to the stack.
 func (l *link) burst(r *receiver) (passed bool) {
 	frames := r.frames[:r.n]
-	l.count.rxFrames.Add(uint64(len(frames)))
 	if feature.Capture {
 		l.watch(frames, false)
 	}
+	r.done, r.ready = 0, 0
 	fast := l.fast.Load()
 	for i := range frames {
 		f := &frames[i]
 		v := Pass
-		if fast != nil {
+		if fast != nil && !r.shown {
 			v = (*fast).Frame(f)
 		}
 		r.done++

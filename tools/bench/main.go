@@ -12,6 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"ampoule/tools/bench/peer"
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/load"
+	"ampoule/tools/netpeer"
 	"ampoule/tools/xenrig/dom0"
 )
 
@@ -38,7 +40,7 @@ func services(name, ask string) (load.Service, error) {
 }
 
 func main() {
-	var b bench
+	b := bench{address: netpeer.GuestIPv4}
 	apps := flag.String("app", "echo,dns", "appliances to measure; empty: none")
 	flag.StringVar(&b.dist, "dist", "dist", "folder of the built images")
 	image := flag.String("image", "", "measure this image instead of the built one (with one -app)")
@@ -55,6 +57,9 @@ func main() {
 	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated; with -tls the number of a row")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
 	top := flag.Int("top", 40, "functions that -prof shows")
+	kinds := flag.String("queries", "", "measure kinds of queries to the DNS appliance instead, each with an image of its own: all, or those with this in their name")
+	mkimage := flag.String("mkimage", "build/bin/mkimage", "with -queries: what builds images")
+	only := flag.String("func", "", "with -prof: instead of all functions, where this one's instructions are executed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -70,6 +75,8 @@ func main() {
 	switch {
 	case *image != "" && len(names) != 1:
 		err = errors.New("-image goes with one -app")
+	case *kinds != "":
+		err = b.with(func() error { return b.kinds(ctx, os.Stdout, *kinds, *mkimage) })
 	case *terminator:
 		b.images["tls"] = filepath.Join(b.dist, "tls-virtio", "tls.elf")
 		if *image != "" {
@@ -80,7 +87,7 @@ func main() {
 	case *prof != "" && len(names) != 1:
 		err = errors.New("-prof goes with one -app")
 	case *prof != "":
-		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, *top) })
+		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, view{*top, *only}) })
 	default:
 		err = b.with(func() error { return b.all(ctx, names, list(*peers), *out) })
 	}
@@ -99,6 +106,8 @@ type bench struct {
 	plugin              *counter.Plugin
 	cache               string
 	guests              map[string]peer.VM // of peers
+	service             load.Service       // instead of the appliance's, if it has a name
+	address             netip.Addr         // of the guest on the tap
 	user                bool               // no namespace here: measured over QEMU's user-mode network
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -84,6 +85,9 @@ func (b *bench) start(ctx context.Context, app string, ram int, counted, blocks 
 	if m.service, err = services(app, b.ask); err != nil {
 		return nil, err
 	}
+	if b.service.Name != "" {
+		m.service = b.service
+	}
 	if counted {
 		if m.counter, err = b.plugin.New(blocks); err != nil {
 			return nil, err
@@ -111,7 +115,7 @@ func (b *bench) network(m *machine, c *vm.Config) error {
 		seg, err := netpeer.Open(netpeer.Options{Direct: true})
 		if err == nil {
 			m.seg, m.dial = seg, seg.DialContext
-			m.addr = netpeer.GuestIPv4.String() + fmt.Sprintf(":%d", m.service.Port)
+			m.addr = netip.AddrPortFrom(b.address, uint16(m.service.Port)).String()
 			c.Net = seg.Net()
 			return seg.Peer.(*netpeer.Linux).Neighbor()
 		}

@@ -17,7 +17,7 @@ import (
 
 // profile counts one point of app block by block and prints where the
 // instructions went.
-func (b *bench) profile(ctx context.Context, app, what, symbols string, top int) error {
+func (b *bench) profile(ctx context.Context, app, what, symbols string, v view) error {
 	if symbols == "" {
 		symbols = b.images[app]
 	}
@@ -56,8 +56,30 @@ func (b *bench) profile(ctx context.Context, app, what, symbols string, top int)
 		return err
 	}
 	w := bufio.NewWriter(os.Stdout)
-	report(w, table, counter.Since(before, after), n, top)
+	if v.only != "" {
+		places(w, table, counter.Since(before, after), n, v.only)
+	} else {
+		report(w, table, counter.Since(before, after), n, v.top)
+	}
 	return w.Flush()
+}
+
+// view is what of a profile is shown.
+type view struct {
+	top  int    // packages, and functions
+	only string // functions whose blocks are shown instead: the beginning of their names
+}
+
+// places prints the blocks of the functions whose names begin with fn in order, each with how often a
+// request enters it; go tool objdump tells what is at an address.
+func places(w io.Writer, t symbolTable, blocks []counter.Block, n int, fn string) {
+	slices.SortFunc(blocks, func(a, b counter.Block) int { return cmp.Compare(a.Address, b.Address) })
+	fmt.Fprintf(w, "%18s %12s %9s\n", "address", "instructions", "entered")
+	for _, b := range blocks {
+		if strings.HasPrefix(t.find(b.Address), fn) {
+			fmt.Fprintf(w, "%#18x %12d %9.3f\n", b.Address, b.Instructions+b.Repeats, float64(b.Entered)/float64(n))
+		}
+	}
 }
 
 // symbol is a function's place.

@@ -68,24 +68,7 @@ func Echo(size int) Service {
 
 // DNS asks for the A records of name (RFC 1035) and wants an authoritative
 // answer without an error and with at least one record.
-func DNS(name string) Service {
-	question, bad := encodeQuestion(name)
-	return Service{
-		Name: "dns", Port: 53,
-		Request: func(n uint32) []byte {
-			h := binary.BigEndian.AppendUint16(nil, uint16(n))
-			return append(append(h, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0), question...)
-		},
-		Check: func(request, answer []byte) error {
-			if bad != nil {
-				return bad
-			}
-			return checkDNS(request, answer)
-		},
-		Stream:     func(m []byte) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...) },
-		ReadStream: readDNS,
-	}
-}
+func DNS(name string) Service { return DNSQuery{Name: name}.Service() }
 
 // encodeQuestion is name as labels, type A, class IN.
 func encodeQuestion(name string) ([]byte, error) {
@@ -97,26 +80,6 @@ func encodeQuestion(name string) ([]byte, error) {
 		q = append(append(q, byte(len(label))), label...)
 	}
 	return append(q, 0, 0, 1, 0, 1), nil
-}
-
-func checkDNS(request, answer []byte) error {
-	const qr, aa, rcode = 0x8000, 0x0400, 0x000f
-	if len(answer) < len(request) {
-		return fmt.Errorf("an answer of %d bytes", len(answer))
-	}
-	if !bytes.Equal(request[:2], answer[:2]) {
-		return errOther
-	}
-	flags := binary.BigEndian.Uint16(answer[2:])
-	switch {
-	case flags&qr == 0 || flags&rcode != 0 || flags&aa == 0:
-		return fmt.Errorf("answer with flags %#04x", flags)
-	case binary.BigEndian.Uint16(answer[6:]) == 0:
-		return errors.New("an answer without records")
-	case !bytes.EqualFold(request[12:], answer[12:len(request)]):
-		return errors.New("an answer to another question")
-	}
-	return nil
 }
 
 func readDNS(r io.Reader, _ []byte) ([]byte, error) {

@@ -2,19 +2,23 @@ package answer
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"ampoule/libos/config/zone"
 	"ampoule/libos/config/zone/answers"
 )
 
 // minRoom is what Quick wants to be readable and writable behind the start of a
-// message: the longest question, an OPT record, and what zone.Hash reads beyond.
-const minRoom = 512
+// message: the longest question, an OPT record, and what zone.Octets reads beyond, or
+// the shortest limit of an answer and what is overwritten behind it.
+const minRoom = len(zone.Message{})
 
 // origin is a place of the table of zones.
 type origin struct {
 	hash uint64
 	zone zone.Zone // "": free
+	// The last octets of the origin, for few: see zone.Octets.End.
+	end, mask uint64
 }
 
 // zoneTable finds the zone that answers for a name: a hash table, at most half
@@ -25,22 +29,31 @@ type zoneTable struct {
 	labels [128]bool // numbers of labels that origins have
 	most   int       // the highest of them
 	count  int
-	nested bool // one is below another
+	nested bool      // one is below another
+	few    []*origin // all that have content, unless they are many or nested
 }
+
+// maxFew is up to how many zones are searched for a name without asking first which
+// of them it is in.
+const maxFew = 8
 
 // Scratch is what Quick needs of memory: one for each goroutine that calls it.
 type Scratch struct {
-	size     int // octets of the question's name
-	labels   int
+	asked
+	name  zone.Octets // in lower case
+	start [128]uint8  // of the name's labels
+}
+
+// asked is what an answer depends on.
+type asked struct {
+	size     int    // octets of the name
+	hash     uint64 // of the name
 	rrtype   uint16
-	limit    int // bytes of the answer
-	edns     int // 1: the query has an OPT record
-	cookie   int // bytes of its cookie, at cookieAt
-	cookieAt int
 	do       bool
-	name     zone.Folded
-	hash     uint64     // of name
-	start    [128]uint8 // of the name's labels
+	edns     uint16 // 1: the query has an OPT record
+	limit    int    // bytes of the answer, as that says
+	cookie   int    // bytes of its cookie, at cookieAt
+	cookieAt int
 }
 
 // Asked is the type of the query that Quick has answered, and whether it had DO.
@@ -54,32 +67,64 @@ func (q *Scratch) Asked() (rrtype uint16, do bool) { return q.rrtype, q.do }
 //
 // The bytes are those that Answer would give for UDP.
 func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
-	if len(b) < minRoom || !q.parse(b, n) {
+	if len(b) < minRoom {
 		return -1
 	}
-	v := s.view.Load()
-	z, origin := v.origins.find(q)
-	if len(z) <= len(missing) {
+	m := (*zone.Message)(b)
+	le := binary.LittleEndian
+	if le.Uint64(m[:])&^ignoredBits != plainQuery {
 		return -1
 	}
-	a := z.Answer(&q.name, q.size, q.labels, q.hash, q.rrtype, q.do)
-	if a == 0 || z.Out(a) != 0 && v.origins.elsewhere(z.Out(a)) {
+	name := (*zone.Octets)(m[headerSize:])
+	q.size, q.hash = name.Read()
+	end := headerSize + uint(q.size) + 4
+	question := le.Uint32(m[end-4:])
+	q.rrtype = bits.ReverseBytes16(uint16(question))
+	q.cookie, q.edns, q.limit, q.do = 0, 0, 0, false
+	if uint(q.size-1) >= zone.MaxName || question>>16 != classIN<<8 {
 		return -1
 	}
-	limit := min(max(q.limit, minUDP), s.udp, len(b)) - q.edns*optSize
-	if q.cookie != 0 {
-		return s.baked(q, b, from, z, a, origin, limit)
+	if extra := le.Uint32(m[8:]); extra == 0 {
+		if end != uint(n) {
+			return -1
+		}
+	} else if extra != 1<<24 || !q.opt(m, end, n) {
+		return -1
 	}
-	if s.limiter != nil {
-		if l := s.limiter.judge(from, answers.NewKind(z.Class(a), origin^uint64(a)), s.now); l != limitPass {
-			return s.limited(l, q, b, z, a)
+	zones := &s.view.Load().origins
+	o, a := zones.quickly(q, name)
+	if o == nil {
+		o, a = zones.apart(q, name)
+	}
+	if a == 0 || !zones.final(o.zone.Out(a)) {
+		return -1
+	}
+	if q.cookie != 0 || s.limiter != nil {
+		return s.guarded(q, b, from, o, a)
+	}
+	// What every client takes is less than any other limit.
+	size := o.zone.Put(a, m, q.size, minUDP-int(q.edns)*optSize, q.edns)
+	if size == 0 {
+		if size = o.zone.PutLong(a, b, q.size, s.room(q, b), q.edns); size == 0 {
+			return -1
 		}
 	}
-	size := z.Put(a, b, q.size, limit, b[2]&(flagRD>>8), uint16(q.edns))
-	if size == 0 {
-		return -1
+	if q.edns != 0 {
+		size = s.finishQuick(q, b, size)
 	}
-	return s.finishQuick(q, b, size)
+	return size
+}
+
+// The first eight octets of a query of one question, as they are loaded, and bits
+// that may have any value: the identifier, RD, AD and CD.
+const (
+	plainQuery  = 0x0000_0100_0000_0000
+	ignoredBits = 0x0000_0000_30_01_ffff
+)
+
+// room returns how long an answer in b may be before the OPT record.
+func (s *Server) room(q *Scratch, b []byte) int {
+	return min(max(q.limit, minUDP), s.udp, len(b)) - int(q.edns)*optSize
 }
 
 // limited is what becomes of an answer above the rate.
@@ -87,7 +132,7 @@ func (s *Server) limited(verdict int, q *Scratch, b []byte, z zone.Zone, a zone.
 	if verdict == limitDrop {
 		return 0
 	}
-	return s.finishQuick(q, b, z.PutTruncated(a, b, q.size, b[2]&(flagRD>>8), uint16(q.edns)))
+	return s.finishQuick(q, b, z.PutTruncated(a, (*zone.Message)(b), q.size, q.edns))
 }
 
 // finishQuick appends the OPT record to an answer in b of size bytes.
@@ -103,13 +148,14 @@ func (s *Server) finishQuick(q *Scratch, b []byte, size int) int {
 	return size
 }
 
-// baked is the rest of Quick where a cookie came: who has a good one is not
-// limited.
-func (s *Server) baked(q *Scratch, b []byte, from *Client, z zone.Zone, a zone.Answer, origin uint64, limit int) int {
+// guarded is the rest of Quick where answers are limited or a cookie came: who has a
+// good one is not limited.
+func (s *Server) guarded(q *Scratch, b []byte, from *Client, o *origin, a zone.Answer) int {
 	const option = 4 + fullCookie
+	z, limit := o.zone, s.room(q, b)
 	var cookie [option]byte
 	room, good := 0, false
-	if s.cookies != nil && *from != (Client{}) {
+	if q.cookie != 0 && s.cookies != nil && *from != (Client{}) {
 		room = option
 	}
 	if headerSize+q.size+4+z.Size(a) > limit-room {
@@ -121,7 +167,7 @@ func (s *Server) baked(q *Scratch, b []byte, from *Client, z zone.Zone, a zone.A
 	}
 	size := 0
 	if !good && s.limiter != nil {
-		v := s.limiter.judge(from, answers.NewKind(z.Class(a), origin^uint64(a)), s.now)
+		v := s.limiter.judge(from, answers.NewKind(z.Class(a), o.hash^uint64(a)), s.now)
 		if v != limitPass {
 			if size = s.limited(v, q, b, z, a); size == 0 {
 				return 0
@@ -129,7 +175,7 @@ func (s *Server) baked(q *Scratch, b []byte, from *Client, z zone.Zone, a zone.A
 		}
 	}
 	if size == 0 {
-		size = s.finishQuick(q, b, z.Put(a, b, q.size, limit-room, b[2]&(flagRD>>8), uint16(q.edns)))
+		size = s.finishQuick(q, b, z.PutLong(a, b, q.size, limit-room, q.edns))
 	}
 	if room > 0 {
 		b[size-1] = option
@@ -138,56 +184,24 @@ func (s *Server) baked(q *Scratch, b []byte, from *Client, z zone.Zone, a zone.A
 	return size
 }
 
-// parse takes a query of one question of class IN, whose answer depends on
-// nothing but what q has. Whatever is unusual is refused.
-func (q *Scratch) parse(b []byte, n int) bool {
-	const head = 0x0000_0100_0000_0000 // one question, no answer
-	const ignored = 0x0000_0000_30_01_ffff
-	if n < headerSize+5 || n > minRoom-zone.Tail {
+// opt takes an OPT record of EDNS version 0 (RFC 6891 section 6.1.2) at b[at:], where
+// the question ends, up to b[:n], with a cookie at most.
+func (q *asked) opt(b *zone.Message, end uint, n int) bool {
+	const (
+		fixed = 0x00_ff_00_00_00_ff_ff_ff // owner, type and version
+		do    = 1 << 63
+	)
+	at := int(end)
+	if at+optSize > n || n > minRoom {
 		return false
 	}
-	b = b[:minRoom]
-	if binary.LittleEndian.Uint64(b)&^ignored != head {
+	o := (*[optSize]byte)(b[at:])
+	w := binary.LittleEndian.Uint64(o[:])
+	if w&fixed != typeOPT<<16 || o[9] != 0 || at+optSize+int(o[10]) != n {
 		return false
 	}
-	at, labels := headerSize, 0
-	for l := int(b[at]); l != 0; l = int(b[at]) {
-		q.start[labels&127] = uint8(at - headerSize)
-		labels++
-		if at += 1 + l; l > zone.MaxLabel || at > n-5 {
-			return false
-		}
-	}
-	q.labels, q.cookie = labels, 0
-	q.size = at + 1 - headerSize
-	question := binary.BigEndian.Uint32(b[at+1:])
-	q.rrtype = uint16(question >> 16)
-	if q.size > zone.MaxName || uint16(question) != classIN ||
-		q.rrtype-128 < 128 || q.rrtype == 0 || q.rrtype == typeOPT {
-		return false
-	}
-	q.start[q.labels&127] = uint8(q.size - 1)
-	q.hash = q.name.Set(b, headerSize, q.size)
-	switch binary.LittleEndian.Uint32(b[8:]) {
-	case 0:
-		q.limit, q.edns, q.do = 0, 0, false
-		return at+5 == n
-	case 1 << 24:
-		return at+5+optSize <= n && q.opt(b, at+5, n)
-	}
-	return false
-}
-
-// opt takes an OPT record of EDNS version 0 (RFC 6891 section 6.1.2), at b[at:] up
-// to n, with a cookie at most.
-func (q *Scratch) opt(b []byte, at, n int) bool {
-	o := b[at : at+optSize]
-	if o[0] != 0 || o[1] != 0 || o[2] != typeOPT || o[6] != 0 || o[9] != 0 || at+optSize+int(o[10]) != n {
-		return false
-	}
+	q.edns, q.do = 1, w&do != 0
 	q.limit = int(o[3])<<8 | int(o[4])
-	q.edns = 1
-	q.do = o[7]&0x80 != 0
 	if o[10] == 0 {
 		return true
 	}
@@ -197,6 +211,57 @@ func (q *Scratch) opt(b []byte, at, n int) bool {
 	}
 	q.cookie, q.cookieAt = int(c[3]), at+optSize+4
 	return true
+}
+
+// quickly finds the answer to q, whose name is in any case, and the zone that it is
+// of, where the zones are few and have the name. nil: they are not, or have not.
+func (o *zoneTable) quickly(q *Scratch, name *zone.Octets) (*origin, zone.Answer) {
+	end := name.End(q.size)
+	for _, e := range o.few {
+		if (end^e.end)&e.mask != 0 {
+			continue
+		}
+		if n := e.zone.Search(name, 0, q.size, q.hash); n != zone.None {
+			return e, e.zone.Listed(n, q.rrtype, q.do)
+		}
+	}
+	return nil, 0
+}
+
+// apart does the same for any zones and names. The answer is 0 if the server has to
+// make it, and the zone then nil if there is none.
+func (o *zoneTable) apart(q *Scratch, name *zone.Octets) (*origin, zone.Answer) {
+	labels := q.labels(name)
+	if labels < 0 {
+		return nil, 0
+	}
+	e := o.find(q, labels)
+	if e == nil || e.zone == missing {
+		return nil, 0
+	}
+	if n := e.zone.Search(name, 0, q.size, q.hash); n != zone.None {
+		return e, e.zone.Listed(n, q.rrtype, q.do)
+	}
+	return e, e.zone.Absent(&q.name, q.size, labels, q.rrtype, q.do)
+}
+
+// labels takes the name apart: it fills q.name and q.start and returns the number of
+// labels, or -1 if that is no name of q.size octets.
+func (q *Scratch) labels(name *zone.Octets) int {
+	q.name.Lower(name, q.size)
+	at, labels := 0, 0
+	for l := int(q.name[0]); l != 0; l = int(q.name[at]) {
+		q.start[labels&127] = uint8(at)
+		labels++
+		if at += 1 + l; l > zone.MaxLabel || at >= q.size {
+			return -1
+		}
+	}
+	q.start[labels&127] = uint8(at)
+	if at != q.size-1 {
+		return -1
+	}
+	return labels
 }
 
 // newZoneTable makes the table of zones whose origins differ.
@@ -214,7 +279,11 @@ func newZoneTable(zones map[string]zone.Zone) zoneTable {
 		for o.table[at].zone != "" {
 			at = (at + 1) & o.mask
 		}
-		o.table[at] = origin{h, z}
+		mask := ^uint64(0) << (max(0, 8-n.Size(0)) * 8)
+		o.table[at] = origin{h, z, n.Octets().End(n.Size(0)), mask}
+		if z != missing {
+			o.few = append(o.few, &o.table[at])
+		}
 		o.labels[n.Labels()] = true
 		o.most = max(o.most, n.Labels())
 		for i := 1; i <= n.Labels(); i++ {
@@ -222,19 +291,21 @@ func newZoneTable(zones map[string]zone.Zone) zoneTable {
 			o.nested = o.nested || above
 		}
 	}
+	if o.nested || len(o.few) > maxFew {
+		o.few = nil
+	}
 	return o
 }
 
-// find returns the zone with the longest origin at or above the name of q, and
-// that origin's hash, or "".
-// It goes by the hash alone: what is found in the zone is compared. For DS at an
-// origin it is "", since that may belong to the zone above.
-func (o *zoneTable) find(q *Scratch) (zone.Zone, uint64) {
-	for k := min(q.labels, o.most); k >= 0; k-- {
+// find returns the zone with the longest origin at or above the name of q, which has
+// so many labels, or nil. It goes by the hash alone: what is found in the zone is
+// compared.
+func (o *zoneTable) find(q *Scratch, labels int) *origin {
+	for k := min(labels, o.most); k >= 0; k-- {
 		if !o.labels[k&127] {
 			continue
 		}
-		from := int(q.start[(q.labels-k)&127])
+		from := int(q.start[(labels-k)&127])
 		h := q.name.Hash(from, q.size-from)
 		for at := h & o.mask; ; at = (at + 1) & o.mask {
 			e := &o.table[at]
@@ -242,18 +313,15 @@ func (o *zoneTable) find(q *Scratch) (zone.Zone, uint64) {
 				break
 			}
 			if e.hash == h {
-				if from == 0 && q.rrtype == typeDS {
-					return "", 0
-				}
-				return e.zone, h
+				return e
 			}
 		}
 	}
-	return "", 0
+	return nil
 }
 
-// elsewhere says whether an alias in an answer may lead to another zone that is
-// here.
-func (o *zoneTable) elsewhere(out uint8) bool {
-	return o.nested || out == zone.OutLeft && o.count > 1
+// final says whether an answer holds whatever other zones are here, by what it says
+// of aliases.
+func (o *zoneTable) final(out uint8) bool {
+	return out == 0 || !o.nested && (out != zone.OutLeft || o.count == 1)
 }

@@ -62,18 +62,6 @@ func (h header) put(p *[headerLen]byte) {
 // plain says that the header states nothing but num_buffers.
 func (h header) plain() bool { return h.lo == 0 && uint16(h.hi) == 0 }
 
-// simple is decode for what nearly all frames have: one buffer, no segmentation,
-// at most a partial checksum, which is taken if partial is flagNeedsChecksum. ok
-// is false for all others, which decode judges. It is inlined.
-func (h header) simple(n int, partial uint64) (m device.Meta, ok bool) {
-	if h.lo&0xffff == 0 {
-		return m, h.hi>>16 == 1
-	}
-	start, offset := uint16(h.lo>>48), uint16(h.hi)
-	m.State, m.CsumStart, m.CsumOffset = device.ChecksumPartial, start, offset
-	return m, h.lo&0xffff == partial && h.hi>>16 == 1 && start >= etherLen && int(start)+int(offset)+2 <= n
-}
-
 // decode checks what a device states of a frame of n bytes. ok is false when
 // that is impossible, or is an offload that was not negotiated.
 func (h header) decode(n int, allowed device.Feature) (m device.Meta, ok bool) {

@@ -63,6 +63,10 @@ type Device struct {
 
 	rx receiver
 	tx transmitter
+	// Of a Turn, which holds both mutexes.
+	inTurn  bool
+	turning device.Frame // what the fast path is shown
+	count   device.Turned
 }
 
 var (

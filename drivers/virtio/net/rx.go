@@ -124,11 +124,7 @@ func (d *Device) refill() {
 			asked = true
 		}
 		for _, b := range r.batch[:n] {
-			if at := r.idOf[b.Index()]; at != 0 {
-				q.Push(uint8(at - 1)) // offer, inlined
-			} else {
-				r.bind(b)
-			}
+			r.offer(b)
 		}
 	}
 	q.Flush()
@@ -173,37 +169,68 @@ func (d *Device) recv(frames []device.Frame) (n int, seen bool) {
 	if left == 0 {
 		return 0, false
 	}
-	total := 0
 	for left > 0 && n < len(frames) {
-		id, size, ok := q.Next()
-		if !ok {
-			q.FailEntry(id)
-			break
-		}
-		b := r.bufs[uint8(id)]
-		h := loadHeader((*[headerLen]byte)(b.Page()))
-		f := &frames[n]
-		m, simple := h.simple(int(size)-headerLen, r.partial)
-		if !simple || size-minSize > iopage.Size-minSize || q.InFlight() < r.low {
-			took, ok := d.take(f, b, h, size, left)
-			if left -= took; took == 0 {
-				break
-			}
-			if ok {
-				n++
-			}
+		if r.plain(&frames[n]) {
+			n, left = n+1, left-1
 			continue
 		}
-		b.SetWindow(headerLen, int(size)-headerLen)
-		f.Buf, f.Meta = b, m
-		total += int(size) - headerLen
-		n++
-		left--
+		took, ok := d.next(&frames[n], left)
+		if left -= took; took == 0 {
+			break
+		}
+		if ok {
+			n++
+		}
 	}
 	r.frames += uint64(n)
-	r.bytes += uint64(total)
 	return n, true
 }
+
+// next goes on with the next of left used buffers, and says how many it took and
+// whether f is a frame now. If it took none, the device is out of use.
+func (d *Device) next(f *device.Frame, left int) (took int, ok bool) {
+	r := &d.rx
+	id, size, ok := r.q.Next()
+	if !ok {
+		r.q.FailEntry(id)
+		return 0, false
+	}
+	b := r.bufs[uint8(id)]
+	h := loadHeader((*[headerLen]byte)(b.Page()))
+	return d.take(f, b, h, size, left)
+}
+
+// plain takes the next used buffer if it is a frame as nearly all are: alone, not
+// segmented, with at most a partial checksum, and not the last that there are. It
+// calls nothing, so that all it works with stays in registers.
+func (r *receiver) plain(f *device.Frame) bool {
+	q := r.q
+	id, size, ok := q.Peek()
+	if !ok || size-minSize > iopage.Size-minSize || q.InFlight() <= r.low {
+		return false
+	}
+	b := r.bufs[uint8(id)]
+	h := loadHeader((*[headerLen]byte)(b.Page()))
+	kind, start, offset := h.lo&0xffff, uint16(h.lo>>48), uint16(h.hi)
+	if kind == 0 {
+		start, offset = 0, 0
+	} else if kind != r.partial || start < etherLen || uint32(start)+uint32(offset)+2+headerLen > size {
+		return false
+	}
+	if h.buffers() != 1 {
+		return false
+	}
+	q.Take(uint8(id))
+	b.SetWindow(headerLen, int(size)-headerLen)
+	f.Buf = b
+	f.State, f.GSO, f.CsumStart, f.CsumOffset = device.ChecksumState(kind), device.GSONone, start, offset
+	f.HeaderLen, f.SegmentSize = 0, 0
+	r.bytes += uint64(size) - headerLen
+	return true
+}
+
+// A partial checksum has the same number in a header and in a Frame.
+var _ [flagNeedsChecksum - device.ChecksumPartial]struct{} = [0]struct{}{}
 
 // minSize is the used length of the smallest frame.
 const minSize = headerLen + etherLen

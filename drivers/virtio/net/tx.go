@@ -82,8 +82,7 @@ func (d *Device) Send(frames []device.Frame) (int, error) {
 	return n, err
 }
 
-// send is Send with tx.mu held. A frame of one page with at most a partial
-// checksum, where Alloc and Recv put it, takes the short way.
+// send is Send with tx.mu held.
 func (d *Device) send(frames []device.Frame) (n int, err error) {
 	t := &d.tx
 	q := t.q
@@ -93,43 +92,44 @@ func (d *Device) send(frames []device.Frame) (n int, err error) {
 	if q.InFlight() >= t.reapAt && !d.reap() {
 		return 0, device.ErrGone
 	}
-	total, spread := 0, uint(t.largest-etherLen)
 	for ; n < len(frames); n++ {
-		f := &frames[n]
-		b := f.Buf
-		if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > spread ||
-			f.GSO != device.GSONone || t.ids.Free() == 0 {
-			if err = d.put(f); err != nil {
-				break
-			}
+		if t.plain(&frames[n]) {
 			continue
 		}
-		h := header{}
-		if f.State == device.ChecksumPartial {
-			start, offset := uint(f.CsumStart), uint(f.CsumOffset)
-			if !t.partial || start-etherLen > uint(b.Len()) || start+offset+2 > uint(b.Len()) {
-				if err = d.put(f); err != nil { // says why not
-					break
-				}
-				continue
-			}
-			h = header{lo: flagNeedsChecksum | uint64(start)<<48, hi: uint32(offset)}
+		if err = d.put(&frames[n]); err != nil {
+			break
 		}
-		h.put((*[headerLen]byte)(b.Page()))
-		id := t.ids.Take()
-		t.bufs[id] = b
-		if q.Full() {
-			q.Submit()
-		}
-		q.StageRoom(id, 0, 0, b.Index()*iopage.Size, uint32(b.Len())+headerLen)
-		q.Push(id)
-		total += b.Len()
 	}
 	q.Flush()
 	t.frames += uint64(n)
-	t.bytes += uint64(total)
 	t.count(err)
 	return n, err
+}
+
+// plain pushes a frame if it is as nearly all are: of one page, where Alloc and Recv
+// put it, with at most a partial checksum, and if there is room. It calls nothing, so
+// that all it works with stays in registers.
+func (t *transmitter) plain(f *device.Frame) bool {
+	q, b := t.q, f.Buf
+	if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > uint(t.largest-etherLen) ||
+		f.GSO != device.GSONone || t.ids.Free() == 0 || q.Full() {
+		return false
+	}
+	h := header{}
+	if f.State == device.ChecksumPartial {
+		start, offset := uint(f.CsumStart), uint(f.CsumOffset)
+		if !t.partial || start-etherLen > uint(b.Len()) || start+offset+2 > uint(b.Len()) {
+			return false // put says why not
+		}
+		h = header{lo: flagNeedsChecksum | uint64(start)<<48, hi: uint32(offset)}
+	}
+	h.put((*[headerLen]byte)(b.Page()))
+	id := t.ids.Take()
+	t.bufs[id] = b
+	q.StageRoom(id, 0, 0, b.Index()*iopage.Size, uint32(b.Len())+headerLen)
+	q.Push(id)
+	t.bytes += uint64(b.Len())
+	return true
 }
 
 // count notes why a Send ended early, and makes src wait if it was for room.
@@ -273,6 +273,9 @@ func last(b *iopage.Buf) *iopage.Buf {
 // tryReap is reap on behalf of the receive direction, which must not wait for a
 // sender. It says whether it looked.
 func (d *Device) tryReap() bool {
+	if d.inTurn {
+		return d.reap()
+	}
 	if !d.tx.mu.TryLock() {
 		return false
 	}

@@ -25,30 +25,51 @@ const (
 )
 
 const (
-	listSize   = 10 // of an entry in a list of answers
+	// ListSize is that of an entry in a list of answers, in bytes.
+	ListSize   = 10
 	answerSize = 16 // of an answer before its places
 )
 
 // Answer is a ready answer: an offset, 0 if there is none.
 type Answer uint32
 
-// Answer returns what is ready for a question of a type and class IN at the name
-// f[:size] of so many labels and that hash; signed says that DNSSEC records are wanted. 0: the
-// server must make the answer. Types 128 to 255 are the server's in any case.
-func (z Zone) Answer(f *Folded, size, labels int, hash uint64, rrtype uint16, signed bool) Answer {
-	n := z.Search(f, 0, size, hash)
-	if n == None {
-		return z.absent(f, size, labels, rrtype, signed)
+// Listed returns what is ready for a question of a type and class IN at the name of
+// the node n; signed says that DNSSEC records are wanted. 0: the server must make the
+// answer, as it must for types 128 to 255 in any case.
+func (z Zone) Listed(n Node, rrtype uint16, signed bool) Answer {
+	at := z.u32(uint32(n) + AnswersPlace)
+	if at == 0 {
+		return 0
 	}
-	if cut := z.Cut(n); cut != None && cut != n {
-		return z.listed(cut, 0, signed)
+	for {
+		e := z.word(at) // type, and the answer without DO
+		if uint16(e) == rrtype || uint16(e) == 0 {
+			if uint16(e) == 0 && !Ordinary(rrtype) {
+				return 0
+			}
+			if signed {
+				return Answer(z.u32(at + 6))
+			}
+			return Answer(e >> 16)
+		}
+		at += ListSize
 	}
-	return z.listed(n, rrtype, signed)
 }
 
-// absent answers for a name that has no node: by its closest encloser (RFC 4592
-// section 3.3.1).
-func (z Zone) absent(f *Folded, size, labels int, rrtype uint16, signed bool) Answer {
+// Ordinary says whether data may be of a type: those of questions and messages alone
+// (RFC 6895 section 3.1) are for the server to look at.
+func Ordinary(rrtype uint16) bool {
+	return rrtype-128 >= 128 && rrtype != 0 && rrtype != typeOPT
+}
+
+const typeOPT = 41
+
+// Absent is Listed for the name f[:size] of so many labels, in lower case, which has
+// no node. It goes by the closest encloser (RFC 4592 section 3.3.1).
+func (z Zone) Absent(f *Octets, size, labels int, rrtype uint16, signed bool) Answer {
+	if !Ordinary(rrtype) {
+		return 0
+	}
 	apex, at := z.Apex(), 0
 	least, deepest := int(z[apex+19]), z.Depth()
 	for {
@@ -74,13 +95,13 @@ func (z Zone) absent(f *Folded, size, labels int, rrtype uint16, signed bool) An
 // under answers for a name below its closest encloser n.
 func (z Zone) under(n Node, rrtype uint16, signed bool) Answer {
 	if cut := z.Cut(n); cut != None {
-		return z.listed(cut, 0, signed)
+		return z.Listed(cut, anyOther, signed)
 	}
 	if z.Flags(n)&HasDNAME != 0 {
 		return 0
 	}
 	if wild := z.Wild(n); wild != None {
-		return z.listed(wild, rrtype, signed)
+		return z.Listed(wild, rrtype, signed)
 	}
 	nx := Answer(z.u32(NXDomainPlace))
 	if signed && z.Signed() {
@@ -89,20 +110,8 @@ func (z Zone) under(n Node, rrtype uint16, signed bool) Answer {
 	return nx
 }
 
-// listed finds the answer of a type in the list of n.
-func (z Zone) listed(n Node, rrtype uint16, signed bool) Answer {
-	at := z.u32(uint32(n) + AnswersPlace)
-	if at == 0 {
-		return 0
-	}
-	for t := z.u16(at); t != rrtype && t != 0; t = z.u16(at) {
-		at += listSize
-	}
-	if signed {
-		at += 4
-	}
-	return Answer(z.u32(at + 2))
-}
+// anyOther is a type that no node lists (RFC 6895 section 3.1: reserved).
+const anyOther = 65535
 
 // Class returns the class of a: ClassData and so on.
 func (z Zone) Class(a Answer) uint8 { return z[a+14] }
@@ -114,42 +123,78 @@ func (z Zone) Out(a Answer) uint8 { return z[a+15] }
 // Size returns the octets of the sections of a.
 func (z Zone) Size(a Answer) int { return int(z.u16(uint32(a) + 10)) }
 
-// PutTruncated is Put without any record, and with TC.
-func (z Zone) PutTruncated(a Answer, b []byte, size int, rd byte, more uint16) int {
-	b = b[:12]
-	w := z.word(uint32(a))
-	binary.LittleEndian.PutUint64(b[2:], w&0xffff_ffff|uint64(rd)|flagTC)
-	binary.BigEndian.PutUint16(b[10:], more)
-	return 12 + size + 4
-}
+// Message is the beginning of a message over UDP: as much as every client takes (RFC
+// 1035 section 2.3.4), and Room.
+type Message [512 + Room]byte
 
-// flagTC is the bit TC (RFC 1035 section 4.1.1) in the first octet of the flags.
-const flagTC = 2
+// Room is how many octets behind the end of an answer may be overwritten while it is
+// copied.
+const Room = 16
 
-// Put makes the message b, a query with a question whose name is of size octets,
-// the answer a: all of the header but the identifier, and the sections. rd has
-// the bit RD as in octet 2 of a header, more is the number of additional records
-// that the caller will append. It returns the length, or 0 and changes nothing
-// if that would be above limit, up to which b reaches.
-func (z Zone) Put(a Answer, b []byte, size, limit int, rd byte, more uint16) int {
+// Put makes the message b, a query with a question whose name is of size octets, the
+// answer a: all of the header but the identifier, and the sections. more is the number
+// of additional records that the caller will append. It returns the length, or 0 and
+// changes nothing if that would be above limit, which is at most 512.
+func (z Zone) Put(a Answer, b *Message, size, limit int, more uint16) int {
 	head, tail := z.word(uint32(a)), z.word(uint32(a)+8)
-	n := int(tail >> 16 & 0xffff)
-	start := 12 + size + 4
-	if start+n > limit {
+	start, n := messageHeader+uint(size)+4, sectionSize(tail)
+	if start+n > uint(limit) {
 		return 0
 	}
-	at := uint32(a) + answerSize
-	from := at + uint32(tail>>40&0xff)*2
-	copy(b[start:start+n], z[from:])
-	if delta := size - int(tail>>32&0xff); delta != 0 {
-		for ; at < from; at += 2 {
-			p := b[start+int(z.u16(at)):]
-			v := binary.BigEndian.Uint16(p) + uint16(delta)
-			binary.BigEndian.PutUint16(p, v)
-		}
+	putHeader(b, head, uint16(tail)+more)
+	z.copyTo(b, start, sections(a, tail), n)
+	if delta := size - madeFor(tail); delta != 0 {
+		z.movePointers(a, tail, b[start:], uint16(delta))
 	}
-	b = b[:12]
-	binary.LittleEndian.PutUint64(b[2:], head|uint64(rd))
-	binary.BigEndian.PutUint16(b[10:], uint16(tail)+more)
-	return start + n
+	return int(start + n)
 }
+
+// PutLong is Put for any limit up to the length of b.
+func (z Zone) PutLong(a Answer, b []byte, size, limit int, more uint16) int {
+	head, tail := z.word(uint32(a)), z.word(uint32(a)+8)
+	start, n := messageHeader+uint(size)+4, sectionSize(tail)
+	if start+n > uint(limit) {
+		return 0
+	}
+	copy(b[start:start+n], z[sections(a, tail):])
+	z.movePointers(a, tail, b[start:], uint16(size-madeFor(tail)))
+	putHeader((*Message)(b), head, uint16(tail)+more)
+	return int(start + n)
+}
+
+// PutTruncated is Put without any record, and with TC.
+func (z Zone) PutTruncated(a Answer, b *Message, size int, more uint16) int {
+	putHeader(b, z.word(uint32(a))&0xffff_ffff|flagTC, more)
+	return messageHeader + size + 4
+}
+
+// sectionSize returns the octets of the sections of an answer whose second eight
+// octets are tail; sections where they begin, and madeFor the size of the name for
+// which its pointers are right.
+func sectionSize(tail uint64) uint        { return uint(tail >> 16 & 0xffff) }
+func sections(a Answer, tail uint64) uint { return uint(a) + answerSize + uint(tail>>40&0xff)*2 }
+func madeFor(tail uint64) int             { return int(tail >> 32 & 0xff) }
+
+// movePointers adds delta to the compression pointers of the answer a that stands in b.
+func (z Zone) movePointers(a Answer, tail uint64, b []byte, delta uint16) {
+	for at := uint(a) + answerSize; at < sections(a, tail); at += 2 {
+		p := b[z.u16(uint32(at)):]
+		binary.BigEndian.PutUint16(p, binary.BigEndian.Uint16(p)+delta)
+	}
+}
+
+// putHeader makes the header of a query that of an answer: head is the flags and
+// counts up to the authority section, of which RD is the query's.
+func putHeader(b *Message, head uint64, extra uint16) {
+	binary.LittleEndian.PutUint64(b[2:], head|uint64(b[2]&flagRD))
+	binary.BigEndian.PutUint16(b[10:], extra)
+}
+
+// The header of a message (RFC 1035 section 4.1.1): its size, and bits of the first
+// octet of the flags.
+const (
+	messageHeader = 12
+
+	flagTC = 2
+	flagRD = 1
+)

@@ -31,10 +31,7 @@ func (c *compiler) encode() (Zone, error) {
 	order := size
 	hashed := order + uint64(len(c.nodes))*4
 	slots := hashed + uint64(len(c.hashed))*hashedSize
-	count := uint64(2)
-	for count < 2*uint64(len(c.nodes)) {
-		count *= 2
-	}
+	count := slotCount(len(c.nodes))
 	if size = slots + count*slotSize; size > math.MaxUint32 {
 		return "", format.Errorf("zone: %d bytes, the most is %d", size, uint32(math.MaxUint32))
 	}
@@ -154,21 +151,35 @@ func appendSet(b []byte, set []entry) ([]byte, error) {
 	return b, nil
 }
 
-// hashTable is at most half full, so that a search for a name that is not
-// there ends soon.
+// slotCount returns how many slots a hash table of n names has. It is at most half
+// full, so that a search ends soon, and less where that costs little: most names are
+// then found in the first slot.
+func slotCount(n int) uint64 {
+	count := uint64(2)
+	for count < 2*uint64(n) {
+		count *= 2
+	}
+	switch {
+	case count <= 1024:
+		count *= 4
+	case count <= 4096:
+		count *= 2
+	}
+	return count
+}
+
 func (c *compiler) hashTable(count uint64) []byte {
 	t := make([]byte, count*slotSize)
-	var name Folded
+	var name Octets
 	for i := range c.nodes {
 		n := &c.nodes[i]
 		copy(name[:], n.name)
 		h := name.Hash(0, len(n.name))
 		s := uint64(uint32(h)) & (count - 1)
-		for binary.LittleEndian.Uint32(t[s*slotSize+4:]) != 0 {
+		for binary.LittleEndian.Uint32(t[s*slotSize:]) != 0 {
 			s = (s + 1) & (count - 1)
 		}
-		binary.LittleEndian.PutUint32(t[s*slotSize:], uint32(h>>32))
-		binary.LittleEndian.PutUint32(t[s*slotSize+4:], n.at)
+		binary.LittleEndian.PutUint64(t[s*slotSize:], h&^(1<<32-1)|uint64(n.at))
 	}
 	return t
 }

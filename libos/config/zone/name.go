@@ -14,7 +14,7 @@ var ErrName = errors.New("zone: malformed domain name")
 // Name is a domain name in lower case. It is about 400 bytes, holds no pointer,
 // and is meant for the stack.
 type Name struct {
-	wire   Folded
+	wire   Octets
 	size   uint8
 	labels uint8 // without the root
 	start  [128]uint8
@@ -57,6 +57,9 @@ func (n *Name) Size(i int) int { return int(n.size) - int(n.start[i]) }
 // Bytes returns n without its first i labels, in wire format and lower case.
 // It is valid until the next Set.
 func (n *Name) Bytes(i int) []byte { return n.wire[n.start[i]:n.size] }
+
+// Octets returns n as it can be searched for. It is valid until the next Set.
+func (n *Name) Octets() *Octets { return &n.wire }
 
 // Hash returns the hash of n without its first i labels.
 func (n *Name) Hash(i int) uint64 { return n.wire.Hash(int(n.start[i]), n.Size(i)) }

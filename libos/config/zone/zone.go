@@ -8,7 +8,7 @@
 //
 // Layout; integers are little-endian, offsets count bytes from the start:
 //
-//	header   0  magic    u32   "AZ\x00\x02"
+//	header   0  magic    u32   "AZ\x00\x03"
 //	         4  nodes    u32   number of nodes
 //	         8  order    u32   offset of the order table
 //	        12  slots    u32   offset of the hash table
@@ -38,7 +38,7 @@
 //	         2  rdata          names not compressed
 //	order    nodes x u32       node offsets in canonical order (RFC 4034 section 6.1)
 //	hashed   count x 24 bytes  hash of 20 octets, node offset; by hash (RFC 5155)
-//	slots    (mask+1) x 8      high half of the hash, node offset; offset 0: free
+//	slots    (mask+1) x 8      node offset, high half of the hash; offset 0: free
 //
 // Nodes of NSEC3 records stand in the hashed table alone: those names are not
 // part of the name space of the zone (RFC 5155 section 7.2.8).
@@ -61,7 +61,8 @@
 //
 // plain and signed are the offsets of the answers without and with the DO bit; 0
 // says that the server has to make the answer by itself. The entry of type 0
-// answers for all types not listed. Compression pointers count from the start
+// answers for all types not listed; nodes below a delegation have its list from there
+// on. Behind the last answer are Room octets of zero. Compression pointers count from the start
 // of the message, so those in an answer for names of several lengths are moved by
 // the difference of the lengths.
 package zone
@@ -84,11 +85,14 @@ const (
 )
 
 const (
-	magic      = "AZ\x00\x02"
+	magic      = "AZ\x00\x03"
 	headerSize = 44
 	nodeSize   = 24
 	rrsetSize  = 12
 	slotSize   = 8
+	slotsPlace = 12
+
+	lengthPlace = 19
 )
 
 var errFormat = errors.New("zone: not a compiled zone of this version")

@@ -236,7 +236,7 @@ func TestCompileRefuses(t *testing.T) {
 			t.Errorf("%s: compiled to %d bytes", what, len(z))
 		}
 	}
-	for _, z := range []Zone{"", "AZ\x00\x02" + Zone(make([]byte, 40)), Zone(make([]byte, 40))} {
+	for _, z := range []Zone{"", "AZ\x00\x03" + Zone(make([]byte, 40)), Zone(make([]byte, 40))} {
 		if z.Check() == nil {
 			t.Errorf("%q passes for a zone", z)
 		}

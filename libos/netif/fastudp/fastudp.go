@@ -15,9 +15,11 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"ampoule/libos/device"
+	"ampoule/libos/iopage"
 	"ampoule/libos/netif"
 )
 
@@ -48,9 +50,11 @@ const MaxAnswer = 1400
 type Path struct {
 	handler Handler
 	port    uint16 // as on the wire, the first octet lowest
-	info    device.NetInfo
-	most    int // bytes of a datagram
-	mac     uint64
+	most    int    // bytes of a datagram
+	mac     uint64 // as on the wire
+	macHigh uint64 // its first two octets, highest
+	macLow  uint32 // the others
+	sums    bool   // the device completes checksums
 	ours    atomic.Pointer[ours]
 	ident   uint16
 	peer    Peer // of the datagram in hand
@@ -63,10 +67,17 @@ type Path struct {
 // ours is the addresses that are answered for, as on the wire. It is never
 // changed.
 type ours struct {
-	v4   []uint32
-	cast []uint32 // directed broadcast addresses of our networks
+	one  network   // the first IPv4 address, which mostly is the only one
+	more []network // the others
 	v6   [][2]uint64
+	// never has the first octets of IPv4 addresses that may not be answered:
+	// multicast, broadcast, loopback and "this network" (RFC 1122, section 3.2.1.3);
+	// all, if we have none.
+	never [256]bool
 }
+
+// network is an IPv4 address of ours and the broadcast address of its network.
+type network struct{ addr, cast uint32 }
 
 // New makes a fast path that gives datagrams to port on any of the addresses to
 // h.
@@ -79,18 +90,27 @@ func New(info device.NetInfo, addresses []netip.Prefix, port uint16, h Handler) 
 
 // Relink implements netif.Relinker.
 func (p *Path) Relink(info device.NetInfo) {
-	p.info, p.most = info, min(MaxAnswer, info.MTU-ip6Size-udpSize)
+	p.most, p.sums = min(MaxAnswer, info.MTU-ip6Size-udpSize), info.Offload&device.TxChecksum != 0
 	p.mac = uint64(le.Uint32(info.MAC[:])) | uint64(le.Uint16(info.MAC[4:]))<<32
+	p.macHigh, p.macLow = p.mac<<48, uint32(p.mac>>16)
 }
 
 // SetAddresses implements netif.Readdresser.
 func (p *Path) SetAddresses(addresses []netip.Prefix) {
 	o := new(ours)
+	some := slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr().Is4() })
+	for i := range o.never {
+		o.never[i] = i == 0 || i == 127 || i >= 224 || !some
+	}
 	for _, a := range addresses {
 		if a.Addr().Is4() {
 			b := a.Addr().As4()
-			o.v4 = append(o.v4, le.Uint32(b[:]))
-			o.cast = append(o.cast, broadcast(a))
+			n := network{le.Uint32(b[:]), broadcast(a)}
+			if o.one == (network{}) {
+				o.one = n
+			} else {
+				o.more = append(o.more, n)
+			}
 		} else if a.Addr().Is6() {
 			b := a.Addr().As16()
 			o.v6 = append(o.v6, [2]uint64{le.Uint64(b[:]), le.Uint64(b[8:])})
@@ -128,15 +148,19 @@ var le = binary.LittleEndian
 // has, and constant, so that one comparison bounds all that follows.
 const reach = 2048
 
+// A frame that starts in the first half of a page has that much. (A package that names
+// another has its methods inlined.)
+var _ [iopage.Size - 2*reach]byte
+
 // Frame implements netif.FastPath. What is checked is loaded once, as the device
 // may still write to the page.
 func (p *Path) Frame(f *device.Frame) netif.Verdict {
 	b := f.Buf
-	size, page := b.Len(), b.Page()[b.HeadRoom():]
-	if b.Next() != nil || f.GSO != device.GSONone || size < ethSize+ip4Size+udpSize || len(page) < reach {
+	size, at := b.Len(), uint(b.HeadRoom())
+	if b.Next() != nil || f.GSO != device.GSONone || size < ethSize+ip4Size+udpSize || at >= reach {
 		return netif.Pass
 	}
-	h := (*[reach]byte)(page)
+	h := (*[reach]byte)(b.Page()[at:])
 	if le.Uint64(h[:])&(1<<48-1) != p.mac {
 		return netif.Pass
 	}
@@ -162,22 +186,30 @@ func (p *Path) ip4(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 	}
 	w := le.Uint64(h[udp:])
 	n := p.length(w, total-ip4Size)
-	if n < 0 || f.State == device.ChecksumNone && !valid(h[udp:udp+udpSize+n], addrs+sumUDP, true) {
+	if n < 0 {
+		p.Passed++
+		return netif.Pass
+	}
+	if f.State == device.ChecksumNone && !valid(h[udp:udp+udpSize+n], addrs+sumUDP, true) {
 		p.Passed++
 		return netif.Pass
 	}
 	p.peer.Addr[0], p.peer.Addr[1], p.peer.V4 = uint64(src), 0, true
-	n = p.handler.Reply(h[udp+udpSize:udp+udpSize+p.most], n, &p.peer)
+	n = p.handler.Reply((*[MaxAnswer]byte)(h[udp+udpSize:])[:p.most], n, &p.peer)
 	if n <= 0 {
 		return p.none(n)
 	}
-	length := swap(uint16(ip4Size + udpSize + n))
-	p.ident++
-	sum := ^fold(0x45 + uint64(length) + uint64(p.ident) + sumHop + addrs)
-	le.PutUint64(h[14:], 0x45|uint64(length)<<16|uint64(p.ident)<<32)
+	length := uint32(swap(uint16(ip4Size + udpSize + n)))
+	ident := p.ident + 1
+	p.ident = ident
+	sum := ^fold(0x45 + uint64(length) + uint64(ident) + sumHop + addrs)
+	le.PutUint32(h[14:], 0x45|length<<16)
+	le.PutUint16(h[18:], ident)
+	le.PutUint16(h[20:], 0)
 	le.PutUint32(h[22:], sumHop|uint32(sum)<<16)
-	le.PutUint64(h[26:], uint64(dst)|uint64(src)<<32)
-	p.finish(f, h, uint16(w), udp, n, addrs+sumUDP)
+	le.PutUint32(h[26:], dst)
+	le.PutUint32(h[30:], src)
+	p.finish(f, h, (*[udpSize]byte)(h[udp:]), uint16(w), udp+udpSize+n, n, addrs+sumUDP)
 	return netif.Reply
 }
 
@@ -200,7 +232,7 @@ func (p *Path) ip6(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 		return netif.Pass
 	}
 	p.peer.Addr, p.peer.V4 = src, false
-	n = p.handler.Reply(h[udp+udpSize:udp+udpSize+p.most], n, &p.peer)
+	n = p.handler.Reply((*[MaxAnswer]byte)(h[udp+udpSize:])[:p.most], n, &p.peer)
 	if n <= 0 {
 		return p.none(n)
 	}
@@ -209,7 +241,7 @@ func (p *Path) ip6(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 	le.PutUint64(h[30:], dst[1])
 	le.PutUint64(h[38:], src[0])
 	le.PutUint64(h[46:], src[1])
-	p.finish(f, h, uint16(w), udp, n, pseudo)
+	p.finish(f, h, (*[udpSize]byte)(h[udp:]), uint16(w), udp+udpSize+n, n, pseudo)
 	return netif.Reply
 }
 
@@ -217,11 +249,11 @@ func (p *Path) ip6(f *device.Frame, h *[reach]byte, size int) netif.Verdict {
 // bytes w, of which there are at most size; it is negative if the datagram is not
 // for here.
 func (p *Path) length(w uint64, size int) int {
-	n := int(swap(uint16(w >> 32)))
-	if uint16(w>>16) != p.port || uint16(w) == 0 || n < udpSize || n > size || n > udpSize+p.most {
+	n := int(swap(uint16(w>>32))) - udpSize
+	if uint16(w>>16) != p.port || uint16(w) == 0 || n > size-udpSize || n > p.most {
 		return -1
 	}
-	return n - udpSize
+	return n
 }
 
 // valid verifies the checksum of datagram d. Zero means that there is none,
@@ -243,29 +275,28 @@ func (p *Path) none(n int) netif.Verdict {
 	return netif.Pass
 }
 
-// finish swaps the link addresses and writes the UDP header of an answer of n
-// bytes, which stands at udp, and its checksum, or leaves that to the device. port
-// is the client's.
-func (p *Path) finish(f *device.Frame, h *[reach]byte, port uint16, udp, n int, pseudo uint64) {
-	le.PutUint64(h[0:], le.Uint64(h[6:])&(1<<48-1)|p.mac<<48)
-	le.PutUint32(h[8:], uint32(p.mac>>16))
+// finish swaps the link addresses and writes the UDP header u of an answer of n
+// bytes in a frame of size, and its checksum, or leaves that to the device. port is
+// the client's.
+func (p *Path) finish(f *device.Frame, h *[reach]byte, u *[udpSize]byte, port uint16, size, n int, pseudo uint64) {
+	le.PutUint64(h[0:], le.Uint64(h[6:])&(1<<48-1)|p.macHigh)
+	le.PutUint32(h[8:], p.macLow)
 	length := uint64(swap(uint16(udpSize + n)))
 	pseudo += length
 	header := uint64(p.port) | uint64(port)<<16 | length<<32
-	u := h[udp : udp+udpSize+n]
-	f.Meta = device.Meta{}
-	if p.info.Offload&device.TxChecksum != 0 {
-		le.PutUint64(u, header|uint64(fold(pseudo))<<48)
-		f.State, f.CsumStart, f.CsumOffset = device.ChecksumPartial, uint16(udp), 6
+	if p.sums {
+		le.PutUint64(u[:], header|uint64(fold(pseudo))<<48)
+		f.Meta = device.Meta{State: device.ChecksumPartial, CsumStart: uint16(size - n - udpSize), CsumOffset: 6}
 	} else {
-		le.PutUint64(u, header)
-		c := ^fold(sum(pseudo, u))
+		le.PutUint64(u[:], header)
+		c := ^fold(sum(pseudo, h[size-n-udpSize:size]))
 		if c == 0 {
 			c = 0xffff // RFC 768: zero would mean none
 		}
 		le.PutUint16(u[6:], c)
+		f.Meta = device.Meta{}
 	}
-	f.Buf.SetWindow(f.Buf.HeadRoom(), udp+udpSize+n)
+	f.Buf.Resize(size)
 	p.Answered++
 }
 
@@ -278,19 +309,24 @@ func (o *ours) has6(a [2]uint64) bool {
 	return false
 }
 
-// between says whether dst is ours and src may be answered: multicast, broadcast,
-// loopback and "this network" may not (RFC 1122, section 3.2.1.3).
+// between says whether dst is ours and src may be answered: it is not if never says so,
+// or if it is the broadcast address of a network of ours.
 func (o *ours) between(src, dst uint32) bool {
-	for _, cast := range o.cast {
-		if cast == src {
-			return false
+	return (dst == o.one.addr || o.has4(dst)) && src != o.one.cast && !o.never[uint8(src)] && !o.casts(src)
+}
+
+func (o *ours) has4(a uint32) bool {
+	for _, n := range o.more {
+		if n.addr == a {
+			return true
 		}
 	}
-	if src&0xff == 0 || src&0xff == 127 || src&0xff >= 224 {
-		return false
-	}
-	for _, our := range o.v4 {
-		if our == dst {
+	return false
+}
+
+func (o *ours) casts(a uint32) bool {
+	for _, n := range o.more {
+		if n.cast == a {
 			return true
 		}
 	}

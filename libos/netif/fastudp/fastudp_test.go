@@ -241,6 +241,43 @@ func TestPass(t *testing.T) {
 	}
 }
 
+// TestAddresses has none, one and more IPv4 addresses, and broadcast addresses of all
+// their networks for a source.
+func TestAddresses(t *testing.T) {
+	first, second := netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("198.51.100.65/26")
+	for _, c := range []struct {
+		ours     []netip.Prefix
+		src, dst string
+		want     netif.Verdict
+	}{
+		{nil, "192.0.2.9", "192.0.2.1", netif.Pass},
+		{nil, "192.0.2.9", "0.0.0.0", netif.Pass},
+		{[]netip.Prefix{our6}, "192.0.2.9", "0.0.0.0", netif.Pass},
+		{[]netip.Prefix{our6, first}, "192.0.2.9", "192.0.2.1", netif.Reply},
+		{[]netip.Prefix{first}, "192.0.2.9", "198.51.100.65", netif.Pass},
+		{[]netip.Prefix{first}, "192.0.2.9", "0.0.0.0", netif.Pass},
+		{[]netip.Prefix{first, second}, "192.0.2.9", "192.0.2.1", netif.Reply},
+		{[]netip.Prefix{first, second}, "192.0.2.9", "198.51.100.65", netif.Reply},
+		{[]netip.Prefix{first, second}, "192.0.2.255", "198.51.100.65", netif.Pass},
+		{[]netip.Prefix{first, second}, "198.51.100.127", "192.0.2.1", netif.Pass},
+		{[]netip.Prefix{second, first}, "192.0.2.255", "198.51.100.65", netif.Pass},
+	} {
+		p := newPath(0)
+		p.SetAddresses(c.ours)
+		src, dst := netip.MustParseAddr(c.src), netip.MustParseAddr(c.dst)
+		f := receive(t, newPool(), datagram(t, src, dst, 1234, 7777, nil))
+		p.handler = always{}
+		if v := p.Frame(&f); v != c.want {
+			t.Errorf("%+v: verdict %d", c, v)
+		}
+	}
+}
+
+// always answers with one octet.
+type always struct{}
+
+func (always) Reply([]byte, int, *Peer) int { return 1 }
+
 func TestNoAnswer(t *testing.T) {
 	p := newPath(0)
 	f := receive(t, newPool(), datagram(t, peer4, our4.Addr(), 1234, 7777, nil))

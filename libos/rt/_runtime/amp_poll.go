@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"internal/runtime/atomic"
+	"internal/runtime/math"
 	"unsafe"
 )
 
@@ -13,6 +14,7 @@ import (
 var (
 	ampSources [ampMaxSources]*ampSource
 	ampNSource int
+	ampWaiting int    // goroutines parked until a source is ready
 	ampBreak   uint32 // netpollBreak was called
 	ampSleeps  uint64
 )
@@ -38,22 +40,20 @@ func netpoll(delay int64) (gList, int32) {
 			ampBreak = 0
 			return list, 0
 		}
-		left := ampGCWait()
+		when := ampGCTime()
 		if delay > 0 {
-			d := end - nanotime()
-			if d <= 0 {
+			if nanotime() >= end {
 				return list, 0
 			}
-			if d < left {
-				left = d
-			}
-		} else if !ampAwaited() {
+			when = min(when, end)
+		} else if ampWaiting == 0 {
 			fatal("all goroutines are asleep - deadlock!")
 		}
 		if ampArm() {
 			continue
 		}
-		ampSleep(left)
+		ampEnd = 0
+		ampSleep(when)
 		if ampForceGC(&list) {
 			return list, 0
 		}
@@ -68,6 +68,7 @@ func ampCollect(list *gList) bool {
 		if s.Waiter != 0 && ampReady(s) {
 			gp := guintptr(s.Waiter).ptr()
 			s.Waiter = 0
+			ampWaiting--
 			list.push(gp)
 			found = true
 		}
@@ -75,64 +76,96 @@ func ampCollect(list *gList) bool {
 	return found
 }
 
-// ampAwaited says whether any source can still wake a goroutine.
-func ampAwaited() bool {
-	for i := 0; i < ampNSource; i++ {
-		if ampSources[i].Waiter != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// ampArm asks every device that a goroutine waits for to interrupt at its next
-// entry, and says whether one was faster. A source without a waiter stays
+// ampArm asks the devices that goroutines are parked for to interrupt at their next
+// entry, and says whether one was faster. A source that nobody waits for stays
 // silent: its driver looks when it next runs.
+//
+//go:nosplit
 func ampArm() bool {
-	for i := 0; i < ampNSource; i++ {
-		s := ampSources[i]
-		if s.Waiter == 0 && s != ampHalting {
-			continue
-		}
-		if s.Arm != nil {
-			*s.Arm = s.Seen
-		}
-		if s.Arm32 != nil {
-			*s.Arm32 = s.Event
+	for _, s := range ampSources[:ampNSource] {
+		if s.Waiter != 0 {
+			s.arm()
 		}
 	}
 	ampFence()
-	for i := 0; i < ampNSource; i++ {
-		if s := ampSources[i]; ampReady(s) && (s.Waiter != 0 || s == ampHalting) {
+	return ampAnyReady()
+}
+
+// arm asks the device of s to interrupt at the next entry.
+func (s *ampSource) arm() {
+	if s.Arm != nil {
+		*s.Arm = s.Seen
+	}
+	if s.Arm32 != nil {
+		*s.Arm32 = s.Event
+	}
+}
+
+// ampAnyReady says whether a source is ready that a parked goroutine waits for.
+//
+//go:nosplit
+func ampAnyReady() bool {
+	for _, s := range ampSources[:ampNSource] {
+		if s.Waiter != 0 && ampReady(s) {
 			return true
 		}
 	}
 	return false
 }
 
-// ampSleep sleeps the VM until an event, for at most ns.
+// The end of the last sleep, in the terms of nanotime (0: it is not to be used again)
+// and as a TSC.
+var (
+	ampEnd    int64
+	ampEndTSC uintptr
+)
+
+// ampSleep sleeps the VM until an event, or until the time when at the latest. It
+// may end a little early. Most sleeps would end with the same timer or
+// collection as the one before, so that is converted once.
 //
 //go:nosplit
-func ampSleep(ns int64) {
+func ampSleep(when int64) {
 	ampSleeps++
 	if ampBoot.Features&ampFeatureXen != 0 {
-		ns += nanotime1() + ampEpoch
+		ampGate(ampGateSleep, uintptr(when+ampEpoch), 0)
+		return
 	}
-	ampGate(ampGateSleep, uintptr(ns), 0)
+	if when != ampEnd {
+		ampEnd, ampEndTSC = when, ampTSC(when)
+	}
+	ampGate(ampGateSleep, ampEndTSC, 0)
+}
+
+// ampLongest is the longest sleep in ns: a clock that the hypervisor adjusts runs
+// away from the TSC in time.
+const ampLongest = 60e9
+
+// ampTSC is about the TSC at the time when, or ampLongest from now.
+//
+//go:nosplit
+func ampTSC(when int64) uintptr {
+	left := min(max(when-nanotime1(), 0), ampLongest)
+	high, low := math.Mul64(uint64(left), ampBoot.TSCPerNS)
+	return uintptr(cputicks()) + uintptr(high<<32|low>>32) + 1
 }
 
 // The runtime suite shortens the two minutes between forced collections.
 //
 //go:linkname forcegcperiod
 
-// ampGCWait is the time left until a collection must be forced; at least 1 ns,
-// since 0 means no limit to the gate.
-func ampGCWait() int64 {
+// ampNever is a time that does not come.
+const ampNever = 1 << 62
+
+// ampGCTime is when a collection must be forced.
+//
+//go:nosplit
+func ampGCTime() int64 {
 	last := int64(atomic.Load64(&memstats.last_gc_nanotime))
 	if last == 0 || gcController.gcPercent.Load() < 0 {
-		return forcegcperiod
+		return ampNever
 	}
-	return max(last+forcegcperiod-nanotime(), 1)
+	return last + forcegcperiod
 }
 
 // ampForceGC adds the forced-collection goroutine to list when two minutes
@@ -201,22 +234,18 @@ func ampUnregister(s *ampSource) {
 	}
 }
 
-var ampHalting *ampSource // the source whose waiter halts in place
-
 // ampWait blocks the calling goroutine until s is ready. When nothing else can
 // run, the VM halts right here: a lone request then costs no trip through the
 // scheduler.
 //
 //go:linkname ampWait
 func ampWait(s *ampSource) {
-	for !ampReady(s) {
-		halted := false
-		systemstack(func() { halted = ampHalt(s) })
-		if !halted {
-			gopark(ampPark, unsafe.Pointer(s), waitReasonIOWait, traceBlockNet, 1)
-		}
+	for !ampReady(s) && !ampHalt(s) {
+		gopark(ampPark, unsafe.Pointer(s), waitReasonIOWait, traceBlockNet, 1)
 	}
-	atomic.Store(&s.Woken, 0)
+	if s.Woken != 0 {
+		atomic.Store(&s.Woken, 0)
+	}
 }
 
 // ampPark publishes the waiter, unless the source became ready meanwhile.
@@ -226,43 +255,55 @@ func ampPark(gp *g, p unsafe.Pointer) bool {
 		return false
 	}
 	s.Waiter = uintptr(unsafe.Pointer(gp))
+	ampWaiting++
 	return true
 }
 
-// ampHalt sleeps the VM in place if no goroutine, timer or collection wants to
-// run, and says whether it did.
+// ampHalt sleeps the VM in place until s is ready, and answers false as soon as
+// the scheduler has something to do. Nothing that it calls may yield: what it has
+// found would no longer hold.
+//
+//go:nosplit
 func ampHalt(s *ampSource) bool {
-	pp := getg().m.p.ptr()
-	if !runqempty(pp) || !sched.runq.empty() || sched.gcwaiting.Load() || gcBlackenEnabled != 0 ||
-		pp.preempt || fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake || gcCleanups.needsWake() {
-		return false
-	}
-	left := ampGCWait()
-	if left == 1 {
-		return false
-	}
-	if when := pp.timers.wakeTime(); when != 0 {
-		d := when - nanotime()
-		if d <= 0 {
+	for {
+		pp := getg().m.p.ptr()
+		if pp.runqhead != pp.runqtail || pp.runnext != 0 || pp.preempt || gcBlackenEnabled != 0 || ampBusy() {
 			return false
 		}
-		left = min(left, d)
-	}
-	ampHalting = s
-	if !ampArm() {
-		ampSleep(left)
-	} else if !ampReady(s) {
-		ampHalting = nil
-		return false // another source: its waiter must run
-	}
-	ampHalting = nil
-	pp.schedtick++ // the time slept is not time run
-	for i := 0; i < ampNSource; i++ {
-		if o := ampSources[i]; o != s && o.Waiter != 0 && ampReady(o) {
+		end := ampGCTime()
+		if when := pp.timers.wakeTime(); when != 0 && when < end {
+			end = when
+		}
+		s.arm()
+		ampFence()
+		if ampReady(s) {
+			return true
+		}
+		if ampWaiting != 0 && ampArm() {
+			return false
+		}
+		ampSleep(end)
+		getg().m.p.ptr().schedtick++ // the time slept is not time run
+		if ampWaiting != 0 && ampAnyReady() {
+			return false
+		}
+		if ampReady(s) {
+			return true
+		}
+		ampEnd = 0
+		if nanotime1() >= end {
 			return false
 		}
 	}
-	return true
+}
+
+// ampBusy says whether the scheduler has something to do that is not in the P's own
+// queue.
+//
+//go:nosplit
+func ampBusy() bool {
+	return !sched.runq.empty() || sched.gcwaiting.Load() || gcCleanups.needsWake() ||
+		fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake
 }
 
 // ampWake makes s ready once, and its waiter runnable at once.
@@ -273,6 +314,7 @@ func ampWake(s *ampSource) {
 	atomic.Store(&s.Woken, 1)
 	if gp := guintptr(s.Waiter).ptr(); gp != nil {
 		s.Waiter = 0
+		ampWaiting--
 		goready(gp, 1)
 	}
 	releasem(mp)

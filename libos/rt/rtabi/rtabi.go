@@ -10,14 +10,14 @@ import "unsafe"
 
 // Magic is the first word of BootInfo; its low byte is the version of the
 // layout.
-const Magic = 0x656c756f706d4105
+const Magic = 0x656c756f706d4106
 
 // Operations of the gate (register AX of the SYSCALL instruction). The gate
 // answers in AX; an argument outside its bounds is a violation and ends the VM
 // with ExitViolation.
 const (
 	GateConsole = 0 // DI: up to 8 bytes, SI: how many; answers how many were taken
-	GateSleep   = 1 // DI: longest sleep in ns (on Xen: system time of its end), 0 for no limit; returns at the next event
+	GateSleep   = 1 // DI: TSC (on Xen: system time in ns) at which to end at the latest, 0 for no limit; returns at the next event
 	GateExit    = 2 // DI: exit code, SI: 1 to restart the VM instead of powering off
 	GatePost    = 3 // DI: queue, SI: number of Descs in the queue's Submit area
 	GateNotify  = 4 // DI: queue; on Xen a port of this VM: the store's, the console's or one from GateAlloc
@@ -167,6 +167,7 @@ type BootInfo struct {
 	Wall       int64  // ns since 1970 at monotonic time 0
 	RAM        uint64 // bytes of RAM that the machine has
 	BootTSC    uint64 // TSC at entry
+	TSCPerNS   uint64 // TSC ticks per ns, 32.32 fixed point; not on Xen
 	Features   uint64 // Feature* bits
 	Random     [64]byte
 	Xen        Xen

@@ -32,6 +32,8 @@ type adder struct {
 	nodata uint32 // the answer for a type that is not there
 	log    []uint16
 	left   bool // an alias led out of the zone
+	cut    zone.Node
+	below  uint32 // the list for what is below cut
 	buf    [math.MaxUint16]byte
 }
 
@@ -61,6 +63,7 @@ func AddWithin(z zone.Zone, room int) (zone.Zone, error) {
 	for i := range nodes {
 		nodes[i] = a.node(z.At(i))
 	}
+	a.out = append(a.out, make([]byte, zone.Room)...) // behind the last answer
 	if uint64(len(z))+uint64(len(a.out)) > math.MaxUint32 {
 		return "", format.Errorf("zone: %d bytes with its answers, the most is %d", len(z)+len(a.out), uint32(math.MaxUint32))
 	}
@@ -89,6 +92,9 @@ func (a *adder) node(n zone.Node) uint32 {
 	name := z.Name(n)
 	wild := strings.HasPrefix(name, "\x01*")
 	cut := z.Cut(n)
+	if cut != zone.None && cut != n && cut == a.cut {
+		return a.below // in canonical order these follow their delegation
+	}
 	if cut != zone.None && (cut != n || wild) || a.room <= 0 {
 		return 0
 	}
@@ -100,6 +106,9 @@ func (a *adder) node(n zone.Node) uint32 {
 	for _, t := range a.types(n) {
 		plain, signed := a.both(name, t, wild)
 		add(t, plain, signed)
+	}
+	if n == z.Apex() {
+		add(typeDS, 0, 0) // the zone above may be here, too (RFC 4035 section 3.1.4.1)
 	}
 	switch {
 	case cut == n:
@@ -121,22 +130,28 @@ func (a *adder) node(n zone.Node) uint32 {
 	at := a.at()
 	a.out = append(a.out, list...)
 	a.room -= len(list)
+	if cut == n {
+		a.cut, a.below = n, a.at()-zone.ListSize
+	}
 	return at
 }
 
-// types lists the types whose answers at n differ from that for all others.
+// types lists the types whose answers at n differ from that for all others, as far as
+// they are not the server's to look at.
 func (a *adder) types(n zone.Node) []uint16 {
 	if a.z.Cut(n) == n {
 		return []uint16{typeDS}
 	}
 	var types []uint16
-	collect := func(n zone.Node) {
-		for it := a.z.RRsets(n); ; {
+	collect := func(at zone.Node) {
+		for it := a.z.RRsets(at); ; {
 			set, ok := it.Next()
 			if !ok {
 				return
 			}
-			types = append(types, set.Type)
+			if zone.Ordinary(set.Type) && (set.Type != typeDS || n != a.z.Apex()) {
+				types = append(types, set.Type)
+			}
 		}
 	}
 	collect(n)
@@ -149,7 +164,12 @@ func (a *adder) types(n zone.Node) []uint16 {
 	}
 	a.compose(r)
 	end, depth := a.z.Find(&r.Name)
-	if a.left || a.z.Cut(end) != zone.None {
+	switch cut := a.z.Cut(end); {
+	case a.left:
+		return types
+	case cut == end && depth == 0:
+		return append(types, typeDS)
+	case cut != zone.None:
 		return types
 	}
 	if depth > 0 { // a wildcard stands for it, or nothing
