@@ -166,6 +166,9 @@ func operation(c *Case) bool {
 		ok = op == notify && (c.Query.Whole && (theirs == nxDomain || theirs == refused) || !c.Query.Whole && theirs == formErr)
 	case theirs == badVers:
 		ok = c.Query.OPT > 0 && c.Msg[c.Query.OPT+6] != 0
+		if ok && slices.Equal(c.Theirs.Options, []uint16{3}) { // as with badvers-options
+			c.Theirs.Options = nil
+		}
 	case theirs == formErr: // no update without what RFC 2136 section 2 wants, no odd records
 		ok = op == update || c.smallOPT() || c.Query.Odd || c.Query.After != len(c.Msg)
 	case theirs == refused:

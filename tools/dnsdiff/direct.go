@@ -10,7 +10,8 @@ import (
 //
 //   - the same one in class IN, for one in class *;
 //   - the same one for a type that both follow aliases for, and one for the name that
-//     the aliases lead to.
+//     the aliases lead to;
+//   - the same one for another type, where the name is not there.
 func (r *Result) direct(ours Server, peers map[string]Server, hashed map[string]bool) error {
 	var left, open []*Case
 	var questions []Question
@@ -62,13 +63,18 @@ func (cs cases) good() bool {
 // follows says whether our answer is what follows from those to other questions: in
 // class IN, about the chain of aliases, and about its end.
 func (c *Case) follows(in, chain, end cases) bool {
-	if c.Query.Class == classANY {
-		return in.good() && in[c.Peer].Ours.Rcode == c.Ours.Rcode && in[c.Peer].Ours.sections(c.Ours) && c.Ours.Flags&flagAA == 0
-	}
-	if !c.Ours.aliases() || !chain.good() || !end.good() {
+	ours, b, e := c.Ours, chain[c.Peer].Ours, end[c.Peer].Ours
+	switch {
+	case c.Query.Class == classANY:
+		i := in[c.Peer]
+		return (in.good() || i.follows(in, chain, end)) && i.Ours.Rcode == ours.Rcode && i.Ours.sections(ours) && ours.Flags&flagAA == 0
+	case c.sameButProofs() && ours.aliases(): // so the proofs are all there is to see
+		return end.good() && ours.Rcode == e.Rcode && slices.Equal(ours.Sections[authority], e.Sections[authority])
+	case ours.Rcode == nxDomain && !ours.aliases(): // the type does not matter
+		return chain.good() && b.Rcode == nxDomain && ours.Flags == b.Flags && ours.sections(b)
+	case !ours.aliases() || !chain.good() || !end.good():
 		return false
 	}
-	ours, b, e := c.Ours, chain[c.Peer].Ours, end[c.Peer].Ours
 	if (ours.Flags^b.Flags)&flagAA != 0 {
 		return false
 	}

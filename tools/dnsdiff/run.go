@@ -121,6 +121,9 @@ func (r *Result) judge(c, witness *Case) bool {
 
 // accept returns the differences of a case, if all are accepted.
 func (c *Case) accept(witness *Case) (names []string, ok bool) {
+	if c.Ours.equal(c.Theirs) {
+		return nil, true
+	}
 	names, needs, ok := c.settle()
 	if !ok || len(names) > 0 && (!c.proper() || c.Ours.None) {
 		return nil, false
@@ -139,10 +142,10 @@ func (c *Case) accept(witness *Case) (names []string, ok bool) {
 // settle explains a copy of a case. It says which sections need a witness for that, and
 // whether nothing is left.
 func (c *Case) settle() (names []string, needs int, ok bool) {
-	d := *c
+	d, list := *c, Accepted()
 	d.Ours, d.Theirs = c.Ours.clone(), c.Theirs.clone()
-	names = d.explain(Accepted())
-	for _, a := range Accepted() {
+	names = d.explain(list)
+	for _, a := range list {
 		if slices.Contains(names, a.Name) {
 			needs |= a.witness
 		}
