@@ -174,7 +174,7 @@ func (c *tlsClient) kept(ctx context.Context, size int) (err error) {
 
 // ask sends a request and reads the answer.
 func ask(c net.Conn, in *bufio.Reader, size int) error {
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := fmt.Fprintf(c, "GET /%d HTTP/1.1\r\nHost: www.example.org\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", size); err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func (r *tlsRig) nginx(t *testing.T, plain, proxied int) *daemon {
 func (r *tlsRig) boot(t *testing.T, name string, v guest.Variant, ram int, more, tables string) *vm.VM {
 	t.Helper()
 	g := guest.Boot(t, vm.Config{Image: images.Configured(t, "tls", name, fmt.Sprintf(tlsTOML, r.dir, more, tables), v.GOAMD64),
-		Machine: v.Machine, CPU: guest.CPU(v.GOAMD64), RAM: ram, RNG: true, Net: r.s.Net(), Append: "stats=2"})
+		Machine: v.Machine, CPU: guest.CPU(v.GOAMD64), RAM: ram, RNG: true, Net: r.s.Net()})
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		c, err := r.s.DialContext(ctx, "tcp", "10.0.2.15:443")

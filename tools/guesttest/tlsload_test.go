@@ -179,7 +179,7 @@ func TestTLSCrowd(t *testing.T) {
 func answer(t *testing.T, conns []*tls.Conn) {
 	t.Helper()
 	for i, c := range conns {
-		c.SetDeadline(time.Now().Add(30 * time.Second))
+		c.SetDeadline(time.Now().Add(2 * time.Minute))
 		io.WriteString(c, "GET /hello HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
