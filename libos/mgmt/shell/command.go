@@ -31,7 +31,7 @@ type action struct {
 	json                bool
 }
 
-var errCommand = errors.New("No such command; help lists them.")
+var errCommand = errors.New("no such command; help lists them")
 
 // verbs are the commands that take nothing more.
 func verb(words string) (method, path string) {

@@ -127,7 +127,7 @@ func TestOpenSSH(t *testing.T) {
 		{operator, "certs stage dns", []byte("nonsense"), "pem-none", true},
 		{operator, "certs stage dns", bundle, "name: dns\n", false},
 		{operator, "certs commit 7", nil, "generation-conflict", true},
-		{operator, "certs commit", nil, "No such command", true},
+		{operator, "certs commit", nil, "no such command", true},
 		{operator, "certs commit x", nil, "precondition", true},
 		{operator, "certs validate", nil, "kind: certificates\n", false},
 		{operator, "certs commit 0", nil, "generation: 1\n", false},
@@ -135,8 +135,8 @@ func TestOpenSSH(t *testing.T) {
 		{operator, "certs remove dns", nil, "remove: true", false},
 		{operator, "certs abort", nil, "", false},
 		{operator, "certs rollback 1", nil, "generation: 2\n", false},
-		{operator, "reboot", nil, "No such command", true},
-		{operator, "certs stage ../x", bundle, "No such command", true},
+		{operator, "reboot", nil, "no such command", true},
+		{operator, "certs stage ../x", bundle, "no such command", true},
 		{stranger, "status", nil, "Permission denied (publickey)", true},
 	} {
 		out, err := run(c.key, c.stdin, c.line)
@@ -149,7 +149,7 @@ func TestOpenSSH(t *testing.T) {
 	if jerr := json.Unmarshal([]byte(out), &status); err != nil || jerr != nil || status["generation"] != 2.0 || status["you"] != "ssh:bob" {
 		t.Errorf("--json: %v, %v: %s", err, jerr, out)
 	}
-	if out, err := run(operator, nil); err == nil || !strings.Contains(out, "No such command") {
+	if out, err := run(operator, nil); err == nil || !strings.Contains(out, "no such command") {
 		t.Errorf("a shell: %v %s", err, out)
 	}
 	if !strings.Contains(log.String(), "audit management who=ssh:alice what=commit result=done old=0 new=1") {
