@@ -156,6 +156,10 @@ func (s *Server) replace(c *Call, what string, f func(certs.Client, uint64) (uin
 // ifMatch reads the generation that a client names (RFC 9110, section 13.1.1): one
 // strong entity tag.
 func (c *Call) ifMatch() (uint64, bool) {
+	if c.base != "" {
+		n, err := strconv.ParseUint(c.base, 10, 64)
+		return n, err == nil
+	}
 	v, ok, err := c.Once("if-match")
 	if !ok || err != nil || len(v) < 3 || v[0] != '"' || v[len(v)-1] != '"' {
 		return 0, false

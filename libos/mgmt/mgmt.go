@@ -12,6 +12,7 @@
 package mgmt
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -72,6 +73,16 @@ type Part interface {
 	Routes(*plane.Host) []Route
 }
 
+// Do answers a request that did not come over HTTP: by whom, in which role, and
+// which generation it is to replace, or "".
+type Do func(who string, role Role, x *http1.Exchange, generation string)
+
+// Starter is a Part that has a listener of its own.
+type Starter interface {
+	// Start listens and returns what serves until its context is done.
+	Start(h *plane.Host, do Do) (serve func(context.Context) error, err error)
+}
+
 // Server is the plane. It implements plane.Plane.
 type Server struct {
 	cfg    *Config
@@ -81,7 +92,8 @@ type Server struct {
 	tls    *tls.Config
 	routes []Route
 	limits http1.Limits
-	notice string // why nothing is kept that should be
+	serves []func(context.Context) error // of the parts
+	notice string                        // why nothing is kept that should be
 
 	mu         sync.Mutex // guards what follows
 	conns      map[*conn]struct{}
@@ -159,6 +171,10 @@ func newServer(c *Config, h *plane.Host) (*Server, error) {
 	if s.listen, err = h.Listen("tcp", at); err != nil {
 		return nil, err
 	}
+	if err := s.startParts(); err != nil {
+		s.listen.Close()
+		return nil, err
+	}
 	g := s.certs.Current()
 	if g.Number > 0 {
 		from = "of generation " + strconv.FormatUint(g.Number, 10)
@@ -167,6 +183,20 @@ func newServer(c *Config, h *plane.Host) (*Server, error) {
 	h.Log.Info("management", "port", c.Port, "certificate", from, "sha256", fingerprint(g.Certificates[certs.Management].Leaf()),
 		"generation", g.Number, "persisted", kept)
 	return s, nil
+}
+
+// startParts starts those that have a listener.
+func (s *Server) startParts() error {
+	for _, p := range s.cfg.Parts {
+		if st, ok := p.(Starter); ok {
+			serve, err := st.Start(s.host, s.do)
+			if err != nil {
+				return err
+			}
+			s.serves = append(s.serves, serve)
+		}
+	}
+	return nil
 }
 
 // openCerts makes the store of certificates, with what was kept. That nothing can

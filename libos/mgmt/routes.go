@@ -20,6 +20,7 @@ type Call struct {
 	*http1.Exchange
 	Name   string // what stands for {name}
 	Who    string // the client, as in the log
+	base   string // generation that is to be replaced, where there is no If-Match
 	conn   *conn
 	server *Server
 }
@@ -79,6 +80,17 @@ func (s *Server) answer(c *conn, x *http1.Exchange) {
 		fail(x, 401, "not-welcome", "Your certificate is not accepted any more.")
 		return
 	}
+	s.route(c, x, "")
+}
+
+// do is a Do.
+func (s *Server) do(who string, role Role, x *http1.Exchange, generation string) {
+	defer s.finish(x)
+	s.route(&conn{who: who, role: role}, x, generation)
+}
+
+// route has the route of a request answer it, if the client's role is enough.
+func (s *Server) route(c *conn, x *http1.Exchange, base string) {
 	route, name, allowed := s.find(x)
 	switch {
 	case c.role == None:
@@ -94,7 +106,7 @@ func (s *Server) answer(c *conn, x *http1.Exchange) {
 		s.audit(c.who, "denied "+route.Method+" "+route.Path, "no-permission")
 		fail(x, 403, "no-permission", "Your role is "+c.role.String()+"; this takes "+route.Role.String()+".")
 	default:
-		route.Handle(&Call{Exchange: x, Name: name, Who: c.who, conn: c, server: s})
+		route.Handle(&Call{Exchange: x, Name: name, Who: c.who, base: base, conn: c, server: s})
 	}
 }
 

@@ -63,6 +63,13 @@ const maxFailures = 16
 // Serve implements plane.Plane.
 func (s *Server) Serve(ctx context.Context) error {
 	defer context.AfterFunc(ctx, s.close)()
+	for _, serve := range s.serves {
+		go func() {
+			if err := serve(ctx); err != nil {
+				s.host.Log.Error("a part of the management plane has ended", "error", err)
+			}
+		}()
+	}
 	for failures := 0; ; {
 		nc, err := s.listen.Accept()
 		if err != nil {

@@ -60,7 +60,7 @@ var rules = []rule{
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
 	{"tools/configc/sitefolder", []string{"tools", "libos/config", brotli, compress, xnet}},
-	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools}},
+	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools, xcrypto}},
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
 	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto, prometheus}},

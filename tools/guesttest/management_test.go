@@ -1,9 +1,12 @@
 package guesttest
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +26,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"golang.org/x/crypto/ssh"
 )
 
 const managedTOML = `hostname = "ns1"
@@ -34,6 +38,11 @@ client_ca = "%[1]s/ca.pem"
 pprof = true
 capture = true
 disk = true
+ssh_port = 22
+[[management.ssh_keys]]
+name = "alice"
+role = "operate"
+key = "%[3]s"
 [[management.certificates]]
 slot = "dot"
 hosts = ["ns1.example.org"]
@@ -76,7 +85,9 @@ func newManaged(t *testing.T, v guest.Variant) *managed {
 		c := m.ca.Issue(t, mgmttest.Spec{Name: name, Unit: unit, Client: true})
 		m.write(name+".pem", c.Bundle(t))
 	}
-	m.image = images.Configured(t, "dns", "managed-"+t.Name(), fmt.Sprintf(managedTOML, m.dir, root), v.GOAMD64)
+	public, private := sshKey(t)
+	m.write("ssh", private)
+	m.image = images.Configured(t, "dns", "managed-"+t.Name(), fmt.Sprintf(managedTOML, m.dir, root, public), v.GOAMD64)
 	t.Cleanup(func() { os.Remove(m.image) })
 	return m
 }
@@ -85,7 +96,7 @@ func newManaged(t *testing.T, v guest.Variant) *managed {
 func (m *managed) boot(c vm.Config) {
 	m.t.Helper()
 	var forwards []vm.Forward
-	for _, port := range []int{53, 853, 9443} {
+	for _, port := range []int{22, 53, 853, 9443} {
 		forwards = append(forwards, vm.Forward{Proto: "tcp", Port: port})
 	}
 	c.Image, c.Machine, c.CPU, c.RNG = m.image, m.v.Machine, guest.CPU(m.v.GOAMD64), true
@@ -142,6 +153,24 @@ func (m *managed) count(name string) int {
 	return n
 }
 
+// sshKey makes a key for SSH: as a line of authorized_keys, and as a file.
+func sshKey(t *testing.T) (public string, private []byte) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), pem.EncodeToMemory(block)
+}
+
 // TestManagement asks the management plane of a booted DNS appliance with curl, in
 // 32 MiB: health, status, metrics and log; nobody without a certificate is heard.
 func TestManagement(t *testing.T) {
@@ -181,6 +210,11 @@ func TestManagement(t *testing.T) {
 	m.want("operate", "200", "debug", "-X", "PUT", "-d", "debug", "/v1/log/level")
 	if !strings.Contains(m.Console(), `what="log level" result=done old=info new=debug`) {
 		t.Errorf("the log lacks the change of its level")
+	}
+	out, err := exec.Command("ssh", "-F", "none", "-i", filepath.Join(m.dir, "ssh"), "-p", portOf(t, m.Addr("tcp", 22)), "-o", "StrictHostKeyChecking=no",
+		"-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "x@127.0.0.1", "status").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "hostname: ns1\n") || !strings.Contains(string(out), "you: ssh:alice\n") {
+		t.Errorf("ssh: %v (tools/setup installs it)\n%s", err, out)
 	}
 	if out, err := m.curl("", "/healthz"); err == nil {
 		t.Errorf("without a certificate: %s", out)

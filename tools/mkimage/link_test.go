@@ -24,7 +24,8 @@ var linked = map[string]string{
 	"IPv4 alone": "[network]\nipv4 = \"10.0.2.15/24\"\n",
 	"IPv6 alone": "[network]\nipv6 = [\"fec0::15/64\"]\n",
 	"all": "[network]\ndhcp = true\nslaac = true\n\n[syslog]\nserver = \"10.0.2.2:514\"\n" +
-		"\n[management]\nclient_ca = \"ca.pem\"\npprof = true\ncapture = true\n",
+		"\n[management]\nclient_ca = \"ca.pem\"\npprof = true\ncapture = true\ndisk = true\nssh_port = 22\n" +
+		"\n[[management.ssh_keys]]\nname = \"a\"\nrole = \"read\"\nkey = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice@example\"\n",
 }
 
 // modules are what an image may be without: the symbols of each, and images
@@ -47,6 +48,10 @@ var modules = []struct {
 	{"management", regexp.MustCompile(`\blibos/mgmt|\blibos/http1|\blibos/telemetry/(metrics|recent)|\blibos/appliance\.(manage|collect(Runtime|Network|Machine)|.*lag)|^crypto/(tls|x509)|^encoding/pem`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 	{"capture", regexp.MustCompile(`\blibos/mgmt/capture|\blibos/netif\..*(SetTap|watch)`),
+		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
+	{"SSH", regexp.MustCompile(`\blibos/mgmt/shell|^golang.org/x/crypto/ssh|^vendor/golang.org/x/crypto/ssh`),
+		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
+	{"the disk", regexp.MustCompile(`\blibos/(mgmt/persist|store)|\bdrivers/virtio/blk`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 	{"profiles", regexp.MustCompile(`\blibos/mgmt/profile|^runtime/pprof`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},

@@ -43,7 +43,7 @@ func schemas(app string) []*table {
 		absent: "the appliance's name", about: "name in the log and for the hypervisor's tools; told to a DHCP server",
 	}}}
 	all = append(all, own[app]...)
-	all = append(all, managementTable(), grantTable(), requiredTable())
+	all = append(all, managementTable(), grantTable(), requiredTable(), sshKeyTable())
 	for _, t := range all[1:] {
 		if !strings.Contains(t.name, ".") {
 			root.keys = append(root.keys, key{name: t.name, want: tables("a table: [" + t.name + "]"), absent: "empty", about: t.about})
@@ -87,6 +87,7 @@ func Load(file, app string, list *report.List) *Image {
 		m := sub("management")
 		img.Mgmt = managementSection(m, all, &img.Network)
 		tcp.integer(m, "port", "the management plane")
+		tcp.integer(m, "ssh_port", "the management plane over SSH")
 	}
 	if img.Network.DHCP {
 		p.take(68, "network.dhcp", "the DHCP client")

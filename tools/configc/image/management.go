@@ -2,6 +2,9 @@ package image
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
@@ -10,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"ampoule/libos/mgmt/certs"
 )
@@ -25,6 +30,15 @@ type Management struct {
 	Pprof, Capture, Disk           bool
 	DiskKey                        []byte // empty: given at the start
 	Required                       []Required
+	SSHPort                        int // 0: none
+	SSHKeys                        []SSHKey
+}
+
+// SSHKey is one of management.ssh_keys.
+type SSHKey struct {
+	Name   string
+	Public []byte // wire format
+	Role   int    // index in roles
 }
 
 // Grant is one of management.clients.
@@ -67,6 +81,8 @@ func managementTable() *table {
 			about: "what seals private keys on the disk"},
 		{name: "disk_key_in_image", want: consent("true: the key becomes part of the image, and who has the image and the disk has the private keys"),
 			absent: "there is no disk_key", about: "the word without which it is not compiled in"},
+		{name: "ssh_port", want: integer{1, 65535}, absent: "no SSH", about: "port of the same verbs over SSH"},
+		{name: "ssh_keys", want: tables("a list of keys, each [[management.ssh_keys]] with a name, a key and a role"), absent: "none, which with ssh_port is an error", about: "clients over SSH"},
 		{name: "pprof", want: flag{}, def: false, about: "profiles of heap and goroutines"},
 		{name: "capture", want: flag{}, def: false, about: "capture of packets"},
 	}}
@@ -75,6 +91,14 @@ func managementTable() *table {
 func grantTable() *table {
 	return &table{name: "management.clients", about: "a client of the management plane, once for each: [[management.clients]]", keys: []key{
 		{name: "sha256", want: text("the SHA-256 of its certificate, 64 hexadecimal digits, with or without colons"), about: "who"},
+		{name: "role", want: roles, about: "read: look; operate: look and change"},
+	}}
+}
+
+func sshKeyTable() *table {
+	return &table{name: "management.ssh_keys", about: "a client over SSH, once for each: [[management.ssh_keys]]", keys: []key{
+		{name: "name", want: text("1 to 64 letters, digits, dots and hyphens"), about: "who, in the log"},
+		{name: "key", want: text(`a public key as in authorized_keys, such as "ssh-ed25519 AAAA..."`), about: "the public key: Ed25519, ECDSA, or RSA of 2048 bits or more"},
 		{name: "role", want: roles, about: "read: look; operate: look and change"},
 	}}
 }
@@ -107,7 +131,56 @@ func managementSection(s *section, all []*table, n *Network) *Management {
 	for _, s := range s.tables("certificates", all) {
 		m.required(s)
 	}
+	m.ssh(s, all)
 	return m
+}
+
+// ssh reads what there is about SSH.
+func (m *Management) ssh(s *section, all []*table) {
+	m.SSHPort = s.integer("ssh_port")
+	for _, k := range s.tables("ssh_keys", all) {
+		m.SSHKeys = append(m.SSHKeys, sshKey(k))
+	}
+	switch {
+	case m.SSHPort > 0 && !s.has("ssh_keys"):
+		s.missing("ssh_keys")
+	case m.SSHPort == 0 && s.has("ssh_keys") && !s.has("ssh_port"):
+		s.against("ssh_keys", s.value("ssh_keys"), "but there is no ssh_port")
+	}
+}
+
+// sshKey reads one of management.ssh_keys.
+func sshKey(s *section) SSHKey {
+	k := SSHKey{Role: s.choice("role")}
+	name, v := s.text("name")
+	if v != nil && (name == "" || len(name) > 64 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != "") {
+		s.refuse("name", v)
+	}
+	k.Name = name
+	if t, v := s.text("key"); v != nil {
+		key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(t))
+		if err != nil || len(options) > 0 || len(bytes.TrimSpace(rest)) > 0 || !fit(key) {
+			s.refuse("key", v)
+		} else {
+			k.Public = key.Marshal()
+		}
+	}
+	return k
+}
+
+// fit says whether a public key is of a type and size that is taken.
+func fit(key ssh.PublicKey) bool {
+	c, ok := key.(ssh.CryptoPublicKey)
+	if !ok {
+		return false
+	}
+	switch k := c.CryptoPublicKey().(type) {
+	case ed25519.PublicKey, *ecdsa.PublicKey:
+		return true
+	case *rsa.PublicKey:
+		return k.N.BitLen() >= 2048
+	}
+	return false
 }
 
 // has says whether an address is one that the configuration gives to the image.
@@ -245,6 +318,9 @@ func (m *Management) imports() []string {
 	if m.Disk {
 		paths = append(paths, "ampoule/libos/mgmt/persist", "ampoule/boot/platform")
 	}
+	if m.SSHPort > 0 {
+		paths = append(paths, "ampoule/libos/mgmt/shell")
+	}
 	if m.Pprof {
 		paths = append(paths, "ampoule/libos/mgmt/profile")
 	}
@@ -281,13 +357,20 @@ func (m *Management) source(w io.Writer) {
 		}
 		fmt.Fprint(w, "\t\t},\n")
 	}
-	if m.Pprof || m.Capture {
+	if m.Pprof || m.Capture || m.SSHPort > 0 {
 		fmt.Fprint(w, "\t\tParts: []mgmt.Part{")
 		if m.Pprof {
 			fmt.Fprint(w, "profile.Part{}, ")
 		}
 		if m.Capture {
 			fmt.Fprint(w, "capture.Part{}, ")
+		}
+		if m.SSHPort > 0 {
+			fmt.Fprintf(w, "shell.Part{Port: %d, Keys: []shell.Key{\n", m.SSHPort)
+			for _, k := range m.SSHKeys {
+				fmt.Fprintf(w, "\t\t\t{Name: %q, Public: %q, Role: mgmt.%s},\n", k.Name, k.Public, roleNames[k.Role])
+			}
+			fmt.Fprint(w, "\t\t}}, ")
 		}
 		fmt.Fprint(w, "},\n")
 	}
