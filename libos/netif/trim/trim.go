@@ -54,6 +54,8 @@ var Replacements = map[string]string{
 // Additions maps files that the module does not have to files of _gvisor.
 var Additions = map[string]string{
 	"pkg/tcpip/hash/keyed/keyed.go": "keyed.go",
+	// What the edits of Cheap call.
+	"pkg/tcpip/stack/ampoule.go": "route.go",
 }
 
 // Drops are the files that are left out.
