@@ -5,6 +5,18 @@ import "ampoule/libos/edit"
 // Cheap are the edits that make TCP take fewer instructions. What they call is
 // in the Additions tcp.go, route.go and monotonic.go.
 var Cheap = []edit.Edit{
+	// A segment is acknowledged with the answer to it: tcp.go says when not.
+	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1,
+		Old: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n",
+		New: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck && !e.oweAck() {\n\t\te.snd.sendAck()\n\t}\n"},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\t\t\t\tif ep == nil {\n\t\t\t\t\tbreak\n\t\t\t\t}\n",
+		New: "\t\t\t\tif ep == nil && p.payAcks() {\n\t\t\t\t\tcontinue\n\t\t\t\t}\n\t\t\t\tif ep == nil {\n\t\t\t\t\tbreak\n\t\t\t\t}\n"},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "type processor struct {\n", New: "type processor struct {\n\towing owing\n"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n"},
+
 	// A segment to a neighbour that is known goes to the link endpoint at once:
 	// route.go says when not.
 	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 2,

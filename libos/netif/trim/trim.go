@@ -55,7 +55,8 @@ var Replacements = map[string]string{
 var Additions = map[string]string{
 	"pkg/tcpip/hash/keyed/keyed.go": "keyed.go",
 	// What the edits of Cheap call.
-	"pkg/tcpip/stack/ampoule.go": "route.go",
+	"pkg/tcpip/transport/tcp/ampoule.go": "tcp.go",
+	"pkg/tcpip/stack/ampoule.go":         "route.go",
 }
 
 // Drops are the files that are left out.
