@@ -57,6 +57,7 @@ var Additions = map[string]string{
 	// What the edits of Cheap call.
 	"pkg/tcpip/transport/tcp/ampoule.go": "tcp.go",
 	"pkg/tcpip/stack/ampoule.go":         "route.go",
+	"pkg/tcpip/ampoule.go":               "monotonic.go",
 }
 
 // Drops are the files that are left out.
