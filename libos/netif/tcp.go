@@ -96,11 +96,7 @@ func (l *listener) Close() error {
 
 // Addr implements net.Listener.
 func (l *listener) Addr() net.Addr {
-	a, err := l.ep.GetLocalAddress()
-	if err != nil {
-		return &net.TCPAddr{}
-	}
-	return &net.TCPAddr{IP: net.IP(a.Addr.AsSlice()), Port: int(a.Port)}
+	return tcpAddr(l.ep.GetLocalAddress())
 }
 
 // tracker counts one connection from its first moment to its last.
