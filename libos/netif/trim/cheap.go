@@ -17,6 +17,11 @@ var Cheap = []edit.Edit{
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
 		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n"},
 
+	// There is one processor, as there is one P.
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n",
+		New: "\tif len(d.processors) == 1 {\n\t\treturn &d.processors[0]\n\t}\n\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n"},
+
 	// A segment to a neighbour that is known goes to the link endpoint at once:
 	// route.go says when not.
 	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 2,
