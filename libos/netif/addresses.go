@@ -107,6 +107,7 @@ func (s *Stack) tell() {
 
 // readdressed passes on that addresses have changed.
 func (s *Stack) readdressed() {
+	s.link.flows.forget()
 	s.route()
 	s.tell()
 	if s.addrs.changed != nil {

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
@@ -15,16 +14,16 @@ import (
 // to read, so that who has many idle ones needs neither a buffer nor a goroutine for
 // each.
 type Conn struct {
-	*gonet.TCPConn
-	ep    tcpip.Endpoint
-	wq    *waiter.Queue
+	TCPConn
 	asked bool // entry is registered
 	entry waiter.Entry
 	ready atomic.Pointer[func()] // nil: nobody asks
 }
 
 func newConn(wq *waiter.Queue, ep tcpip.Endpoint) *Conn {
-	return &Conn{TCPConn: gonet.NewTCPConn(wq, ep), ep: ep, wq: wq}
+	c := new(Conn)
+	c.init(wq, ep)
+	return c
 }
 
 // TryRead reads what has arrived, without blocking and whatever the deadline. One

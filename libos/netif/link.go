@@ -39,6 +39,7 @@ type link struct {
 	verified atomic.Bool
 
 	asking asking
+	flows  flows
 	tx     transmitter
 	// leases takes what is a DHCP message (dhcpPort.take); nil: there is no
 	// client. It is set before receive runs.

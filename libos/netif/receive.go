@@ -231,11 +231,16 @@ func (l *link) pass(f *device.Frame) {
 	defer pkt.DecRef()
 	// All checks are made on the copy: a device may still write to the page.
 	head, ok := pkt.Data().PullUp(min(pkt.Data().Size(), maxHeaders))
-	if !ok || !l.accept(head, f, pkt) {
+	if !ok {
 		return
 	}
-	if d := l.dispatcher(); d != nil {
-		l.deliver(d, pkt)
+	p, ok := parse(head)
+	if !ok {
+		l.count.rxInvalid.Add(1)
+		return
+	}
+	if l.accept(head, p, f, pkt) {
+		l.deliver(head, p, pkt)
 	}
 }
 
@@ -243,12 +248,7 @@ func (l *link) pass(f *device.Frame) {
 const maxHeaders = 256
 
 // accept decides whether the frame that starts with head is for the stack.
-func (l *link) accept(head []byte, f *device.Frame, pkt *stack.PacketBuffer) bool {
-	p, ok := parse(head)
-	if !ok {
-		l.count.rxInvalid.Add(1)
-		return false
-	}
+func (l *link) accept(head []byte, p packet, f *device.Frame, pkt *stack.PacketBuffer) bool {
 	if p.fragment && !l.frags {
 		l.count.rxFragments.Add(1)
 		return false
@@ -285,8 +285,9 @@ func (l *link) accept(head []byte, f *device.Frame, pkt *stack.PacketBuffer) boo
 	return true
 }
 
-// deliver hands pkt to the stack, and outlives it when it panics.
-func (l *link) deliver(d stack.NetworkDispatcher, pkt *stack.PacketBuffer) {
+// deliver hands pkt to its connection or to the stack, and outlives them when
+// they panic.
+func (l *link) deliver(head []byte, p packet, pkt *stack.PacketBuffer) {
 	defer func() {
 		if r := recover(); r != nil {
 			if l.count.panics.Add(1) > maxPanics {
@@ -294,7 +295,12 @@ func (l *link) deliver(d stack.NetworkDispatcher, pkt *stack.PacketBuffer) {
 			}
 		}
 	}()
-	d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, pkt)
+	if l.flows.take(head, p, pkt, l.verified.Load()) {
+		return
+	}
+	if d := l.dispatcher(); d != nil {
+		d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, pkt)
+	}
 }
 
 // gather copies a chain of pages into a buffer of the stack's.

@@ -85,6 +85,7 @@ func setUp(dev device.Net, cfg Config, opts Options, learned *layer.Learned) (*S
 	if err != nil {
 		return nil, err
 	}
+	l.flows.init(gv)
 	s := &Stack{gv: gv, link: l, limits: opts.Limits, v4: cfg.uses4(), v6: cfg.uses6()}
 	s.addrs = addresses{cfg: cfg, log: opts.Log, changed: opts.Changed}
 	if feature.SLAAC && cfg.SLAAC {

@@ -96,17 +96,14 @@ func (l *listener) Close() error {
 
 // Addr implements net.Listener.
 func (l *listener) Addr() net.Addr {
-	a, err := l.ep.GetLocalAddress()
-	if err != nil {
-		return &net.TCPAddr{}
-	}
-	return &net.TCPAddr{IP: net.IP(a.Addr.AsSlice()), Port: int(a.Port)}
+	return tcpAddr(l.ep.GetLocalAddress())
 }
 
 // tracker counts one connection from its first moment to its last.
 type tracker struct {
 	s     *Stack
 	ep    tcpip.Endpoint
+	flow  flowKey // flows.mu protects it
 	gone  atomic.Bool
 	entry waiter.Entry
 }
@@ -116,6 +113,7 @@ type tracker struct {
 func (t *tracker) NotifyEvent(waiter.EventMask) {
 	switch tcp.EndpointState(t.ep.State()) {
 	case tcp.StateClose, tcp.StateError:
+		t.s.link.flows.remove(&t.flow, t.ep)
 		if !t.gone.Swap(true) {
 			t.s.link.count.conns.Add(-1)
 		}
@@ -125,25 +123,34 @@ func (t *tracker) NotifyEvent(waiter.EventMask) {
 // track makes a net.Conn of an established endpoint, or resets it and returns
 // nil when there are too many already.
 func (s *Stack) track(ep tcpip.Endpoint, wq *waiter.Queue) net.Conn {
-	if !s.count(ep, wq) {
+	t := s.count(ep, wq)
+	if t == nil {
 		ep.Abort()
 		s.link.count.refused.Add(1)
 		return nil
 	}
+	t.established()
 	return newConn(wq, ep)
 }
 
-func (s *Stack) count(ep tcpip.Endpoint, wq *waiter.Queue) bool {
+// count counts an endpoint until it is gone; nil says that there are too many.
+func (s *Stack) count(ep tcpip.Endpoint, wq *waiter.Queue) *tracker {
 	n := s.link.count.conns.Add(1)
 	if n > int64(s.limits.MaxConns) {
 		s.link.count.conns.Add(-1)
-		return false
+		return nil
 	}
 	t := &tracker{s: s, ep: ep}
 	t.entry.Init(t, waiter.EventHUp)
 	wq.EventRegister(&t.entry)
 	t.NotifyEvent(waiter.EventHUp) // it may have hung up before
-	return true
+	return t
+}
+
+// established enters the endpoint's flow for as long as it lasts.
+func (t *tracker) established() {
+	t.s.link.flows.add(&t.flow, t.ep)
+	t.NotifyEvent(waiter.EventHUp) // as above
 }
 
 // DialContext connects to a literal address over "tcp" or "udp" and their
@@ -164,7 +171,8 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 	if terr != nil {
 		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
-	if !s.count(ep, &wq) {
+	t := s.count(ep, &wq)
+	if t == nil {
 		ep.Close()
 		s.link.count.refused.Add(1)
 		return nil, format.Errorf("netif: dial %s %s: all %d connections are in use", network, address, s.limits.MaxConns)
@@ -186,5 +194,6 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 		ep.Close()
 		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
+	t.established()
 	return newConn(&wq, ep), nil
 }

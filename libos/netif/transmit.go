@@ -70,7 +70,7 @@ func (t *transmitter) add(pkt *stack.PacketBuffer) tcpip.Error {
 		t.l.count.txDropped.Add(1)
 		return &tcpip.ErrNoBufferSpace{}
 	}
-	fill(buf, pkt)
+	fill(buf, 0, pkt)
 	f := device.Frame{Buf: buf}
 	if !t.l.offload(&f, pkt) {
 		buf.Release()
@@ -180,10 +180,11 @@ func (t *transmitter) send() int {
 	return 0
 }
 
-// fill copies pkt into the windows of the chain, which have its size.
-func fill(buf *iopage.Buf, pkt *stack.PacketBuffer) {
+// fill copies pkt into the windows of the chain, from the given byte of the
+// first on. They have room for it.
+func fill(buf *iopage.Buf, at int, pkt *stack.PacketBuffer) {
 	views, skip := pkt.AsViewList()
-	dst := buf.Bytes()
+	dst := buf.Bytes()[at:]
 	for v := views.Front(); v != nil; v = v.Next() {
 		src := v.AsSlice()
 		if skip >= len(src) {

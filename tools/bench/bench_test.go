@@ -26,10 +26,11 @@ func TestGroup(t *testing.T) {
 func TestTable(t *testing.T) {
 	var b strings.Builder
 	table(&b, []*Figures{
-		{App: "echo", Machine: "q35", CPU: "max", Network: "tap", ImageBytes: 4567890, MinRAM: 14, Boot: Point{Plain: 8e6}},
-		{App: "dns", MinRAM: 19, Lone: Point{Plain: 2500, Retries: 3}},
+		{App: "echo", Machine: "q35", CPU: "max", Network: "tap", ImageBytes: 4567890, MinRAM: 14, Boot: Point{Plain: 8e6},
+			TCP: &TCP{Connect: Point{Plain: 123456}, Bulk: &Point{Plain: 765432}}},
+		{App: "dns", TCP: &TCP{Lone: Point{Plain: 34567}}, MinRAM: 19, Lone: Point{Plain: 2500, Retries: 3}},
 	})
-	for _, want := range []string{"4,567,890", "8,000,000", "2,500", "dns: 3 lone and 0 saturated requests", "(q35, -cpu max, tap network)"} {
+	for _, want := range []string{"4,567,890", "123,456", "765,432", "34,567", "8,000,000", "2,500", "dns: 3 lone and 0 saturated requests", "(q35, -cpu max, tap network)"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("table lacks %q:\n%s", want, b.String())
 		}

@@ -1,6 +1,7 @@
 // Command bench measures the echo and DNS appliances by what does not depend
 // on the machine it runs on: guest instructions from start to the first
-// answer and for one request, lone and saturated, the smallest RAM that
+// answer, for one request over UDP and TCP, lone and saturated, for a TCP
+// connection and for a MiB, the smallest RAM that
 // serves, and the image's bytes. It prints a table and writes JSON; with -prof
 // it tells which functions the instructions of one point are spent in, with -tls it
 // measures the TLS terminator instead.
@@ -28,15 +29,15 @@ import (
 	"ampoule/tools/xenrig/dom0"
 )
 
-// services tells how each appliance is asked.
-func services(name, ask string) (load.Service, error) {
+// services tells how each appliance is asked, over UDP and over TCP.
+func services(name, ask string) (datagram, stream load.Service, err error) {
 	switch name {
 	case "echo":
-		return load.Echo(64), nil
+		return load.Echo(64), load.Echo(1024), nil
 	case "dns":
-		return load.DNS(ask), nil
+		return load.DNS(ask), load.DNS(ask), nil
 	}
-	return load.Service{}, fmt.Errorf("appliance %q: bench knows echo and dns", name)
+	return load.Service{}, load.Service{}, fmt.Errorf("appliance %q: bench knows echo and dns", name)
 }
 
 func main() {
@@ -54,7 +55,7 @@ func main() {
 	flag.StringVar(&b.cache, "cache", "build/peers", "folder for the packages of the peers")
 	out := flag.String("json", "dist/bench.json", "where to write the figures")
 	terminator := flag.Bool("tls", false, "measure the TLS terminator instead")
-	prof := flag.String("prof", "", "profile one point instead: boot, lone or saturated; with -tls the number of a row")
+	prof := flag.String("prof", "", "profile one point instead: boot, lone, saturated, tcp-lone, tcp-saturated, tcp-connect or tcp-bulk; with -tls the number of a row")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
 	top := flag.Int("top", 40, "functions that -prof shows")
 	kinds := flag.String("queries", "", "measure kinds of queries to the DNS appliance instead, each with an image of its own: all, or those with this in their name")

@@ -26,6 +26,7 @@ type Figures struct {
 	Boot       Point      `json:"boot"`                       // QEMU's start to the first answer
 	Lone       Point      `json:"lone"`                       // one request, the guest idles after it
 	Saturated  Point      `json:"saturated"`                  // one of 16 under way
+	TCP        *TCP       `json:"tcp,omitempty"`              // not of peers
 	MinRAM     int        `json:"min_ram_mib,omitempty"`      // not of peers
 	IdleCPU    float64    `json:"idle_cpu_percent,omitempty"` // of one host CPU; not of peers
 }
@@ -58,9 +59,11 @@ type machine struct {
 	*vm.VM
 	seg     *netpeer.Segment
 	counter *counter.Counter
-	addr    string
+	addr    string // for UDP
+	tcpAddr string
 	dial    load.Dial
-	service load.Service
+	service load.Service // asked by datagrams
+	stream  load.Service // and over TCP
 }
 
 func (m *machine) Close() {
@@ -82,7 +85,7 @@ func (b *bench) start(ctx context.Context, app string, ram int, counted, blocks 
 	if g, ok := b.guests[app]; ok {
 		app, c = "dns", linux(c, g)
 	}
-	if m.service, err = services(app, b.ask); err != nil {
+	if m.service, m.stream, err = services(app, b.ask); err != nil {
 		return nil, err
 	}
 	if b.service.Name != "" {
@@ -103,7 +106,7 @@ func (b *bench) start(ctx context.Context, app string, ram int, counted, blocks 
 		return nil, err
 	}
 	if m.seg == nil {
-		m.addr = m.VM.Addr("udp", m.service.Port)
+		m.addr, m.tcpAddr = m.VM.Addr("udp", m.service.Port), m.VM.Addr("tcp", m.stream.Port)
 	}
 	return m, nil
 }
@@ -116,6 +119,7 @@ func (b *bench) network(m *machine, c *vm.Config) error {
 		if err == nil {
 			m.seg, m.dial = seg, seg.DialContext
 			m.addr = netip.AddrPortFrom(b.address, uint16(m.service.Port)).String()
+			m.tcpAddr = m.addr
 			c.Net = seg.Net()
 			return seg.Peer.(*netpeer.Linux).Neighbor()
 		}
@@ -124,7 +128,9 @@ func (b *bench) network(m *machine, c *vm.Config) error {
 	}
 	var d net.Dialer
 	m.dial = d.DialContext
-	c.Net = vm.Net{Kind: vm.NetUser, Forwards: []vm.Forward{{Proto: "udp", Port: m.service.Port}}}
+	c.Net = vm.Net{Kind: vm.NetUser, Forwards: []vm.Forward{
+		{Proto: "udp", Port: m.service.Port}, {Proto: "tcp", Port: m.service.Port},
+	}}
 	return nil
 }
 
@@ -169,6 +175,9 @@ func (b *bench) measure(ctx context.Context, app string) (*Figures, error) {
 	if f.Saturated, err = b.requestCost(ctx, app, saturated); err != nil {
 		return nil, fmt.Errorf("saturated: %w", err)
 	}
+	if f.TCP, err = b.tcp(ctx, app); err != nil {
+		return nil, fmt.Errorf("TCP: %w", err)
+	}
 	if f.IdleCPU, err = b.idle(ctx, app); err != nil {
 		return nil, fmt.Errorf("idle: %w", err)
 	}
@@ -201,6 +210,18 @@ func (b *bench) boot(ctx context.Context, app string) (Point, error) {
 
 // requestCost counts requests in one boot, after a warm-up.
 func (b *bench) requestCost(ctx context.Context, app string, l load.Loop) (Point, error) {
+	retries := 0
+	p, err := b.count(ctx, app, b.requests, func(m *machine, n int) error {
+		r, err := m.load(ctx, l, n)
+		retries += r.Retries
+		return err
+	})
+	p.Retries = retries
+	return p, err
+}
+
+// count counts runs of n units each in one boot, after half as many to warm up.
+func (b *bench) count(ctx context.Context, app string, n int, run func(*machine, int) error) (Point, error) {
 	m, err := b.start(ctx, app, b.ram, true, false)
 	if err != nil {
 		return Point{}, err
@@ -209,24 +230,19 @@ func (b *bench) requestCost(ctx context.Context, app string, l load.Loop) (Point
 	if err := m.up(ctx, b.limit(app)); err != nil {
 		return Point{}, err
 	}
-	if _, err := m.load(ctx, l, b.requests/2); err != nil {
+	if err := run(m, (n+1)/2); err != nil {
 		return Point{}, err
 	}
 	var cs []counter.Counts
-	retries := 0
 	for range b.runs {
 		time.Sleep(200 * time.Millisecond)
 		before := m.counter.Read()
-		r, err := m.load(ctx, l, b.requests)
-		if err != nil {
+		if err := run(m, n); err != nil {
 			return Point{}, err
 		}
 		cs = append(cs, m.counter.Read().Sub(before))
-		retries += r.Retries
 	}
-	p := point(cs, b.requests)
-	p.Retries = retries
-	return p, nil
+	return point(cs, n), nil
 }
 
 // load runs n requests; one that fails is an error.

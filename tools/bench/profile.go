@@ -36,18 +36,18 @@ func (b *bench) profile(ctx context.Context, app, what, symbols string, v view) 
 		return err
 	}
 	if what != "boot" {
-		l, ok := map[string]load.Loop{"lone": lone, "saturated": saturated}[what]
-		if !ok {
-			return fmt.Errorf("-prof %s: want boot, lone or saturated", what)
+		run, units, err := b.point(ctx, what)
+		if err != nil {
+			return err
 		}
-		n = b.requests
-		if _, err := m.load(ctx, l, n/2); err != nil {
+		n = units
+		if err := run(m, (n+1)/2); err != nil {
 			return err
 		}
 		if before, err = m.counter.Blocks(); err != nil {
 			return err
 		}
-		if _, err := m.load(ctx, l, n); err != nil {
+		if err := run(m, n); err != nil {
 			return err
 		}
 	}
@@ -80,6 +80,22 @@ func places(w io.Writer, t symbolTable, blocks []counter.Block, n int, fn string
 			fmt.Fprintf(w, "%#18x %12d %9.3f\n", b.Address, b.Instructions+b.Repeats, float64(b.Entered)/float64(n))
 		}
 	}
+}
+
+// point tells how to run n units of what -prof names, and how many to run.
+func (b *bench) point(ctx context.Context, what string) (run func(*machine, int) error, n int, err error) {
+	if l, ok := map[string]load.Loop{"lone": lone, "saturated": saturated}[what]; ok {
+		return func(m *machine, n int) error {
+			_, err := m.load(ctx, l, n)
+			return err
+		}, b.requests, nil
+	}
+	for _, s := range streams {
+		if s.name == what {
+			return func(m *machine, n int) error { return m.explained(s.run(ctx, m, n)) }, s.units(b.requests), nil
+		}
+	}
+	return nil, 0, fmt.Errorf("-prof %s: see -h for what it may be", what)
 }
 
 // symbol is a function's place.

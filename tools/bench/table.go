@@ -10,7 +10,7 @@ import (
 // table prints a column for each appliance.
 func table(w io.Writer, figures []*Figures) {
 	row := func(name string, cell func(*Figures) string) {
-		fmt.Fprintf(w, "%-44s", name)
+		fmt.Fprintf(w, "%-52s", name)
 		for _, f := range figures {
 			fmt.Fprintf(w, " %16s", cell(f))
 		}
@@ -31,6 +31,28 @@ func table(w io.Writer, figures []*Figures) {
 		row(p.name+", instructions", func(f *Figures) string { return group(p.get(f).Plain) })
 		row("  with each iteration of rep", func(f *Figures) string { return group(p.get(f).Instructions) })
 		row("  spread of the runs, percent", func(f *Figures) string { return fmt.Sprintf("%.1f", p.get(f).Spread) })
+	}
+	for _, p := range []struct {
+		name string
+		get  func(*TCP) *Point
+	}{
+		{"one TCP request, kept alive, lone", func(t *TCP) *Point { return &t.Lone }},
+		{"one TCP request, kept alive, saturated", func(t *TCP) *Point { return &t.Saturated }},
+		{"one TCP connection with a request", func(t *TCP) *Point { return &t.Connect }},
+		{"one MiB there and back", func(t *TCP) *Point { return t.Bulk }},
+	} {
+		cell := func(f *Figures, form func(*Point) string) string {
+			if f.TCP == nil || p.get(f.TCP) == nil {
+				return "-"
+			}
+			return form(p.get(f.TCP))
+		}
+		row(p.name+", instructions", func(f *Figures) string {
+			return cell(f, func(p *Point) string { return group(p.Plain) })
+		})
+		row("  spread of the runs, percent", func(f *Figures) string {
+			return cell(f, func(p *Point) string { return fmt.Sprintf("%.1f", p.Spread) })
+		})
 	}
 	for _, f := range figures {
 		if f.Lone.Retries+f.Saturated.Retries > 0 {

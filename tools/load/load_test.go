@@ -144,3 +144,75 @@ func TestStream(t *testing.T) {
 		a.Close()
 	}
 }
+
+// streamServer echoes connections on loopback; each answer goes through f.
+func streamServer(t *testing.T, f func([]byte) []byte) (string, *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var conns atomic.Int64
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Add(1)
+			go func() {
+				defer c.Close()
+				for b := make([]byte, 65536); ; {
+					n, err := c.Read(b)
+					if err != nil {
+						return
+					}
+					c.Write(f(b[:n]))
+				}
+			}()
+		}
+	}()
+	return l.Addr().String(), &conns
+}
+
+func same(b []byte) []byte { return b }
+
+func TestStreams(t *testing.T) {
+	for _, tc := range []struct {
+		fresh bool
+		conns int64
+	}{{false, 4}, {true, 100}} {
+		addr, conns := streamServer(t, same)
+		l := Streams{Requests: 100, Clients: 4, Fresh: tc.fresh}
+		if err := l.Run(t.Context(), dial, addr, Echo(1024)); err != nil || conns.Load() != tc.conns {
+			t.Errorf("fresh %v: %v, %d connections", tc.fresh, err, conns.Load())
+		}
+	}
+	spoil := func(b []byte) []byte { b[0] ^= 1; return b }
+	addr, _ := streamServer(t, spoil)
+	if err := (Streams{Requests: 10, Clients: 2}).Run(t.Context(), dial, addr, Echo(1024)); err == nil {
+		t.Error("wrong answers are no error")
+	}
+}
+
+func TestBulk(t *testing.T) {
+	n := 0
+	late := func(b []byte) []byte {
+		if n += len(b); n > 1<<20 {
+			b[0] ^= 1
+		}
+		return b
+	}
+	for name, f := range map[string]func([]byte) []byte{"": same, "other bytes": late} {
+		addr, _ := streamServer(t, f)
+		c, err := dial(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Bulk(c, 2<<20+7); (err != nil) != (name != "") || err != nil && !strings.Contains(err.Error(), name) {
+			t.Errorf("%q: %v", name, err)
+		}
+		c.Close()
+	}
+}

@@ -69,7 +69,7 @@ func (t *tree) trim(without []string) error {
 	if err := t.put(trim.Additions, false); err != nil {
 		return err
 	}
-	edits := slices.Clone(trim.Edits)
+	edits := slices.Concat(trim.Edits, trim.Cheap)
 	for _, part := range without {
 		more, ok := trim.Optional[part]
 		if !ok {

@@ -41,7 +41,7 @@ func TestTrimThatDoesNotFit(t *testing.T) {
 	if err := whole.trim(everything); err != nil {
 		t.Fatalf("undamaged: %v", err)
 	}
-	edits := slices.Clone(trim.Edits)
+	edits := slices.Concat(trim.Edits, trim.Cheap)
 	for _, part := range everything {
 		edits = append(edits, trim.Optional[part]...)
 	}

@@ -76,6 +76,8 @@ func (s *server) overTLS(env *appliance.Env) error {
 
 // connections takes connections until the listener is closed.
 func (s *server) connections(ctx context.Context, st *stream) error {
+	crew := appliance.NewCrew()
+	defer crew.Close()
 	for failures := 0; ; {
 		nc, err := st.Accept()
 		if err != nil {
@@ -92,10 +94,10 @@ func (s *server) connections(ctx context.Context, st *stream) error {
 		c := &conn{Conn: nc, way: st.way, client: client(nc.RemoteAddr()), in: bufio.NewReaderSize(nc, readBuffer)}
 		c.active.Store(time.Now().UnixNano())
 		st.admit(ctx, c)
-		go func() {
+		crew.Go(func() {
 			defer st.dismiss(c)
 			s.converse(c)
-		}()
+		})
 	}
 }
 

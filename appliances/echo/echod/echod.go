@@ -3,7 +3,6 @@ package echod
 
 import (
 	"context"
-	"io"
 	"net"
 
 	"ampoule/libos/appliance"
@@ -57,14 +56,40 @@ func (e *echo) datagrams() error {
 }
 
 func (e *echo) connections() error {
+	crew := appliance.NewCrew()
+	defer crew.Close()
 	for {
 		c, err := e.tcp.Accept()
 		if err != nil {
 			return err
 		}
-		go func() {
+		crew.Go(func() {
 			defer c.Close()
-			io.CopyBuffer(c, c, make([]byte, 1024)) // small: an idle connection keeps it
-		}()
+			converse(c)
+		})
+	}
+}
+
+// Sizes of a connection's buffer: small while little comes, since an idle
+// connection keeps it, and large while it is filled.
+const (
+	smallBuffer = 1024
+	largeBuffer = 16 << 10
+)
+
+// converse returns what it reads until either end fails.
+func converse(c net.Conn) {
+	small := make([]byte, smallBuffer)
+	for b := small; ; {
+		n, err := c.Read(b)
+		if _, failed := c.Write(b[:n]); err != nil || failed != nil {
+			return
+		}
+		switch {
+		case n == smallBuffer && len(b) == smallBuffer:
+			b = make([]byte, largeBuffer)
+		case n < smallBuffer:
+			b = small
+		}
 	}
 }

@@ -54,6 +54,10 @@ var Replacements = map[string]string{
 // Additions maps files that the module does not have to files of _gvisor.
 var Additions = map[string]string{
 	"pkg/tcpip/hash/keyed/keyed.go": "keyed.go",
+	// What the edits of Cheap call.
+	"pkg/tcpip/transport/tcp/ampoule.go": "tcp.go",
+	"pkg/tcpip/stack/ampoule.go":         "route.go",
+	"pkg/tcpip/ampoule.go":               "monotonic.go",
 }
 
 // Drops are the files that are left out.

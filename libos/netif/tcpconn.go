@@ -1,0 +1,248 @@
+package netif
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// TCPConn is a TCP connection: a net.Conn whose halves can be closed apart. Its
+// methods may be called from any goroutine; of two that read, or two that write,
+// one waits for the other. Nothing is allocated by a Read or a Write that does
+// not fail, nor by a deadline that is put off.
+type TCPConn struct {
+	ep     tcpip.Endpoint
+	wq     *waiter.Queue
+	closed atomic.Bool
+
+	r    half
+	into tcpip.SliceWriter // of the Read under way; r.mu protects it
+
+	w    half
+	from bytes.Reader // of the Write under way; w.mu protects it
+}
+
+// half is one direction: what its operations wait for.
+type half struct {
+	mu    sync.Mutex // held by the operation under way
+	entry waiter.Entry
+	ready chan struct{} // one token: it is worth looking again
+
+	timing  sync.Mutex // protects what follows
+	at      time.Time  // the deadline, or zero
+	timer   *time.Timer
+	fires   time.Time // when timer does, while it is armed
+	armed   bool
+	expired atomic.Bool
+}
+
+func (c *TCPConn) init(wq *waiter.Queue, ep tcpip.Endpoint) {
+	c.ep, c.wq = ep, wq
+	c.r.entry, c.r.ready = waiter.NewChannelEntry(waiter.ReadableEvents)
+	c.w.entry, c.w.ready = waiter.NewChannelEntry(waiter.WritableEvents)
+	wq.EventRegister(&c.r.entry)
+}
+
+func (h *half) wake() {
+	select {
+	case h.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Read implements net.Conn.
+func (c *TCPConn) Read(b []byte) (int, error) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	for {
+		if err := c.usable(&c.r); err != nil {
+			return 0, c.opError("read", err)
+		}
+		if len(b) == 0 {
+			return 0, nil
+		}
+		c.into = b
+		res, err := c.ep.Read(&c.into, tcpip.ReadOptions{})
+		c.into = nil
+		switch err.(type) {
+		case nil:
+			return res.Count, nil
+		case *tcpip.ErrClosedForReceive:
+			return 0, io.EOF
+		case *tcpip.ErrWouldBlock:
+		default:
+			return 0, c.opError("read", errors.New(err.String()))
+		}
+		<-c.r.ready
+	}
+}
+
+// Write implements net.Conn. It returns when the stack has taken all of b, which
+// need not be sent then.
+func (c *TCPConn) Write(b []byte) (int, error) {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	waits := false
+	defer func() {
+		if waits {
+			c.wq.EventUnregister(&c.w.entry)
+		}
+		c.from.Reset(nil)
+	}()
+	for n := 0; ; {
+		if err := c.usable(&c.w); err != nil {
+			return n, c.opError("write", err)
+		}
+		if n == len(b) {
+			return n, nil
+		}
+		c.from.Reset(b[n:])
+		k, err := c.ep.Write(&c.from, tcpip.WriteOptions{})
+		n += int(k)
+		_, full := err.(*tcpip.ErrWouldBlock)
+		switch {
+		case err == nil && n == len(b):
+			return n, nil
+		case err != nil && !full:
+			return n, c.opError("write", errors.New(err.String()))
+		case full && !waits: // and look again: there may be room since
+			c.wq.EventRegister(&c.w.entry)
+			waits = true
+		case full:
+			<-c.w.ready
+		}
+	}
+}
+
+// usable is the reason why a half serves no more.
+func (c *TCPConn) usable(h *half) error {
+	if h.expired.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	if c.closed.Load() {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// SetDeadline implements net.Conn.
+func (c *TCPConn) SetDeadline(t time.Time) error {
+	c.r.deadline(t)
+	c.w.deadline(t)
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *TCPConn) SetReadDeadline(t time.Time) error { c.r.deadline(t); return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (c *TCPConn) SetWriteDeadline(t time.Time) error { c.w.deadline(t); return nil }
+
+// deadline sets the deadline. A timer that fires too early looks again, so that
+// a deadline which is put off with each request costs no timer.
+func (h *half) deadline(t time.Time) {
+	h.timing.Lock()
+	defer h.timing.Unlock()
+	h.at = t
+	left := time.Duration(0)
+	if !t.IsZero() {
+		if left = time.Until(t); left <= 0 {
+			h.expired.Store(true)
+			h.wake()
+			return
+		}
+	}
+	h.expired.Store(false)
+	if !t.IsZero() && (!h.armed || t.Before(h.fires)) {
+		h.arm(left)
+	}
+}
+
+// arm has the timer fire at h.at, which is left away.
+func (h *half) arm(left time.Duration) {
+	h.armed, h.fires = true, h.at
+	if h.timer == nil {
+		h.timer = time.AfterFunc(left, h.fired)
+		return
+	}
+	h.timer.Reset(left)
+}
+
+func (h *half) fired() {
+	h.timing.Lock()
+	defer h.timing.Unlock()
+	h.armed = false
+	if h.at.IsZero() || h.expired.Load() {
+		return
+	}
+	if left := time.Until(h.at); left > 0 {
+		h.arm(left)
+		return
+	}
+	h.expired.Store(true)
+	h.wake()
+}
+
+// stop ends the timer.
+func (h *half) stop() {
+	h.deadline(time.Time{})
+	h.timing.Lock()
+	defer h.timing.Unlock()
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+}
+
+// Close implements net.Conn: both halves end, and what was written is still
+// sent. Reads and writes under way return net.ErrClosed.
+func (c *TCPConn) Close() error {
+	if c.closed.Swap(true) {
+		return c.opError("close", net.ErrClosed)
+	}
+	c.ep.Close()
+	for _, h := range []*half{&c.r, &c.w} {
+		h.stop()
+		h.wake()
+	}
+	c.wq.EventUnregister(&c.r.entry)
+	return nil
+}
+
+// CloseRead ends reading.
+func (c *TCPConn) CloseRead() error { return c.shutdown(tcpip.ShutdownRead) }
+
+// CloseWrite sends the end of what we say.
+func (c *TCPConn) CloseWrite() error { return c.shutdown(tcpip.ShutdownWrite) }
+
+func (c *TCPConn) shutdown(flags tcpip.ShutdownFlags) error {
+	if err := c.ep.Shutdown(flags); err != nil {
+		return c.opError("close", errors.New(err.String()))
+	}
+	return nil
+}
+
+// LocalAddr implements net.Conn; it is a *net.TCPAddr.
+func (c *TCPConn) LocalAddr() net.Addr { return tcpAddr(c.ep.GetLocalAddress()) }
+
+// RemoteAddr implements net.Conn; it is a *net.TCPAddr.
+func (c *TCPConn) RemoteAddr() net.Addr { return tcpAddr(c.ep.GetRemoteAddress()) }
+
+// tcpAddr is an address, or the empty one.
+func tcpAddr(a tcpip.FullAddress, err tcpip.Error) net.Addr {
+	if err != nil {
+		return &net.TCPAddr{}
+	}
+	return &net.TCPAddr{IP: net.IP(a.Addr.AsSlice()), Port: int(a.Port)}
+}
+
+func (c *TCPConn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}

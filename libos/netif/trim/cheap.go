@@ -1,0 +1,38 @@
+package trim
+
+import "ampoule/libos/edit"
+
+// Cheap are the edits that make TCP take fewer instructions. What they call is
+// in the Additions tcp.go, route.go and monotonic.go.
+var Cheap = []edit.Edit{
+	// A segment is acknowledged with the answer to it: tcp.go says when not.
+	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1,
+		Old: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n",
+		New: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck && !e.oweAck() {\n\t\te.snd.sendAck()\n\t}\n"},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\t\t\t\tif ep == nil {\n\t\t\t\t\tbreak\n\t\t\t\t}\n",
+		New: "\t\t\t\tif ep == nil && p.payAcks() {\n\t\t\t\t\tcontinue\n\t\t\t\t}\n\t\t\t\tif ep == nil {\n\t\t\t\t\tbreak\n\t\t\t\t}\n"},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "type processor struct {\n", New: "type processor struct {\n\towing owing\n"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n"},
+
+	// There is one processor, as there is one P.
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n",
+		New: "\tif len(d.processors) == 1 {\n\t\treturn &d.processors[0]\n\t}\n\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n"},
+
+	// A segment to a neighbour that is known goes to the link endpoint at once:
+	// route.go says when not.
+	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 2,
+		Old: "r.WritePacket(stack.NetworkHeaderParams{", New: "r.WriteSegment(stack.NetworkHeaderParams{"},
+
+	// Monotonic times are integers; the way through time.Unix costs a twentieth
+	// of a request. What does not fit is cut off as there.
+	{File: "pkg/tcpip/tcpip.go", Count: 1,
+		Old: "\t\tnanoseconds: time.Unix(0, mt.nanoseconds).Add(d).Sub(time.Unix(0, 0)).Nanoseconds(),\n",
+		New: "\t\tnanoseconds: addNanoseconds(mt.nanoseconds, int64(d)),\n"},
+	{File: "pkg/tcpip/tcpip.go", Count: 1,
+		Old: "\treturn time.Unix(0, mt.nanoseconds).Sub(time.Unix(0, u.nanoseconds))\n",
+		New: "\treturn time.Duration(subNanoseconds(mt.nanoseconds, u.nanoseconds))\n"},
+}
