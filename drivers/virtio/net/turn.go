@@ -13,13 +13,16 @@ func (d *Device) Turn(fast device.FastPath, frames []device.Frame) (device.Turne
 	r.mu.Lock()
 	tx.mu.Lock()
 	d.inTurn, d.count = true, device.Turned{}
-	for left := min(r.q.Sync(), len(frames)); left > 0; left-- {
-		if !r.plain(f) {
+	left := r.q.Sync()
+	for shown := 0; left > 0 && shown < len(frames); shown++ {
+		if r.plain(f) {
+			left--
+		} else {
 			took, ok := d.next(f, left)
 			if took == 0 {
 				break
 			}
-			if left -= took - 1; !ok {
+			if left -= took; !ok {
 				continue
 			}
 		}
