@@ -106,6 +106,7 @@ func (l *link) bursts(r *receiver) (ended bool) {
 
 // turn has the device answer frames for the fast path. r then has what that passed.
 func (l *link) turn(fast FastPath, r *receiver) (n int, err error) {
+	r.n, r.done, r.ready = 0, 0, 0 // for a panic in it
 	t, err := l.turner.Turn(fast, r.batch)
 	r.n, r.shown = t.Passed, true
 	n = t.Passed + t.Replied + t.Dropped + t.Lost
@@ -120,6 +121,7 @@ func (l *link) turn(fast FastPath, r *receiver) (n int, err error) {
 
 // receiveInto is turn without a fast path, or for a device that does not Turn.
 func (l *link) receiveInto(r *receiver) (n int, err error) {
+	r.n, r.done, r.ready = 0, 0, 0
 	n, err = l.dev.Recv(r.batch)
 	r.n, r.shown = n, false
 	l.count.rxFrames.Add(uint64(n))

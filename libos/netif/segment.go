@@ -7,6 +7,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
 )
 
@@ -66,6 +67,9 @@ func (t *transmitter) segment(r *stack.Route, remote tcpip.LinkAddress, p *stack
 	t.l.offloadSegment(&f, pkt, ip)
 	t.frames[t.n] = f
 	t.n++
+	if feature.Capture {
+		t.l.watch(t.frames[t.n-1:t.n], true)
+	}
 	return nil
 }
 
