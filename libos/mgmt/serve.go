@@ -149,6 +149,11 @@ func (s *Server) dismiss(c *conn) {
 
 // converse makes the handshake and answers requests.
 func (s *Server) converse(c *conn) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.host.Log.Error("a management client made the server panic", "client", c.who, "panic", r)
+		}
+	}()
 	t := c.Conn.(*tls.Conn)
 	t.SetDeadline(time.Now().Add(handshakeTime))
 	if err := t.Handshake(); err != nil {
@@ -164,12 +169,7 @@ func (s *Server) converse(c *conn) {
 	c.cert = c.chain[0] // TLS has verified that there is one
 	c.who = identity(c.cert)
 	c.role = s.cfg.role(c.cert)
-	c.known.Store(true)
-	defer func() {
-		if r := recover(); r != nil {
-			s.host.Log.Error("a management request made the server panic", "client", c.who, "panic", r)
-		}
-	}()
+	c.known.Store(c.role != None && s.certs.Current().Welcome(c.chain, s.host.Now()) == nil)
 	http1.Serve(t, &s.limits, s.host.Now, func(x *http1.Exchange) { s.answer(c, x) }, func(x *http1.Exchange, e *http1.Error) {
 		fail(x, e.Status, "bad-request", e.Reason)
 		s.finish(x)

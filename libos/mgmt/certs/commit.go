@@ -1,9 +1,9 @@
 package certs
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"maps"
 	"time"
 )
 
@@ -66,6 +66,7 @@ func (s *Store) Rollback(c Client, base uint64) (uint64, error) {
 	}
 	g := s.previous.clone(c.Who, s.cfg.Now())
 	g.Number = now.Number + 1
+	maps.Copy(g.Revoked, now.Revoked) // who was revoked since stays so
 	if p := s.check(g, c); p != nil {
 		return now.Number, p
 	}
@@ -207,7 +208,7 @@ func (s *Store) welcome(g *Generation, c Client, now time.Time) *Problem {
 // nil: it is not.
 func (g *Generation) Welcome(chain []*x509.Certificate, now time.Time) error {
 	leaf := chain[0]
-	if g.Revoked[sha256.Sum256(leaf.Raw)] {
+	if g.revoked(leaf) {
 		return errRevoked
 	}
 	between := x509.NewCertPool()

@@ -89,6 +89,7 @@ func (b *bench) commit(code Code) {
 }
 
 func TestCommit(t *testing.T) {
+	twin := false
 	b := newBench(t, func(c *Config) { c.Required = []Required{{"dns", []string{"a.example", "b.example"}}} })
 	b.stage(KindCertificate, "web", b.server("w.example"))
 	b.commit("")
@@ -118,6 +119,20 @@ func TestCommit(t *testing.T) {
 	b.commit("")
 	if g := b.Current(); g.Welcome(b.bob.Chain, b.now) == nil || g.Welcome(b.alice.Chain, b.now) != nil {
 		t.Error("bob is welcome, or alice is not")
+	}
+	for _, raw := range twins(b.bob.Chain[0]) { // of another form, and valid
+		x, err := x509.ParseCertificate(raw)
+		if err == nil {
+			if g := b.Current(); !errors.Is(g.Welcome([]*x509.Certificate{x}, b.now), errRevoked) {
+				t.Error("bob is welcome with the other form of his certificate")
+			}
+			if err := x.CheckSignatureFrom(b.ca.X); err == nil {
+				twin = true
+			}
+		}
+	}
+	if !twin {
+		t.Error("no other form of bob's certificate is valid")
 	}
 	// What is several values is one transaction: all or nothing.
 	b.stage(KindCertificate, "web", b.server("new.example"))

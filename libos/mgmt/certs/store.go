@@ -165,8 +165,31 @@ func (s *Store) Stage(who string, kind Kind, name string, data []byte, remove bo
 	if p := s.begin(who); p != nil {
 		return p
 	}
-	s.staged.values[entry{kind, canonical(kind, name)}] = v
+	e := entry{kind, canonical(kind, name)}
+	if _, there := s.staged.values[e]; !there && s.staged.count(kind) >= s.most(kind) {
+		return refuse(SlotsFull, "No more than %d of these can be staged at once.", s.most(kind))
+	}
+	s.staged.values[e] = v
 	return nil
+}
+
+// count is how many values of a kind are staged.
+func (t *transaction) count(kind Kind) (n int) {
+	for e := range t.values {
+		if e.kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// most is how many values of a kind can be staged: all slots can be replaced by
+// others.
+func (s *Store) most(kind Kind) int {
+	if kind == KindRevoked {
+		return 2 * s.cfg.Slots * revokedPerSlot
+	}
+	return 2 * s.cfg.Slots
 }
 
 // read makes the value of what was sent.
@@ -208,7 +231,7 @@ func validSlot(s string) bool {
 // begin makes the transaction who's, if it can be.
 func (s *Store) begin(who string) *Problem {
 	now := s.cfg.Now()
-	if s.staged == nil || s.staged.who != who && now.Sub(s.staged.last) > Patience {
+	if s.staged == nil || now.Sub(s.staged.last) > Patience {
 		s.staged = &transaction{who: who, values: map[entry]any{}}
 	}
 	if s.staged.who != who {

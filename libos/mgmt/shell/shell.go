@@ -63,6 +63,7 @@ func (p Part) Start(h *plane.Host, do mgmt.Do) (func(context.Context) error, err
 	s := &server{keys: p.Keys, host: h, do: do, free: make(chan struct{}, maxConnections), conns: map[net.Conn]struct{}{}}
 	s.config = &ssh.ServerConfig{ServerVersion: "SSH-2.0-ampoule", MaxAuthTries: 3, PublicKeyCallback: s.key}
 	s.config.KeyExchanges = []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}
+	s.config.PublicKeyAuthAlgorithms = ssh.SupportedAlgorithms().PublicKeyAuths // without SHA-1
 	s.config.Ciphers = []string{ssh.CipherChaCha20Poly1305, ssh.CipherAES128GCM, ssh.CipherAES256GCM}
 	s.config.AddHostKey(signer)
 	if s.listen, err = h.Listen("tcp", ":"+strconv.Itoa(int(p.Port))); err != nil {
@@ -120,6 +121,11 @@ func (s *server) serve(ctx context.Context) error {
 		go func() {
 			defer func() { <-s.free }()
 			defer s.forget(c)
+			defer func() {
+				if r := recover(); r != nil {
+					s.host.Log.Error("a management client made the server panic", "from", c.RemoteAddr(), "panic", r)
+				}
+			}()
 			s.connection(c)
 		}()
 	}
