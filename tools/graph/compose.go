@@ -14,6 +14,7 @@ import (
 // measurement is what was found out about an image and its variants.
 type measurement struct {
 	size    int64 // of the image that ships
+	plain   int64 // of it before its function tables were packed
 	parts   []configimage.Part
 	full    measure.Account
 	without map[string]measure.Account // one part less, by its name
@@ -81,7 +82,10 @@ func (m *measurement) compose() *graph {
 	}
 	several := &g.sections[len(m.parts)]
 	several.title, several.about = "more than one of these", "what several need together, or any of them brings"
-	base := measure.Account{measure.Elf: {Data: m.size - m.full.Sum().Sum()}}
+	base := measure.Account{measure.Elf: {Data: m.plain - m.full.Sum().Sum()}}
+	if m.size != m.plain {
+		base[measure.Packing] = measure.Bytes{Tables: m.size - m.plain}
+	}
 	for _, p := range slices.Sorted(maps.Keys(m.full)) {
 		owners, s := m.owners(p), several
 		if len(owners) == 1 {

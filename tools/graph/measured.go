@@ -47,6 +47,7 @@ func measured(root string, i measure.Image, config, dir string) (*graph, error) 
 	if m.full, err = b.account(""); err != nil {
 		return nil, err
 	}
+	m.plain = b.plain
 	var all []string
 	for _, p := range m.parts {
 		if m.without[p.Name], err = b.account(p.Name); err != nil {
@@ -84,6 +85,7 @@ type builder struct {
 	config, dir string
 	own         map[string]string
 	seed        string
+	plain       int64 // size of the whole image before packing
 	shipped     []byte
 }
 
@@ -124,6 +126,11 @@ func (b *builder) account(without string) (measure.Account, error) {
 	if b.image.Profile == "tiny" {
 		keep = image.Tiny
 	}
+	// In packed tables no byte is one package's.
+	plain, err := image.Unpacked(file, keep)
+	if err != nil {
+		return nil, err
+	}
 	if without == "" {
 		packed, err := image.Slim(file, keep)
 		if err != nil {
@@ -132,12 +139,29 @@ func (b *builder) account(without string) (measure.Account, error) {
 		if err := alike(b.shipped, packed); err != nil {
 			return nil, err
 		}
+		saved, err := saving(plain, packed)
+		if err != nil {
+			return nil, err
+		}
+		b.plain = int64(len(b.shipped)) + saved
 	}
-	// In packed tables no byte is one package's.
-	if file, err = image.Unpacked(file, keep); err != nil {
-		return nil, err
+	return measure.Read(plain, b.own)
+}
+
+// saving is how much more the sections of one file have than those of another.
+func saving(plain, packed []byte) (saved int64, err error) {
+	a, err := measure.Sections(plain)
+	if err != nil {
+		return 0, err
 	}
-	return measure.Read(file, b.own)
+	b, err := measure.Sections(packed)
+	if err != nil {
+		return 0, err
+	}
+	for name, n := range a {
+		saved += n - b[name]
+	}
+	return saved, nil
 }
 
 // alike says whether a file with symbols is the image that ships.

@@ -37,7 +37,8 @@ const (
 	Shared   = "(function tables of several)"
 	Linker   = "(the linker's own)"
 	Assembly = "(assembly)"
-	Elf      = "(headers and page alignment, less what packing saves)"
+	Elf      = "(headers and page alignment)"
+	Packing  = "(what packing the function tables saves)"
 )
 
 // Sum is all bytes of an account.
