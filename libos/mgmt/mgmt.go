@@ -1,6 +1,6 @@
 // Package mgmt is the management plane, the same for every appliance: a listener
 // of its own that speaks HTTP/1.1 over TLS 1.3 to clients with a certificate from
-// an authority that the configuration names. openapi.yaml is its contract.
+// an authority that the configuration names. openapi.json is its contract.
 //
 // A client may read, or read and change (Role). Who it is is known before the
 // first byte of a request; without a certificate there is no connection. All that
