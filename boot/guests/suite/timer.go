@@ -25,7 +25,7 @@ var timerChecks = []check{
 // rounds are needed: the word rounds=N of the command line.
 const (
 	timerBound  = 2 * time.Millisecond
-	timerRounds = 40
+	timerRounds = 5
 )
 
 // rounds is the number of attempts that a check of timing has.
