@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,31 +30,13 @@ type rig struct {
 	t      *testing.T
 	server *mgmt.Server
 	addr   string
-	log    *safe
+	log    *mgmttest.Buffer
 	now    func() time.Time
 	cfg    *mgmt.Config
 	*contract
 
 	ca, other                          *mgmttest.Pair
 	operator, reader, nobody, stranger *mgmttest.Pair
-}
-
-// safe is a buffer for several goroutines.
-type safe struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safe) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safe) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 type frames struct{}
@@ -65,7 +46,7 @@ func (frames) SetTap(func([]byte, int, bool)) {}
 // start starts a plane; change may change its configuration.
 func start(t *testing.T, change func(*rig)) *rig {
 	t.Helper()
-	r := &rig{t: t, log: &safe{}, now: time.Now, contract: readContract(t), ca: mgmttest.Root(t, "clients"), other: mgmttest.Root(t, "others")}
+	r := &rig{t: t, log: &mgmttest.Buffer{}, now: time.Now, contract: readContract(t), ca: mgmttest.Root(t, "clients"), other: mgmttest.Root(t, "others")}
 	client := func(ca *mgmttest.Pair, name, unit string) *mgmttest.Pair {
 		return ca.Issue(t, mgmttest.Spec{Name: name, Unit: unit, Client: true})
 	}

@@ -117,6 +117,9 @@ func (s *server) serve(ctx context.Context) error {
 		}
 		s.mu.Lock()
 		s.conns[c] = struct{}{}
+		if ctx.Err() != nil {
+			c.Close() // close may have looked at conns already
+		}
 		s.mu.Unlock()
 		go func() {
 			defer func() { <-s.free }()

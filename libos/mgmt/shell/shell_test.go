@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,24 +25,6 @@ import (
 	"ampoule/libos/telemetry"
 	"ampoule/libos/telemetry/recent"
 )
-
-// safe is a buffer for several goroutines.
-type safe struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safe) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safe) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 // clientKey makes a key pair: its file for ssh, and what the server knows of it.
 func clientKey(t *testing.T, dir, name string) (file, public string, signer ssh.Signer) {
@@ -74,7 +55,7 @@ func TestOpenSSH(t *testing.T) {
 	reader, readerKey, _ := clientKey(t, dir, "reader")
 	stranger, _, _ := clientKey(t, dir, "stranger")
 	var listeners []net.Listener
-	var log safe
+	var log mgmttest.Buffer
 	lines := recent.New(&log, 16<<10)
 	cfg := &mgmt.Config{Clients: string(mgmttest.Root(t, "clients").Cert()), Own: own.SelfSigned{}, Slots: 4, Connections: 4, Handshakes: 10,
 		Parts: []mgmt.Part{shell.Part{Port: 9022, Keys: []shell.Key{{Name: "alice", Public: operatorKey, Role: mgmt.Operate}, {Name: "bob", Public: readerKey, Role: mgmt.Read}}}}}
