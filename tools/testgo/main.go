@@ -46,7 +46,7 @@ func run(ctx context.Context, version, work string) error {
 	if err != nil {
 		return err
 	}
-	if err := rewriter(ctx, version); err != nil {
+	if err := rewriter(ctx, root, version); err != nil {
 		return err
 	}
 	for _, profile := range []string{"default", "tiny"} {
@@ -65,9 +65,10 @@ func run(ctx context.Context, version, work string) error {
 }
 
 // rewriter tests what changes linked files on programs of that release.
-func rewriter(ctx context.Context, version string) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "ampoule/boot/image")
-	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+version)
+func rewriter(ctx context.Context, root, version string) error {
+	bin := filepath.Join(root, "bin")
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "go"), "test", "ampoule/boot/image")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOROOT="+root, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("tests with %s: %w", version, err)
