@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"internal/runtime/atomic"
-	"internal/runtime/math"
 	"unsafe"
 )
 
@@ -146,8 +145,10 @@ const ampLongest = 60e9
 //go:nosplit
 func ampTSC(when int64) uintptr {
 	left := min(max(when-nanotime1(), 0), ampLongest)
-	high, low := math.Mul64(uint64(left), ampBoot.TSCPerNS)
-	return uintptr(cputicks()) + uintptr(high<<32|low>>32) + 1
+	whole, part := ampBoot.TSCPerNS>>32, ampBoot.TSCPerNS&(1<<32-1)
+	// left has 36 bits: without its lowest four the product fits; 16 is more than
+	// they come to, so that no sleep ends early.
+	return uintptr(cputicks()) + uintptr(uint64(left)*whole+uint64(left)>>4*part>>28) + 16
 }
 
 // The runtime suite shortens the two minutes between forced collections.
