@@ -163,7 +163,7 @@ func operation(c *Case) bool {
 	ok := false
 	switch theirs := c.Theirs.Rcode; {
 	case c.Peer == "nsd": // has NOTIFY, for its zones, from those whom it believes
-		ok = op == notify && (c.Query.Whole && (theirs == nxDomain || theirs == refused) || !c.Query.Whole && theirs == formErr)
+		ok = op == notify && (theirs == nxDomain || theirs == refused || !c.Query.Whole && theirs == formErr)
 	case theirs == badVers:
 		ok = c.Query.OPT > 0 && c.Msg[c.Query.OPT+6] != 0
 		if ok && slices.Equal(c.Theirs.Options, []uint16{3}) { // as with badvers-options
@@ -276,7 +276,7 @@ func transfer(c *Case) bool {
 	}
 	ours, theirs := c.Ours.Rcode, c.Theirs.Rcode
 	switch {
-	case t == typeAXFR && !c.TCP && in && theirs == notImp:
+	case t == typeAXFR && !c.TCP && (in || ours == notAuth) && theirs == notImp:
 	case !in && ours == notAuth && theirs == refused:
 		if c.Theirs.Question == "" && c.Peer == "nsd" {
 			c.Theirs.Question = c.Ours.Question

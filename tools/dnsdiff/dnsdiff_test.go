@@ -42,6 +42,7 @@ func TestServers(t *testing.T) {
 	defer knot.Close()
 	g := NewGenerator(*seed, zones)
 	used, kept := map[string]int{}, samples{}
+	var direct []*another
 	compared, failed := 0, 0
 	for left := *questions; left > 0; {
 		list := make([]Question, min(left, 10_000))
@@ -54,6 +55,7 @@ func TestServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		compared += r.Compared
+		direct = append(direct, r.another...)
 		for n, k := range r.Used {
 			used[n] += k
 		}
@@ -66,6 +68,7 @@ func TestServers(t *testing.T) {
 	t.Logf("%d questions, %d pairs of answers, %d differ for no accepted reason; accepted: %v", *questions, compared, failed, used)
 	checkUsed(t, used)
 	testPlanted(t, kept)
+	testPlantedDirect(t, direct)
 }
 
 // checkUsed fails for accepted differences that did not occur.

@@ -212,7 +212,7 @@ func (g *Generator) letters(n int) []byte {
 func (g *Generator) opt(q []byte) []byte {
 	q[11]++
 	q = append(q, 0, 0, typeOPT)
-	size := pick(g, 0, 511, 512, 513, 1200, 1231, 1232, 1232, 1232, 4096, 65535, uint16(g.rng.UintN(1500)))
+	size := pick(g, 0, 1, 511, 512, 513, 1200, 1231, 1232, 1232, 1232, 4096, 65535, uint16(g.rng.UintN(1500)))
 	q = binary.BigEndian.AppendUint16(q, size)
 	version := byte(0)
 	if g.one(20) {

@@ -97,12 +97,17 @@ func (s samples) keep(c, witness *Case) {
 func planted(c, witness *Case, plant func(*Case, *Message) bool) (accepted, done bool) {
 	d, w := *c, *witness
 	d.Ours = c.Ours.clone()
-	if !plant(c, d.Ours) || d.Ours.equal(c.Ours) || d.Ours.equal(c.Theirs) {
+	if !plant(c, d.Ours) || d.Ours.equal(c.Ours) || theirs(c, d.Ours) {
 		return false, false
 	}
 	w.Ours = d.Ours.clone()
 	_, accepted = d.accept(&w)
 	return accepted, true
+}
+
+// theirs says that a fault has made our records those of the peer, which is no fault.
+func theirs(c *Case, faulty *Message) bool {
+	return faulty.equal(c.Theirs) || faulty.sections(c.Theirs) && !c.Ours.sections(c.Theirs)
 }
 
 // testPlanted: whatever is accepted with our answer as it is, is not with a fault in
@@ -140,5 +145,30 @@ func testPlanted(t *testing.T, all samples) {
 		if !found {
 			t.Errorf("%s: no case to plant a fault in", d.Name)
 		}
+	}
+}
+
+// testPlantedDirect is testPlanted for what direct accepts.
+func testPlantedDirect(t *testing.T, all []*another) {
+	t.Helper()
+	tried := 0
+	reported := map[string]bool{}
+	for _, a := range all {
+		for _, f := range faults {
+			d := *a.Case
+			d.Ours = a.Ours.clone()
+			if !f.plant(a.Case, d.Ours) || d.Ours.equal(a.Ours) || theirs(a.Case, d.Ours) {
+				continue
+			}
+			tried++
+			if _, accepted := a.accept(&d); accepted && !reported[f.name] {
+				reported[f.name] = true
+				t.Errorf("a wrong answer is accepted without a witness (%s):\n%s", f.name, a)
+			}
+		}
+	}
+	t.Logf("%d cases accepted without a witness, %d faults planted in them", len(all), tried)
+	if tried < 100 {
+		t.Errorf("tried with %d faults only", tried)
 	}
 }

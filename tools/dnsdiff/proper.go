@@ -38,7 +38,7 @@ func (c *Case) proper() bool {
 
 // broughtOPT says whether a message, broken or not, has an OPT record in its additional
 // section where that can be read, and whether that one has DO. One with options that
-// are cut off has not.
+// are cut off has not, unless its version is not known: then they mean nothing.
 func broughtOPT(msg []byte) (there, do bool) {
 	at := 12
 	if len(msg) < at {
@@ -75,11 +75,11 @@ func broughtOPT(msg []byte) (there, do bool) {
 		}
 		data := msg[at+10 : at+10+int(be16(msg[at+8:]))]
 		if i >= before && msg[owner] == 0 && be16(msg[at:]) == typeOPT {
-			do = msg[at+6]&0x80 != 0
+			do, known := msg[at+6]&0x80 != 0, msg[at+5] == 0
 			for len(data) >= 4 && len(data) >= 4+int(be16(data[2:])) {
 				data = data[4+int(be16(data[2:])):]
 			}
-			return true, do && len(data) == 0
+			return true, do && (len(data) == 0 || !known)
 		}
 		at += 10 + len(data)
 	}

@@ -14,7 +14,8 @@ type Result struct {
 	Truncated   int            // pairs that were compared over TCP as they did not fit
 	Unexplained []*Case
 
-	judged func(c, witness *Case)
+	judged  func(c, witness *Case)
+	another []*another // accepted by direct
 }
 
 // Names of the differences that the size of datagrams makes. They are found by asking
