@@ -77,7 +77,12 @@ func main() {
 	case *image != "" && len(names) != 1:
 		err = errors.New("-image goes with one -app")
 	case *kinds != "":
-		err = b.with(func() error { return b.kinds(ctx, os.Stdout, *kinds, *mkimage) })
+		err = b.with(func() error {
+			if *prof != "" {
+				return b.profileKind(ctx, *kinds, *mkimage, *prof, view{*top, *only})
+			}
+			return b.kinds(ctx, os.Stdout, *kinds, *mkimage)
+		})
 	case *terminator:
 		b.images["tls"] = filepath.Join(b.dist, "tls-virtio", "tls.elf")
 		if *image != "" {

@@ -60,15 +60,10 @@ func NewClient(a netip.Addr) Client {
 // section 4).
 type cookie struct{ client, stamp, hash uint64 }
 
-// load reads a cookie of valid length, and says whether it has the server's part.
-func (k *cookie) load(b []byte) (full bool) {
+// load reads a cookie with the server's part.
+func (k *cookie) load(b []byte) {
 	le := binary.LittleEndian
-	k.client = le.Uint64(b)
-	if len(b) != fullCookie {
-		return false
-	}
-	k.stamp, k.hash = le.Uint64(b[8:]), le.Uint64(b[16:])
-	return true
+	k.client, k.stamp, k.hash = le.Uint64(b), le.Uint64(b[8:]), le.Uint64(b[16:])
 }
 
 // put writes the data.
@@ -153,22 +148,57 @@ func newSecret(random io.Reader) (b [16]byte, err error) {
 // server's part (full), is good and young, else a new one. good says that the client
 // has shown that it is at its address. now is in seconds since 1970, modulo 2^32.
 func (c *cookies) answer(k *cookie, full bool, from *Client, now uint32) (good bool) {
-	if full {
+	if full && uint8(k.stamp) == 1 && k.age(now) <= cookieAge+cookieAhead {
 		s := c.secrets.Load()
-		age := now - bits.ReverseBytes32(uint32(k.stamp>>32))
-		if uint8(k.stamp) == 1 && age+cookieAhead <= cookieAge+cookieAhead {
-			if s.first.hash(k.client, k.stamp, from) == k.hash {
-				if age+cookieAhead <= cookieRenew+cookieAhead {
-					return true
-				}
-				good = true
-			} else {
-				good = s.old(k, from)
+		if s.first.hash(k.client, k.stamp, from) == k.hash {
+			if k.age(now) <= cookieRenew+cookieAhead {
+				return true
 			}
+			good = true
+		} else {
+			good = s.old(k, from)
 		}
 	}
-	k.stamp = uint64(bits.ReverseBytes32(now))<<32 | 1
+	k.stamp = stampOf(now)
 	k.hash = c.current(now).first.hash(k.client, k.stamp, from)
+	return good
+}
+
+// age is how long ago the cookie was made, plus cookieAhead: by so much the clock of who
+// made it may be ahead.
+func (k *cookie) age(now uint32) uint32 {
+	return now - bits.ReverseBytes32(uint32(k.stamp>>32)) + cookieAhead
+}
+
+// stampOf is the stamp of a cookie made now.
+func stampOf(now uint32) uint64 { return uint64(bits.ReverseBytes32(now))<<32 | 1 }
+
+// known are cookies that were made or found good a short while ago, by the client's
+// part, which is a random number: a resolver sends the same one for half an hour. It
+// belongs to one goroutine.
+type known [256]struct {
+	by *secrets // whose first has made it; nil: there is none
+	cookie
+	from Client
+}
+
+// answer is cookies.answer for the cookie of q.
+func (t *known) answer(c *cookies, q *Scratch, from *Client) (good bool) {
+	e, s := &t[uint8(q.cookie.client)], c.secrets.Load()
+	if e.by == s && e.client == q.cookie.client && e.from == *from {
+		if !q.full {
+			if e.stamp == stampOf(q.seconds) {
+				q.cookie = e.cookie
+				return false
+			}
+		} else if e.stamp == q.cookie.stamp && e.hash == q.cookie.hash && e.age(q.seconds) <= cookieRenew+cookieAhead {
+			return true
+		}
+	}
+	good = c.answer(&q.cookie, q.full, from, q.seconds)
+	if c.secrets.Load() == s { // else it may be by either
+		e.by, e.cookie, e.from = s, q.cookie, *from
+	}
 	return good
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	mrand "math/rand/v2"
 	"net/netip"
 	"testing"
 )
@@ -20,7 +21,9 @@ func unhex(t testing.TB, s string) []byte {
 // give is answer for octets.
 func (c *cookies) give(out *[fullCookie]byte, in []byte, from *Client, now uint32) bool {
 	var k cookie
-	full := k.load(in)
+	var sent [fullCookie]byte
+	full := copy(sent[:], in) == fullCookie
+	k.load(sent[:])
 	good := c.answer(&k, full, from, now)
 	k.put(out)
 	return good
@@ -147,4 +150,47 @@ func hexCookie(s *Server, from Client) string {
 	var c [fullCookie]byte
 	s.cookies.give(&c, []byte("clientco"), &from, s.clock.moment().seconds)
 	return hex.EncodeToString(c[:])
+}
+
+// TestCookieKnown compares answers from cookies that are known with those from none,
+// over time and the change of secrets.
+func TestCookieKnown(t *testing.T) {
+	const start = 2_000_000_000
+	jar, err := newCookies(nil, start, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := []Client{NewClient(netip.MustParseAddr("192.0.2.1")), NewClient(netip.MustParseAddr("192.0.2.2")),
+		NewClient(netip.MustParseAddr("2001:db8::1"))}
+	q, sent := &Scratch{known: new(known)}, []cookie{{client: 1}, {client: 257}, {client: 2}}
+	rng := mrand.New(mrand.NewPCG(1, 2))
+	now, hits := uint32(start), 0
+	for range 200_000 {
+		now += []uint32{0, 0, 0, 0, 1, 60, 1000}[rng.IntN(7)]
+		i := rng.IntN(len(sent))
+		from := &clients[rng.IntN(len(clients))]
+		try := sent[i]
+		full := try.stamp != 0 && rng.IntN(4) > 0
+		switch rng.IntN(20) {
+		case 0:
+			try.hash ^= 1
+		case 1:
+			try.stamp ^= 1 << rng.IntN(64)
+		}
+		jar.current(now) // so that both find the same secrets
+		made := try
+		good := jar.answer(&made, full, from, now)
+		e := &q.known[uint8(try.client)]
+		if e.by == jar.secrets.Load() && e.from == *from && e.cookie == made {
+			hits++
+		}
+		q.cookie, q.full, q.seconds = try, full, now
+		if got := q.known.answer(jar, q, from); got != good || q.cookie != made {
+			t.Fatalf("%+v of %+v at %d: %+v %v, want %+v %v", try, from, now, q.cookie, got, made, good)
+		}
+		sent[i] = made
+	}
+	if hits < 1000 {
+		t.Errorf("%d answers were known", hits)
+	}
 }

@@ -89,8 +89,10 @@ func (o *reply) begin(from *Client, version0 bool) {
 		o.size += 4 + len(o.s.nsid)
 	}
 	if o.q.cookie != nil && o.s.cookies != nil && *from != (Client{}) {
-		full := o.cookie.load(o.q.cookie)
-		o.good = o.s.cookies.answer(&o.cookie, full, from, o.s.clock.moment().seconds)
+		var sent [maxCookie]byte
+		n := copy(sent[:], o.q.cookie)
+		o.cookie.load(sent[:])
+		o.good = o.s.cookies.answer(&o.cookie, n == fullCookie, from, o.s.clock.moment().seconds)
 		o.baked = true
 		o.size += 4 + fullCookie
 	}

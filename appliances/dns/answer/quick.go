@@ -41,6 +41,7 @@ const maxFew = 8
 type Scratch struct {
 	asked
 	moment
+	known *known      // there if the server gives cookies
 	name  zone.Octets // in lower case
 	start [128]uint8  // of the name's labels
 }
@@ -66,7 +67,12 @@ func (s *Server) Timed() bool { return s.limiter != nil || s.cookies != nil }
 
 // Tell tells q the time, for the calls of Quick that follow. If the server is Timed
 // that must have been done before the first, and again for each burst of queries.
-func (s *Server) Tell(q *Scratch) { s.clock.read(&q.moment) }
+func (s *Server) Tell(q *Scratch) {
+	if q.known == nil && s.cookies != nil {
+		q.known = new(known)
+	}
+	s.clock.read(&q.moment)
+}
 
 // Quick answers the query b[:n] in place from what is ready, if it is a query as
 // most are: b then holds the answer, and Quick returns its length, or 0 if there
@@ -152,7 +158,7 @@ func (s *Server) finishQuick(q *Scratch, b []byte, size int) int {
 // guarded is the rest of Quick for an answer in b of size bytes where answers are
 // limited or a cookie came: who has a good one is not limited.
 func (s *Server) guarded(q *Scratch, b []byte, from *Client, kind answers.Kind, size int) int {
-	good := q.options != 0 && s.cookies.answer(&q.cookie, q.full, from, q.seconds)
+	good := q.options != 0 && q.known.answer(s.cookies, q, from)
 	if !good && s.limiter != nil {
 		if v := s.limiter.judge(from, kind, q.ticks); v == limitDrop {
 			return 0
@@ -160,17 +166,21 @@ func (s *Server) guarded(q *Scratch, b []byte, from *Client, kind answers.Kind, 
 			size = zone.Truncate((*zone.Message)(b), q.size, q.edns)
 		}
 	}
-	if q.edns != 0 {
-		size = s.finishQuick(q, b, size)
+	if q.options == 0 {
+		if q.edns != 0 {
+			size = s.finishQuick(q, b, size)
+		}
+		return size
 	}
-	if q.options != 0 {
-		b[size-1] = cookieOption
-		option := (*[cookieOption]byte)(b[size:])
-		binary.LittleEndian.PutUint32(option[:], cookieHeader|fullCookie<<24)
-		q.cookie.put((*[fullCookie]byte)(option[4:]))
-		size += cookieOption
+	opt := (*[optSize + cookieOption]byte)(b[size:])
+	*(*[optSize]byte)(opt[:]) = s.opt
+	if q.do {
+		opt[7] = 0x80
 	}
-	return size
+	opt[optSize-1] = cookieOption
+	binary.LittleEndian.PutUint32(opt[optSize:], cookieHeader|fullCookie<<24)
+	q.cookie.put((*[fullCookie]byte)(opt[optSize+4:]))
+	return size + optSize + cookieOption
 }
 
 // The option in an answer: its size, and its first octets as loaded, without the
@@ -187,26 +197,30 @@ func (q *asked) opt(b *zone.Message, end uint, n int) bool {
 		fixed = 0x00_ff_00_00_00_ff_ff_ff // owner, type and version
 		do    = 1 << 63
 	)
-	at := int(end)
-	if at+optSize > n || n > minRoom {
-		return false
-	}
-	o := (*[optSize]byte)(b[at:])
-	w := binary.LittleEndian.Uint64(o[:])
-	if w&fixed != typeOPT<<16 || o[9] != 0 || at+optSize+int(o[10]) != n {
+	// What stands behind a name always has room for it: see minRoom.
+	o := (*[optSize + cookieOption]byte)(b[end:])
+	w, length := binary.LittleEndian.Uint64(o[:]), o[10]
+	if w&fixed != typeOPT<<16 || o[9] != 0 || int(end)+optSize+int(length) != n {
 		return false
 	}
 	q.edns, q.do = 1, w&do != 0
-	q.limit = int(o[3])<<8 | int(o[4])
-	if o[10] == 0 {
+	q.limit = int(bits.ReverseBytes16(uint16(w >> 24)))
+	if length == 0 {
 		return true
 	}
-	data := b[at+optSize : at+optSize+4]
-	if c := binary.LittleEndian.Uint32(data); c != cookieHeader|clientCookie<<24 && c != cookieHeader|fullCookie<<24 || o[10] != data[3]+4 {
+	switch binary.LittleEndian.Uint32(o[optSize:]) {
+	case cookieHeader | clientCookie<<24:
+		q.full = false
+	case cookieHeader | fullCookie<<24:
+		q.full = true
+	default:
+		return false
+	}
+	if length != 4+o[optSize+3] {
 		return false
 	}
 	q.options = cookieOption
-	q.full = q.cookie.load(b[at+optSize+4 : n])
+	q.cookie.load(o[optSize+4:])
 	return true
 }
 
