@@ -105,6 +105,14 @@ func (b *bench) kinds(ctx context.Context, w io.Writer, which, mkimage string) e
 	return nil
 }
 
+// queries measures kinds of queries, or profiles a point of one.
+func (b *bench) queries(ctx context.Context, which, mkimage, prof string, v view) error {
+	if prof != "" {
+		return b.profileKind(ctx, which, mkimage, prof, v)
+	}
+	return b.kinds(ctx, os.Stdout, which, mkimage)
+}
+
 // kind measures one.
 func (b *bench) kind(ctx context.Context, q *query, mkimage string) (sat, alone Point, err error) {
 	one, done, err := b.built(ctx, q, mkimage)
