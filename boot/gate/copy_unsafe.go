@@ -14,7 +14,7 @@ func xenBlobStart() unsafe.Pointer
 // and CLAC, and VMMCALL. Addresses within the gate are not counted, but a test
 // holds each of them to be an operand.
 const (
-	smapSites    = 15
+	smapSites    = 16
 	xenSMAPSites = 21
 	xenHyperSite = 10
 )

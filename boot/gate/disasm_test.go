@@ -90,14 +90,14 @@ func walk(t *testing.T, b []byte) map[int]inst {
 // it says why in the same commit. That MOV to CR4 can only set bits, by an OR
 // with the gate's data, and runs before ring 3 does.
 var privileged = map[string]int{
-	"CLAC":         9, // one for each way out of a STAC, and of ring 3
-	"STAC":         6, // flags before a fault and a tick, the context twice, the submission area, the report
-	"CLI":          1, // woken from sleep
-	"STI":          1, // before sleep
-	"HLT":          2, // sleep; the end
-	"IN":           1, // console status
-	"OUT":          9, // console, fault reports, exit, restart
-	"IRETQ":        4, // from interrupts, to the upcall and back from it, first way to ring 3
+	"CLAC":         10, // one for each way out of a STAC, and of ring 3
+	"STAC":         6,  // flags before a fault and a tick, the context twice, the submission area, the report
+	"CLI":          1,  // woken from sleep
+	"STI":          1,  // before sleep
+	"HLT":          2,  // sleep; the end
+	"IN":           1,  // console status
+	"OUT":          9,  // console, fault reports, exit, restart
+	"IRETQ":        4,  // from interrupts, to the upcall and back from it, first way to ring 3
 	"SYSRET":       1,
 	"LIDT":         1, // of no table: the triple fault that ends the VM
 	"MOV from CR2": 2,
@@ -124,7 +124,7 @@ var privilegedXen = map[string]int{
 var ordinary = []string{
 	"ADD", "AND", "CMP", "CMOVA", "DEC", "INC", "INT", "JA", "JAE", "JB", "JBE", "JE", "JL", "JMP", "JNE",
 	"LEA", "MOV", "MOVZX", "MUL", "NOP", "OR", "POP", "PUSH", "RDTSC", "ROL", "SHL", "SHLD", "SHR", "SHRD",
-	"SUB", "TEST", "XOR", "BT", "BTR", "BTS", "JGE", "RET",
+	"SUB", "TEST", "XOR", "XCHG", "NOT", "BT", "BTR", "BTS", "JGE", "RET",
 }
 
 // isXen tells the two blobs apart.

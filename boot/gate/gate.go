@@ -32,6 +32,7 @@ const (
 	opExit     = rtabi.GateExit
 	opPost     = rtabi.GatePost
 	opNotify   = rtabi.GateNotify
+	opGive     = rtabi.GateGive
 	opAlloc    = rtabi.GateAlloc
 	opClose    = rtabi.GateClose
 	opSuspend  = rtabi.GateSuspend
@@ -52,7 +53,9 @@ const (
 	enterOff   = entryOff + 16       // way to ring 3
 	setupOff   = enterOff + 16       // on Xen: set-up of event channels and grants
 	maxLen     = layout.Page
-	ackAll     = 3 // used buffer, configuration change (virtio 1.2, section 4.2.2)
+	availWord  = rtabi.QueueAvailOff - rtabi.QueueSubOff    // flags and index, from the submission area
+	availEvent = rtabi.QueueUsedOff + 4 - rtabi.QueueSubOff // and 8 bytes for each entry
+	ackAll     = 3                                          // used buffer, configuration change (virtio 1.2, section 4.2.2)
 	uart       = 0x3f8
 	debugExit  = 0x501
 	maxCount   = 0xffffffff

@@ -83,6 +83,8 @@ entry:
 	MOVQ	$const_stackTop, SP
 	PUSHQ	CX
 	PUSHQ	R11
+	CMPQ	AX, $const_opGive
+	JEQ	give
 	CMPQ	AX, $const_opPost
 	JEQ	post
 	CMPQ	AX, $const_opNotify
@@ -97,12 +99,26 @@ entry:
 	JEQ	exit
 	JMP	violation
 
+	// give: post, then show the device an available index, and notify it if it
+	// wants that (virtio 1.2, section 2.7.10). All that is read and written for that
+	// is the ring page, which is ring 3's too.
+give:
+	MOVQ	SI, R15
+	MOVQ	SI, DX
+	SHRQ	$48, DX
+	JNZ	violation
+	BTSQ	$48, R15
+	MOVWLZX	SI, SI
+	JMP	postall
+
 	// post: write SI descriptors of queue DI from its submission area. Nothing
 	// keeps ring 3 from writing a descriptor that a device is reading, which
 	// then sees the address of one and the length of the other. So a length is
 	// a page at most, and the last page of the region is never named (IOSize):
 	// no address with any length leads out of it.
 post:
+	XORL	R15, R15
+postall:
 	CMPQ	DI, D(Data_NQueues)
 	JAE	violation
 	CMPQ	SI, $const_maxSubmit
@@ -155,10 +171,32 @@ postnext:
 postbad:
 	CLAC
 	MOVQ	$const_opPost, AX
+	TESTQ	R15, R15
+	JZ	violation
+	MOVQ	$const_opGive, AX
 	JMP	violation
 postdone:
+	TESTQ	R15, R15
+	JNZ	publish
 	CLAC
 	JMP	out
+publish:
+	MOVQ	Queue_Submit(R10), R8
+	SHRQ	$16, R15
+	MOVWLZX	R15, AX
+	MOVL	AX, DX
+	SHLL	$16, DX
+	XCHGL	DX, const_availWord(R8)	// a fence too: the device may look at it at once
+	MOVWLZX	const_availEvent(R8)(BX*8), CX
+	CLAC
+	SHRQ	$16, R15
+	NOTL	CX
+	ADDL	AX, CX	// the index less the event's less one
+	SUBL	R15, AX
+	CMPW	CX, AX
+	JAE	out
+	MOVQ	R10, DI
+	JMP	ring
 
 	// notify: tell the device of queue DI to look.
 notify:
@@ -166,6 +204,7 @@ notify:
 	JAE	violation
 	SHLQ	$6, DI
 	ADDQ	$D(Data_Queues), DI
+ring:
 	MOVQ	Queue_Notify(DI), DX
 	MOVL	Queue_NotifyValue(DI), AX
 	TESTQ	DX, DX
@@ -173,10 +212,12 @@ notify:
 	CMPL	Queue_NotifyWidth(DI), $2
 	JEQ	notify2
 	MOVL	AX, (DX)
-	JMP	out
+	MOVL	$1, AX
+	JMP	ret
 notify2:
 	MOVW	AX, (DX)
-	JMP	out
+	MOVL	$1, AX
+	JMP	ret
 
 	// sleep: until a device interrupt, or until the TSC is DI (0: no limit). The
 	// timer is left alone when it fires early enough: programming it is an exit to

@@ -135,20 +135,34 @@ func (q *Queue) Pending() bool { return q.avail != q.public }
 
 // Flush shows the device all that was pushed: one Post if descriptors are
 // staged, one store of the index, and one Notify unless the device said that it
-// looks anyway (virtio 1.2, section 2.7.13).
+// looks anyway (virtio 1.2, section 2.7.13); or one Give for all of it.
 func (q *Queue) Flush() {
-	if q.staged != 0 {
-		q.Submit()
-	}
-	if !q.Pending() {
-		return
-	}
 	from := q.public
 	q.public = q.avail
+	if q.staged != 0 {
+		if q.eventIdx && q.avail != from {
+			q.give(from)
+			return
+		}
+		q.Submit()
+	}
+	if q.avail == from {
+		return
+	}
 	q.ring.publish(q.avail)
 	if q.wanted(from) {
 		q.kicks++
 		q.gate.Notify(q.id)
+	}
+}
+
+// give is Flush where one call of the gate does it all.
+func (q *Queue) give(from uint16) {
+	n := q.staged
+	q.staged = 0
+	q.posts++
+	if q.gate.Give(q.id, n, q.avail, from) {
+		q.kicks++
 	}
 }
 

@@ -39,8 +39,8 @@ type Transport interface {
 	Gate() Gate
 }
 
-// Gate is the part of the gate that drivers call (rtabi.GatePost and
-// rtabi.GateNotify).
+// Gate is the part of the gate that drivers call (rtabi.GatePost,
+// rtabi.GateNotify and rtabi.GateGive).
 type Gate interface {
 	// Post asks the gate to write the first n Descs of the submission area of
 	// a queue, named by its number at the gate. It reads each Desc once and is done
@@ -48,6 +48,10 @@ type Gate interface {
 	Post(queue uint32, n int)
 	// Notify tells the device that a queue has new available entries.
 	Notify(queue uint32)
+	// Give is Post, the store of index in the available ring, and Notify if the device
+	// wants that for an entry from index from on, all in one. Only for queues with
+	// event index. It says whether the device was notified.
+	Give(queue uint32, n int, index, from uint16) (notified bool)
 }
 
 // Device is the Transport of a device in rtabi.BootInfo, over MMIO and PCI

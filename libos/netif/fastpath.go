@@ -25,6 +25,14 @@ type Relinker interface {
 	Relink(device.NetInfo)
 }
 
+// Burster is a FastPath that may want to know when a burst of frames begins. Burst
+// returns what the receiving goroutine is to call then, or nil; that must not block or
+// allocate.
+type Burster interface {
+	FastPath
+	Burst() func()
+}
+
 // Readdresser is a FastPath that must know our addresses. SetAddresses is called
 // when it is put ahead of the stack and whenever they have changed, by any
 // goroutine, also while Frame runs.

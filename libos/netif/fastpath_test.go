@@ -81,6 +81,56 @@ func TestFastPath(t *testing.T) {
 	}
 }
 
+// burstEcho is a fast path that notes frames which came before their burst.
+type burstEcho struct {
+	udpEcho
+	begun  bool
+	early  atomic.Int64
+	bursts atomic.Int64
+}
+
+func (e *burstEcho) Burst() func() {
+	return func() {
+		e.begun = true
+		e.bursts.Add(1)
+	}
+}
+
+func (e *burstEcho) Frame(f *device.Frame) Verdict {
+	if !e.begun {
+		e.early.Add(1)
+	}
+	return e.udpEcho.Frame(f)
+}
+
+// TestBurster is told of each burst ahead of its frames, until it is taken away.
+func TestBurster(t *testing.T) {
+	a, b := pair(t, netiftest.Options{}, netiftest.Options{})
+	c, err := a.DialContext(context.Background(), "udp", addrB4+":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fast := new(burstEcho)
+	b.SetFastPath(fast)
+	for range 3 {
+		before := fast.bursts.Load()
+		exchange(t, c, []byte("ping"))
+		if fast.bursts.Load() == before {
+			t.Error("a burst that was not told")
+		}
+	}
+	if fast.early.Load() != 0 {
+		t.Errorf("%d frames before their burst", fast.early.Load())
+	}
+	b.SetFastPath(new(udpEcho))
+	before := fast.bursts.Load()
+	exchange(t, c, []byte("ping"))
+	if fast.bursts.Load() > before+1 { // one may have been under way
+		t.Error("told of bursts that are another's")
+	}
+}
+
 // badReply answers every other frame with one that the device refuses.
 type badReply struct{ n int }
 

@@ -27,6 +27,7 @@ type link struct {
 	frags  bool
 
 	fast   atomic.Pointer[FastPath]
+	begin  atomic.Pointer[func()] // of fast: see Burster
 	tap    atomic.Pointer[Tap]
 	count  counters
 	closed atomic.Bool

@@ -107,6 +107,9 @@ func (l *link) bursts(r *receiver) (ended bool) {
 // turn has the device answer frames for the fast path. r then has what that passed.
 func (l *link) turn(fast FastPath, r *receiver) (n int, err error) {
 	r.n, r.done, r.ready = 0, 0, 0 // for a panic in it
+	if b := l.begin.Load(); b != nil {
+		(*b)()
+	}
 	t, err := l.turner.Turn(fast, r.batch)
 	r.n, r.shown = t.Passed, true
 	n = t.Passed + t.Replied + t.Dropped + t.Lost
@@ -159,6 +162,9 @@ func (l *link) burst(r *receiver) (passed bool) {
 	}
 	r.done, r.ready = 0, 0
 	fast := l.fast.Load()
+	if b := l.begin.Load(); b != nil && !r.shown {
+		(*b)()
+	}
 	for i := range frames {
 		f := &frames[i]
 		v := Pass

@@ -169,6 +169,12 @@ func (s *Stack) SetFastPath(f FastPath) {
 		s.link.fast.Store(nil)
 		return
 	}
+	s.link.begin.Store(nil)
+	if b, ok := f.(Burster); ok {
+		if begin := b.Burst(); begin != nil {
+			s.link.begin.Store(&begin)
+		}
+	}
 	s.link.fast.Store(&f)
 	s.tell()
 }

@@ -77,7 +77,7 @@ func main() {
 	case *image != "" && len(names) != 1:
 		err = errors.New("-image goes with one -app")
 	case *kinds != "":
-		err = b.with(func() error { return b.kinds(ctx, os.Stdout, *kinds, *mkimage) })
+		err = b.with(func() error { return b.queries(ctx, *kinds, *mkimage, *prof, view{*top, *only}) })
 	case *terminator:
 		b.images["tls"] = filepath.Join(b.dist, "tls-virtio", "tls.elf")
 		if *image != "" {

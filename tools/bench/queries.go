@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"ampoule/tools/load"
@@ -104,23 +105,62 @@ func (b *bench) kinds(ctx context.Context, w io.Writer, which, mkimage string) e
 	return nil
 }
 
+// queries measures kinds of queries, or profiles a point of one.
+func (b *bench) queries(ctx context.Context, which, mkimage, prof string, v view) error {
+	if prof != "" {
+		return b.profileKind(ctx, which, mkimage, prof, v)
+	}
+	return b.kinds(ctx, os.Stdout, which, mkimage)
+}
+
 // kind measures one.
 func (b *bench) kind(ctx context.Context, q *query, mkimage string) (sat, alone Point, err error) {
+	one, done, err := b.built(ctx, q, mkimage)
+	if err != nil {
+		return sat, alone, err
+	}
+	defer done()
+	if sat, err = one.requestCost(ctx, "dns", saturated); err != nil {
+		return sat, alone, err
+	}
+	alone, err = one.requestCost(ctx, "dns", lone)
+	return sat, alone, err
+}
+
+// profileKind profiles a point of the first one with which in its name.
+func (b *bench) profileKind(ctx context.Context, which, mkimage, what string, v view) error {
+	at := slices.IndexFunc(queries, func(q query) bool { return strings.Contains(q.name, which) })
+	if at < 0 {
+		return fmt.Errorf("no kind of query has %q in its name", which)
+	}
+	one, done, err := b.built(ctx, &queries[at], mkimage, "-strip=false")
+	if err != nil {
+		return err
+	}
+	defer done()
+	return one.profile(ctx, "dns", what, "", v)
+}
+
+// built is b with an image for one kind, which done removes.
+func (b *bench) built(ctx context.Context, q *query, mkimage string, flags ...string) (one *bench, done func(), err error) {
 	dir, err := os.MkdirTemp("", "ampoule-bench-")
 	if err != nil {
-		return sat, alone, err
+		return nil, nil, err
 	}
-	defer os.RemoveAll(dir)
+	done = func() { os.RemoveAll(dir) }
 	config, err := q.configure(dir)
 	if err != nil {
-		return sat, alone, err
+		done()
+		return nil, nil, err
 	}
 	image := filepath.Join(dir, "dns.elf")
-	cmd := exec.CommandContext(ctx, mkimage, "-app", "dns", "-config", config, "-o", image)
+	cmd := exec.CommandContext(ctx, mkimage, append(flags, "-app", "dns", "-config", config, "-o", image)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return sat, alone, fmt.Errorf("mkimage: %w\n%s", err, out)
+		done()
+		return nil, nil, fmt.Errorf("mkimage: %w\n%s", err, out)
 	}
-	one := *b
+	copied := *b
+	one = &copied
 	one.images = map[string]string{"dns": image}
 	one.service = q.service()
 	if q.names > 1000 {
@@ -129,9 +169,5 @@ func (b *bench) kind(ctx context.Context, q *query, mkimage string) (sat, alone 
 	if q.v6 {
 		one.address = netpeer.GuestIPv6
 	}
-	if sat, err = one.requestCost(ctx, "dns", saturated); err != nil {
-		return sat, alone, err
-	}
-	alone, err = one.requestCost(ctx, "dns", lone)
-	return sat, alone, err
+	return one, done, nil
 }

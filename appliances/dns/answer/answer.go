@@ -73,7 +73,7 @@ type Server struct {
 	cookies *cookies      // nil: none
 	limiter *limiter      // nil: none
 	keys    tsig.Ring
-	now     func() time.Time
+	clock   clock
 
 	nsid, version, identity string
 }
@@ -89,10 +89,7 @@ func New(zones []zone.Zone, o Options) (*Server, error) {
 	if max(len(o.NSID), len(o.Version), len(o.Identity)) > MaxText {
 		return nil, format.Errorf("answer: a text of more than %d bytes", MaxText)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	s := &Server{udp: o.UDPSize, now: o.Now, keys: o.Keys,
+	s := &Server{udp: o.UDPSize, clock: newClock(o.Now), keys: o.Keys,
 		nsid: o.NSID, version: o.Version, identity: o.Identity}
 	byOrigin := make(map[string]zone.Zone, len(zones))
 	for i, z := range zones {
@@ -104,16 +101,13 @@ func New(zones []zone.Zone, o Options) (*Server, error) {
 	s.makeOpt()
 	var err error
 	if o.Cookies {
-		if s.cookies, err = newCookies(o.CookieSecrets, o.Now(), o.Rand); err != nil {
+		if s.cookies, err = newCookies(o.CookieSecrets, s.clock.moment().seconds, o.Rand); err != nil {
 			return nil, err
 		}
 	}
 	s.limiter, err = newLimiter(o.Limit, o.Rand)
 	return s, err
 }
-
-// seconds is the time in seconds since 1970, modulo 2^32.
-func (s *Server) seconds() uint32 { return uint32(s.now().Unix()) }
 
 // Answer writes the answer to msg into buf and returns its length, or 0 when
 // there must be none: msg is no query, too short to tell, or its client has had
@@ -146,8 +140,8 @@ func (s *Server) Answer(buf, msg []byte, t Transport, from Client) int {
 		r.Type, r.DO = q.qtype, q.do
 		extended = s.resolve(&r, &q, sig)
 	}
-	if t == UDP && !opt.good && sig.Key() == nil {
-		switch s.limiter.judge(&from, r.Kind(), s.now) {
+	if s.limiter != nil && t == UDP && !opt.good && sig.Key() == nil {
+		switch s.limiter.judge(&from, r.Kind(), s.clock.moment().ticks) {
 		case limitDrop:
 			return 0
 		case limitSlip:
@@ -155,7 +149,7 @@ func (s *Server) Answer(buf, msg []byte, t Transport, from Client) int {
 		}
 	}
 	n := s.finish(&r, &q, &opt, buf, msg, limit, extended)
-	return sig.Append(buf, n, s.now())
+	return sig.Append(buf, n, s.clock.time())
 }
 
 // verify checks the signature of a query, if it has one.
@@ -163,7 +157,7 @@ func (s *Server) verify(msg []byte, q *query, r *answers.Response) *tsig.Request
 	if q.tsig == 0 || r.Rcode != noError {
 		return nil
 	}
-	sig, err := s.keys.Verify(msg, q.tsig, s.now())
+	sig, err := s.keys.Verify(msg, q.tsig, s.clock.time())
 	if err != nil {
 		r.Rcode = formErr
 		return nil

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	mrand "math/rand/v2"
 	"net/netip"
 	"testing"
-	"time"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -16,6 +16,17 @@ func unhex(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// give is answer for octets.
+func (c *cookies) give(out *[fullCookie]byte, in []byte, from *Client, now uint32) bool {
+	var k cookie
+	var sent [fullCookie]byte
+	full := copy(sent[:], in) == fullCookie
+	k.load(sent[:])
+	good := c.answer(&k, full, from, now)
+	k.put(out)
+	return good
 }
 
 // TestCookieVectors are the examples of RFC 9018 appendix A.
@@ -47,13 +58,13 @@ func TestCookieVectors(t *testing.T) {
 		for _, s := range c.secrets {
 			shared = append(shared, [16]byte(unhex(t, s)))
 		}
-		jar, err := newCookies(shared, time.Unix(int64(c.now), 0), rand.Reader)
+		jar, err := newCookies(shared, c.now, rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
 		from := NewClient(netip.MustParseAddr(c.client))
 		var out [fullCookie]byte
-		good := jar.answer(&out, unhex(t, c.cookie), &from, c.now)
+		good := jar.give(&out, unhex(t, c.cookie), &from, c.now)
 		if !bytes.Equal(out[:], unhex(t, c.want)) || good != c.good {
 			t.Errorf("%s: %x %v, want %s %v", name, out, good, c.want, c.good)
 		}
@@ -62,26 +73,26 @@ func TestCookieVectors(t *testing.T) {
 
 // TestCookieReserved checks that what a server must not care for is still hashed.
 func TestCookieReserved(t *testing.T) {
-	jar, err := newCookies([][16]byte{[16]byte(unhex(t, "e5e973e5a6b2a43f48e7dc849e37bfcf"))}, time.Time{}, rand.Reader)
+	jar, err := newCookies([][16]byte{[16]byte(unhex(t, "e5e973e5a6b2a43f48e7dc849e37bfcf"))}, 0, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	from := NewClient(netip.MustParseAddr("203.0.113.203"))
 	var out [fullCookie]byte
-	if !jar.answer(&out, unhex(t, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5"), &from, 0x5cf78f71+60) {
+	if !jar.give(&out, unhex(t, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5"), &from, 0x5cf78f71+60) {
 		t.Error("a good cookie with reserved bits is refused")
 	}
 }
 
 func TestCookieRefused(t *testing.T) {
 	const now = 2_000_000_000
-	jar, err := newCookies([][16]byte{{1}}, time.Unix(now, 0), rand.Reader)
+	jar, err := newCookies([][16]byte{{1}}, now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	from, other := NewClient(netip.MustParseAddr("192.0.2.1")), NewClient(netip.MustParseAddr("192.0.2.2"))
 	var c, out [fullCookie]byte
-	jar.answer(&c, []byte("clientco"), &from, now)
+	jar.give(&c, []byte("clientco"), &from, now)
 	change := func(at int) []byte {
 		b := bytes.Clone(c[:])
 		b[at] ^= 1
@@ -104,7 +115,7 @@ func TestCookieRefused(t *testing.T) {
 		"another time":      {change(15), from, now, false},
 		"another hash":      {change(23), from, now, false},
 	} {
-		if good := jar.answer(&out, try.cookie, &try.from, try.now); good != try.good {
+		if good := jar.give(&out, try.cookie, &try.from, try.now); good != try.good {
 			t.Errorf("%s: good %v", name, good)
 		}
 	}
@@ -114,21 +125,21 @@ func TestCookieRefused(t *testing.T) {
 // cookie lives through that.
 func TestCookieRotation(t *testing.T) {
 	const now = 2_000_000_000
-	jar, err := newCookies(nil, time.Unix(now, 0), rand.Reader)
+	jar, err := newCookies(nil, now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	from := NewClient(netip.MustParseAddr("2001:db8::1"))
 	var a, b, out [fullCookie]byte
 	client := []byte("clientco")
-	jar.answer(&a, client, &from, now+cookieRotate-1)
-	secret := jar.secrets[0]
-	jar.answer(&b, client, &from, now+cookieRotate)
-	if jar.secrets[0] == secret || jar.secrets[1] != secret {
+	jar.give(&a, client, &from, now+cookieRotate-1)
+	secret := jar.secrets.Load().first
+	jar.give(&b, client, &from, now+cookieRotate)
+	if k := jar.secrets.Load(); k.first == secret || k.others[0] != secret {
 		t.Fatal("the secret is not replaced")
 	}
 	for what, c := range map[string][]byte{"before": a[:], "after": b[:]} {
-		if !jar.answer(&out, c, &from, now+cookieRotate+10) {
+		if !jar.give(&out, c, &from, now+cookieRotate+10) {
 			t.Errorf("a cookie from %s the rotation is refused", what)
 		}
 	}
@@ -137,6 +148,49 @@ func TestCookieRotation(t *testing.T) {
 // hexCookie is a good cookie of the client.
 func hexCookie(s *Server, from Client) string {
 	var c [fullCookie]byte
-	s.cookies.answer(&c, []byte("clientco"), &from, s.seconds())
+	s.cookies.give(&c, []byte("clientco"), &from, s.clock.moment().seconds)
 	return hex.EncodeToString(c[:])
+}
+
+// TestCookieKnown compares answers from cookies that are known with those from none,
+// over time and the change of secrets.
+func TestCookieKnown(t *testing.T) {
+	const start = 2_000_000_000
+	jar, err := newCookies(nil, start, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := []Client{NewClient(netip.MustParseAddr("192.0.2.1")), NewClient(netip.MustParseAddr("192.0.2.2")),
+		NewClient(netip.MustParseAddr("2001:db8::1"))}
+	q, sent := &Scratch{known: new(known)}, []cookie{{client: 1}, {client: 257}, {client: 2}}
+	rng := mrand.New(mrand.NewPCG(1, 2))
+	now, hits := uint32(start), 0
+	for range 200_000 {
+		now += []uint32{0, 0, 0, 0, 1, 60, 1000}[rng.IntN(7)]
+		i := rng.IntN(len(sent))
+		from := &clients[rng.IntN(len(clients))]
+		try := sent[i]
+		full := try.stamp != 0 && rng.IntN(4) > 0
+		switch rng.IntN(20) {
+		case 0:
+			try.hash ^= 1
+		case 1:
+			try.stamp ^= 1 << rng.IntN(64)
+		}
+		jar.current(now) // so that both find the same secrets
+		made := try
+		good := jar.answer(&made, full, from, now)
+		e := &q.known[uint8(try.client)]
+		if e.by == jar.secrets.Load() && e.from == *from && e.cookie == made {
+			hits++
+		}
+		q.cookie, q.full, q.seconds = try, full, now
+		if got := q.known.answer(jar, q, from); got != good || q.cookie != made {
+			t.Fatalf("%+v of %+v at %d: %+v %v, want %+v %v", try, from, now, q.cookie, got, made, good)
+		}
+		sent[i] = made
+	}
+	if hits < 1000 {
+		t.Errorf("%d answers were known", hits)
+	}
 }

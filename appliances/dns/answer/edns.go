@@ -70,7 +70,7 @@ func badCookie(c []byte) bool {
 type reply struct {
 	s      *Server
 	q      *edns
-	cookie [fullCookie]byte
+	cookie cookie
 	size   int // bytes of all of it, without an extended error
 	baked  bool
 	good   bool // the client's cookie
@@ -89,7 +89,10 @@ func (o *reply) begin(from *Client, version0 bool) {
 		o.size += 4 + len(o.s.nsid)
 	}
 	if o.q.cookie != nil && o.s.cookies != nil && *from != (Client{}) {
-		o.good = o.s.cookies.answer(&o.cookie, o.q.cookie, from, o.s.seconds())
+		var sent [maxCookie]byte
+		n := copy(sent[:], o.q.cookie)
+		o.cookie.load(sent[:])
+		o.good = o.s.cookies.answer(&o.cookie, n == fullCookie, from, o.s.clock.moment().seconds)
 		o.baked = true
 		o.size += 4 + fullCookie
 	}
@@ -116,7 +119,8 @@ func (o *reply) append(buf []byte, n, limit int, r *answers.Response, extended u
 		}
 		if o.baked {
 			data = be.AppendUint16(be.AppendUint16(data, optionCookie), fullCookie)
-			data = append(data, o.cookie[:]...)
+			data = data[:len(data)+fullCookie]
+			o.cookie.put((*[fullCookie]byte)(data[len(data)-fullCookie:]))
 		}
 		if extended != noError8914 && cap(data)-len(data) >= 6 {
 			data = be.AppendUint16(be.AppendUint16(data, optionError), 2)

@@ -1,11 +1,11 @@
 package answer
 
 import (
+	"encoding/binary"
 	"io"
 	"math/bits"
 	"net/netip"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"ampoule/libos/config/zone"
 	"ampoule/libos/config/zone/answers"
@@ -42,29 +42,28 @@ const (
 
 const (
 	defaultBuckets = 1 << 14
-	ways           = 4 // places that a kind may have
-
-	// tick is the unit of time: a second has so many.
-	tick = 1 << 14
+	ways           = 4    // places that a kind may have
+	burst          = tick // ticks that a bucket may be ahead
 )
 
-// bucket is the state of one kind for one network: from when on an answer is
-// within the rate again (the generic cell rate algorithm). Times are modulo 2^32
-// ticks, some three days.
-type bucket struct{ tag, until uint32 }
+// bucket is the state of one kind for one network: what tells it apart from others
+// that may have the place, in the upper half, and from when on an answer is within the
+// rate again (the generic cell rate algorithm), in ticks modulo 2^32. Where two
+// goroutines count one kind at a time, one answer may go uncounted.
+type bucket struct{ atomic.Uint64 }
 
-// limiter counts answers. A nil limiter passes all.
+func (b *bucket) set(tag uint64, until uint32) { b.Store(tag<<32 | uint64(until)) }
+
+// limiter counts answers.
 type limiter struct {
-	mu       sync.Mutex
 	seed     uint64
 	interval uint32 // ticks between answers
-	burst    uint32 // ticks that until may be ahead
 	slip     uint32
-	limited  uint32
+	limited  atomic.Uint32
 	mask4    uint64
 	mask6    uint64
 	exempt   []netip.Prefix
-	buckets  []bucket
+	sets     [][ways]bucket
 }
 
 func newLimiter(l Limit, random io.Reader) (*limiter, error) {
@@ -85,72 +84,87 @@ func newLimiter(l Limit, random io.Reader) (*limiter, error) {
 		return nil, err
 	}
 	return &limiter{
-		seed:     s[0],
+		seed:     binary.LittleEndian.Uint64(s[:]),
 		interval: uint32(tick / l.Rate),
-		burst:    tick,
 		slip:     uint32(l.Slip),
 		mask4:    uint64(bits.ReverseBytes32(^uint32(0) << (32 - l.IPv4Prefix))),
 		mask6:    bits.ReverseBytes64(^uint64(0) << (64 - l.IPv6Prefix)),
 		exempt:   l.Exempt,
-		buckets:  make([]bucket, l.Buckets),
+		sets:     make([][ways]bucket, l.Buckets/ways),
 	}, nil
 }
 
-// judge counts an answer to a client and says what is to become of it.
-func (l *limiter) judge(from *Client, kind answers.Kind, now func() time.Time) int {
-	if l == nil || from.Addr[0]|from.Addr[1] == 0 {
+// judge counts an answer to a client and says what is to become of it. now is in
+// ticks. It calls nothing for an answer that is within the rate and has a place.
+func (l *limiter) judge(from *Client, kind answers.Kind, now uint32) int {
+	if from.Addr[0]|from.Addr[1] == 0 {
 		return limitPass
 	}
-	t := now()
-	ticks := uint32(t.Unix())*tick + uint32(uint64(t.Nanosecond())*tick/1e9)
 	network := from.Addr[0] & l.mask6
 	if from.V4 {
 		network = from.Addr[0]&l.mask4 | 1<<63 // as no IPv6 network begins
 	}
 	h := zone.Mix(network ^ l.seed ^ uint64(kind))
-	l.mu.Lock()
-	above := l.above(h, ticks)
-	if above {
-		l.limited++
+	set := &l.sets[h&uint64(len(l.sets)-1)]
+	place := &set[0]
+	state := place.Load()
+	if (state^h)>>32 != 0 {
+		if place = l.find(set, h>>32, now); place == nil {
+			return limitPass
+		}
+		state = place.Load()
 	}
-	slip := l.slip != 0 && l.limited%l.slip == 0
-	l.mu.Unlock()
+	ahead := l.ahead(state, now)
+	if ahead > burst {
+		return l.limit(from)
+	}
+	place.set(h>>32, now+ahead+l.interval)
+	return limitPass
+}
+
+// limit says what is to become of an answer above the rate.
+func (l *limiter) limit(from *Client) int {
+	n := l.limited.Add(1)
 	switch {
-	case !above || l.exempted(from):
+	case l.exempted(from):
 		return limitPass
-	case slip:
+	case l.slip != 0 && n%l.slip == 0:
 		return limitSlip
 	}
 	return limitDrop
 }
 
-// above counts an answer of the kind and network that h stands for, and says
-// whether that is above the rate. A kind that has no place takes that of the one
-// which is nearest to its rate's lower end.
-func (l *limiter) above(h uint64, now uint32) bool {
-	set := l.buckets[uint32(h)&uint32(len(l.buckets)-1)&^(ways-1):][:ways:ways]
-	tag := uint32(h>>32) | 1
-	var place *bucket
-	least := ^uint32(0)
+// find returns the place of the kind with a tag, but for the first place of its set.
+// A kind that has none gets one, its first answer is counted, and nil returned.
+func (l *limiter) find(set *[ways]bucket, tag uint64, now uint32) *bucket {
 	for i := range set {
-		b := &set[i]
-		ahead := b.until - now
-		if ahead > l.burst+l.interval { // idle, or not used for days
-			ahead = 0
-		}
-		if b.tag == tag {
-			if ahead > l.burst {
-				return true
-			}
-			b.until = now + ahead + l.interval
-			return false
-		}
-		if ahead < least {
-			least, place = ahead, b
+		if set[i].Load()>>32 == tag {
+			return &set[i]
 		}
 	}
-	*place = bucket{tag, now + l.interval}
-	return false
+	l.place(set, now).set(tag, now+l.interval)
+	return nil
+}
+
+// ahead is by how much a bucket is ahead of now: not at all if it is idle, or was not
+// used for days.
+func (l *limiter) ahead(b uint64, now uint32) uint32 {
+	if ahead := uint32(b) - now; ahead <= burst+l.interval {
+		return ahead
+	}
+	return 0
+}
+
+// place is where a kind goes that has none: to the one which is nearest to its rate's
+// lower end.
+func (l *limiter) place(set *[ways]bucket, now uint32) *bucket {
+	place, least := &set[0], ^uint32(0)
+	for i := range set {
+		if ahead := l.ahead(set[i].Load(), now); ahead < least {
+			least, place = ahead, &set[i]
+		}
+	}
+	return place
 }
 
 // exempted says whether a client above the rate is not to be limited.

@@ -11,12 +11,44 @@ import (
 	"ampoule/libos/config/zone/answers"
 )
 
-// clock is a time that a test moves.
-type clock struct{ t time.Time }
+// testClock is a time that a test moves.
+type testClock struct{ t time.Time }
 
-func (c *clock) now() time.Time { return c.t }
+func (c *testClock) now() time.Time { return c.t }
 
-func limited(t testing.TB, l Limit, c *clock) *limiter {
+// ticks is the time as the limiter wants it.
+func (c *testClock) ticks() uint32 {
+	k := clock{now: c.now, start: time.Unix(1_900_000_000, 0)}
+	return k.moment().ticks
+}
+
+// TestMoment checks the units of time, across seconds and steps of the wall clock.
+func TestMoment(t *testing.T) {
+	wall := time.Unix(1_900_000_000, 900_000_000)
+	c := testClock{wall}
+	k := newClock(c.now)
+	m := k.moment()
+	for _, try := range []struct {
+		after          time.Duration
+		ticks, seconds uint32
+	}{
+		{0, 0, 1_900_000_000}, {99 * time.Millisecond, 1622, 1_900_000_000}, {100 * time.Millisecond, 1638, 1_900_000_001},
+		{time.Second, tick, 1_900_000_001}, {1100 * time.Millisecond, 18022, 1_900_000_002},
+		{100 * time.Hour, 360_000 * tick % (1 << 32), 1_900_360_000},
+	} {
+		c.t = wall.Add(try.after)
+		k.read(&m)
+		if fresh := k.moment(); m.ticks != try.ticks || m.seconds != try.seconds || fresh != m {
+			t.Errorf("after %v: %+v, fresh %+v, want %d ticks, %d s", try.after, m, fresh, try.ticks, try.seconds)
+		}
+	}
+	machine := newClock(nil)
+	if d := time.Now().Unix() - int64(machine.moment().seconds); d < 0 || d > 1 {
+		t.Errorf("the machine's clock is %d s off", d)
+	}
+}
+
+func limited(t testing.TB, l Limit, c *testClock) *limiter {
 	t.Helper()
 	m, err := newLimiter(l, rand.Reader)
 	if err != nil {
@@ -27,17 +59,17 @@ func limited(t testing.TB, l Limit, c *clock) *limiter {
 }
 
 // passed asks n times within a second and counts what becomes of the answers.
-func passed(m *limiter, c *clock, from string, kind answers.Kind, n int) (counts [3]int) {
+func passed(m *limiter, c *testClock, from string, kind answers.Kind, n int) (counts [3]int) {
 	client := NewClient(netip.MustParseAddr(from))
 	for range n {
 		c.t = c.t.Add(time.Second / time.Duration(n))
-		counts[m.judge(&client, kind, c.now)]++
+		counts[m.judge(&client, kind, c.ticks())]++
 	}
 	return counts
 }
 
 func TestLimitRate(t *testing.T) {
-	var c clock
+	var c testClock
 	m := limited(t, Limit{Rate: 100, Slip: 2}, &c)
 	if got := passed(m, &c, "192.0.2.1", 1, 90); got[limitPass] != 90 {
 		t.Errorf("below the rate: %v", got)
@@ -72,22 +104,22 @@ func TestLimitRate(t *testing.T) {
 
 func TestLimitSlip(t *testing.T) {
 	for slip, want := range map[int][2]int{0: {0, 100}, 1: {100, 0}, 4: {25, 75}} {
-		var c clock
+		var c testClock
 		m := limited(t, Limit{Rate: 1, Slip: slip, Exempt: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}, &c)
 		from := NewClient(netip.MustParseAddr("192.0.2.1"))
 		for range 2 {
-			m.judge(&from, 1, c.now) // within the burst
+			m.judge(&from, 1, c.ticks()) // within the burst
 		}
 		counts := [3]int{}
 		for range 100 {
-			counts[m.judge(&from, 1, c.now)]++
+			counts[m.judge(&from, 1, c.ticks())]++
 		}
 		if counts[limitSlip] != want[0] || counts[limitDrop] != want[1] {
 			t.Errorf("slip %d: %v", slip, counts)
 		}
 		free := NewClient(netip.MustParseAddr("198.51.100.7"))
 		for range 100 {
-			if m.judge(&free, 1, c.now) != limitPass {
+			if m.judge(&free, 1, c.ticks()) != limitPass {
 				t.Fatal("an exempt client is limited")
 			}
 		}
@@ -97,7 +129,7 @@ func TestLimitSlip(t *testing.T) {
 // TestLimitFlood checks that many networks at once do not limit one that keeps to
 // the rate, and that one that does not is still limited.
 func TestLimitFlood(t *testing.T) {
-	var c clock
+	var c testClock
 	m := limited(t, Limit{Rate: 50, Buckets: 1024}, &c)
 	good, bad := NewClient(netip.MustParseAddr("192.0.2.1")), NewClient(netip.MustParseAddr("192.0.3.1"))
 	badPassed := 0
@@ -106,11 +138,11 @@ func TestLimitFlood(t *testing.T) {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 0x0a000000+uint32(i)<<8)
 		spoofed := NewClient(netip.AddrFrom4(a))
-		m.judge(&spoofed, 1, c.now)
-		if i%250 == 0 && m.judge(&good, 1, c.now) != limitPass {
+		m.judge(&spoofed, 1, c.ticks())
+		if i%250 == 0 && m.judge(&good, 1, c.ticks()) != limitPass {
 			t.Fatal("a client below the rate is limited")
 		}
-		if m.judge(&bad, 1, c.now) == limitPass {
+		if m.judge(&bad, 1, c.ticks()) == limitPass {
 			badPassed++
 		}
 	}
@@ -131,13 +163,13 @@ func TestLimitRefuses(t *testing.T) {
 // TestLimitedAnswers checks what a limited client gets, from ready answers and
 // from those made for it: nothing, or the question with TC; all with a cookie.
 func TestLimitedAnswers(t *testing.T) {
-	c := clock{time.Unix(1_900_000_000, 0)}
+	c := testClock{time.Unix(1_900_000_000, 0)}
 	s := readyServer(t, Options{Cookies: true, Limit: Limit{Rate: 5, Slip: 3}, Now: c.now})
 	client := NewClient(netip.MustParseAddr("192.0.2.1"))
 	ask := func(quick bool, msg, buf []byte) int {
 		if quick {
 			n := copy(buf, msg)
-			if n = s.Quick(new(Scratch), buf[:1400], n, &client); n < 0 {
+			if n = s.Quick(scratch(s), buf[:1400], n, &client); n < 0 {
 				t.Fatal("no ready answer")
 			}
 			return n

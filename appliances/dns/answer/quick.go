@@ -40,24 +40,39 @@ const maxFew = 8
 // Scratch is what Quick needs of memory: one for each goroutine that calls it.
 type Scratch struct {
 	asked
+	moment
+	known *known      // there if the server gives cookies
 	name  zone.Octets // in lower case
 	start [128]uint8  // of the name's labels
 }
 
 // asked is what an answer depends on.
 type asked struct {
-	size     int    // octets of the name
-	hash     uint64 // of the name
-	rrtype   uint16
-	do       bool
-	edns     uint16 // 1: the query has an OPT record
-	limit    int    // bytes of the answer, as that says
-	cookie   int    // bytes of its cookie, at cookieAt
-	cookieAt int
+	size    int    // octets of the name
+	hash    uint64 // of the name
+	rrtype  uint16
+	do      bool
+	edns    uint16 // 1: the query has an OPT record
+	limit   int    // bytes of the answer, as that says
+	options int    // bytes of the answer's options
+	cookie  cookie // if there are options: what the client sent
+	full    bool   // with the server's part
 }
 
 // Asked is the type of the query that Quick has answered, and whether it had DO.
 func (q *Scratch) Asked() (rrtype uint16, do bool) { return q.rrtype, q.do }
+
+// Timed says whether answers depend on the time.
+func (s *Server) Timed() bool { return s.limiter != nil || s.cookies != nil }
+
+// Tell tells q the time, for the calls of Quick that follow. If the server is Timed
+// that must have been done before the first, and again for each burst of queries.
+func (s *Server) Tell(q *Scratch) {
+	if q.known == nil && s.cookies != nil {
+		q.known = new(known)
+	}
+	s.clock.read(&q.moment)
+}
 
 // Quick answers the query b[:n] in place from what is ready, if it is a query as
 // most are: b then holds the answer, and Quick returns its length, or 0 if there
@@ -80,7 +95,7 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 	end := headerSize + uint(q.size) + 4
 	question := le.Uint32(m[end-4:])
 	q.rrtype = bits.ReverseBytes16(uint16(question))
-	q.cookie, q.edns, q.limit, q.do = 0, 0, 0, false
+	q.options, q.edns, q.limit, q.do = 0, 0, 0, false
 	if uint(q.size-1) >= zone.MaxName || question>>16 != classIN<<8 {
 		return -1
 	}
@@ -90,6 +105,8 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 		}
 	} else if extra != 1<<24 || !q.opt(m, end, n) {
 		return -1
+	} else if q.options != 0 && (s.cookies == nil || *from == Client{}) {
+		q.options = 0
 	}
 	zones := &s.view.Load().origins
 	o, a := zones.quickly(q, name)
@@ -99,15 +116,16 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 	if a == 0 || !zones.final(o.zone.Out(a)) {
 		return -1
 	}
-	if q.cookie != 0 || s.limiter != nil {
-		return s.guarded(q, b, from, o, a)
-	}
 	// What every client takes is less than any other limit.
-	size := o.zone.Put(a, m, q.size, minUDP-int(q.edns)*optSize, q.edns)
+	more := int(q.edns)*optSize + q.options
+	size := o.zone.Put(a, m, q.size, minUDP-more, q.edns)
 	if size == 0 {
-		if size = o.zone.PutLong(a, b, q.size, s.room(q, b), q.edns); size == 0 {
+		if size = o.zone.PutLong(a, b, q.size, s.room(q, b)-more, q.edns); size == 0 {
 			return -1
 		}
+	}
+	if q.options != 0 || s.limiter != nil {
+		return s.guarded(q, b, from, answers.NewKind(o.zone.Class(a), o.hash^uint64(a)), size)
 	}
 	if q.edns != 0 {
 		size = s.finishQuick(q, b, size)
@@ -122,67 +140,55 @@ const (
 	ignoredBits = 0x0000_0000_30_01_ffff
 )
 
-// room returns how long an answer in b may be before the OPT record.
+// room returns how long an answer in b may be.
 func (s *Server) room(q *Scratch, b []byte) int {
-	return min(max(q.limit, minUDP), s.udp, len(b)) - int(q.edns)*optSize
-}
-
-// limited is what becomes of an answer above the rate.
-func (s *Server) limited(verdict int, q *Scratch, b []byte, z zone.Zone, a zone.Answer) int {
-	if verdict == limitDrop {
-		return 0
-	}
-	return s.finishQuick(q, b, z.PutTruncated(a, (*zone.Message)(b), q.size, q.edns))
+	return min(max(q.limit, minUDP), s.udp, len(b))
 }
 
 // finishQuick appends the OPT record to an answer in b of size bytes.
 func (s *Server) finishQuick(q *Scratch, b []byte, size int) int {
-	if q.edns != 0 {
-		opt := (*[optSize]byte)(b[size:])
-		*opt = s.opt
-		if q.do {
-			opt[7] = 0x80
-		}
-		size += optSize
+	opt := (*[optSize]byte)(b[size:])
+	*opt = s.opt
+	if q.do {
+		opt[7] = 0x80
 	}
-	return size
+	return size + optSize
 }
 
-// guarded is the rest of Quick where answers are limited or a cookie came: who has a
-// good one is not limited.
-func (s *Server) guarded(q *Scratch, b []byte, from *Client, o *origin, a zone.Answer) int {
-	const option = 4 + fullCookie
-	z, limit := o.zone, s.room(q, b)
-	var cookie [option]byte
-	room, good := 0, false
-	if q.cookie != 0 && s.cookies != nil && *from != (Client{}) {
-		room = option
-	}
-	if headerSize+q.size+4+z.Size(a) > limit-room {
-		return -1
-	}
-	if room > 0 {
-		cookie = [option]byte{1: optionCookie, 3: fullCookie}
-		good = s.cookies.answer((*[fullCookie]byte)(cookie[4:]), b[q.cookieAt:][:q.cookie], from, s.seconds())
-	}
-	size := 0
+// guarded is the rest of Quick for an answer in b of size bytes where answers are
+// limited or a cookie came: who has a good one is not limited.
+func (s *Server) guarded(q *Scratch, b []byte, from *Client, kind answers.Kind, size int) int {
+	good := q.options != 0 && q.known.answer(s.cookies, q, from)
 	if !good && s.limiter != nil {
-		v := s.limiter.judge(from, answers.NewKind(z.Class(a), o.hash^uint64(a)), s.now)
-		if v != limitPass {
-			if size = s.limited(v, q, b, z, a); size == 0 {
-				return 0
-			}
+		if v := s.limiter.judge(from, kind, q.ticks); v == limitDrop {
+			return 0
+		} else if v == limitSlip {
+			size = zone.Truncate((*zone.Message)(b), q.size, q.edns)
 		}
 	}
-	if size == 0 {
-		size = s.finishQuick(q, b, z.PutLong(a, b, q.size, limit-room, q.edns))
+	if q.options == 0 {
+		if q.edns != 0 {
+			size = s.finishQuick(q, b, size)
+		}
+		return size
 	}
-	if room > 0 {
-		b[size-1] = option
-		size += copy(b[size:], cookie[:])
+	opt := (*[optSize + cookieOption]byte)(b[size:])
+	*(*[optSize]byte)(opt[:]) = s.opt
+	if q.do {
+		opt[7] = 0x80
 	}
-	return size
+	opt[optSize-1] = cookieOption
+	binary.LittleEndian.PutUint32(opt[optSize:], cookieHeader|fullCookie<<24)
+	q.cookie.put((*[fullCookie]byte)(opt[optSize+4:]))
+	return size + optSize + cookieOption
 }
+
+// The option in an answer: its size, and its first octets as loaded, without the
+// length.
+const (
+	cookieOption = 4 + fullCookie
+	cookieHeader = optionCookie << 8
+)
 
 // opt takes an OPT record of EDNS version 0 (RFC 6891 section 6.1.2) at b[at:], where
 // the question ends, up to b[:n], with a cookie at most.
@@ -191,25 +197,30 @@ func (q *asked) opt(b *zone.Message, end uint, n int) bool {
 		fixed = 0x00_ff_00_00_00_ff_ff_ff // owner, type and version
 		do    = 1 << 63
 	)
-	at := int(end)
-	if at+optSize > n || n > minRoom {
-		return false
-	}
-	o := (*[optSize]byte)(b[at:])
-	w := binary.LittleEndian.Uint64(o[:])
-	if w&fixed != typeOPT<<16 || o[9] != 0 || at+optSize+int(o[10]) != n {
+	// What stands behind a name always has room for it: see minRoom.
+	o := (*[optSize + cookieOption]byte)(b[end:])
+	w, length := binary.LittleEndian.Uint64(o[:]), o[10]
+	if w&fixed != typeOPT<<16 || o[9] != 0 || int(end)+optSize+int(length) != n {
 		return false
 	}
 	q.edns, q.do = 1, w&do != 0
-	q.limit = int(o[3])<<8 | int(o[4])
-	if o[10] == 0 {
+	q.limit = int(bits.ReverseBytes16(uint16(w >> 24)))
+	if length == 0 {
 		return true
 	}
-	c := b[at+optSize : at+optSize+4]
-	if c[0] != 0 || c[1] != optionCookie || c[2] != 0 || c[3] != o[10]-4 || c[3] != clientCookie && c[3] != fullCookie {
+	switch binary.LittleEndian.Uint32(o[optSize:]) {
+	case cookieHeader | clientCookie<<24:
+		q.full = false
+	case cookieHeader | fullCookie<<24:
+		q.full = true
+	default:
 		return false
 	}
-	q.cookie, q.cookieAt = int(c[3]), at+optSize+4
+	if length != 4+o[optSize+3] {
+		return false
+	}
+	q.options = cookieOption
+	q.cookie.load(o[optSize+4:])
 	return true
 }
 

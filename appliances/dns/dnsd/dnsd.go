@@ -165,6 +165,14 @@ func (s *server) Reply(b []byte, n int, from *fastudp.Peer) int {
 	return size
 }
 
+// Burst implements fastudp.Burster: the time is read once for a burst of queries.
+func (s *server) Burst() func() {
+	if !s.answer.Timed() {
+		return nil
+	}
+	return func() { s.answer.Tell(&s.quick) }
+}
+
 // newServer serves cfg's zones on udp and tcp, which it owns when
 // there is no error.
 func newServer(cfg Config, udp net.PacketConn, tcp net.Listener, env *appliance.Env) (*server, error) {

@@ -68,6 +68,12 @@ func gateCalls() []attack {
 		call("post-41", rtabi.GatePost, 0, rtabi.MaxSubmit+1), call("post-huge", rtabi.GatePost, 0, wide),
 		call("notify-queue", rtabi.GateNotify, uintptr(info.NDevices)*rtabi.MaxQueues, 0),
 		call("notify-huge", rtabi.GateNotify, wide, 0),
+		call("give-queue", rtabi.GateGive, uintptr(info.NDevices)*rtabi.MaxQueues, 0),
+		call("give-queue-huge", rtabi.GateGive, wide, 1), call("give-queue-wrap", rtabi.GateGive, 1<<58, 1),
+		call("give-missing-queue", rtabi.GateGive, rtabi.MaxQueues-1, 1),
+		call("give-41", rtabi.GateGive, 0, rtabi.MaxSubmit+1),
+		call("give-65535", rtabi.GateGive, 0, 0xffff),
+		call("give-high-bits", rtabi.GateGive, 0, 1<<48), call("give-huge", rtabi.GateGive, 0, wide),
 	}
 	for name, d := range map[string]rtabi.Desc{
 		"id":          {ID: size, Len: 1},
@@ -88,7 +94,7 @@ func gateCalls() []attack {
 	} {
 		all = append(all, attack{name: "desc-" + name, do: func() { post(d) }}, attack{name: "desc-second-" + name, do: func() {
 			post(rtabi.Desc{Len: 64, Flags: rtabi.DescWrite}, d)
-		}})
+		}}, attack{name: "give-" + name, do: func() { give(d) }})
 	}
 	return all
 }
@@ -98,10 +104,15 @@ func call(name string, op, a, b uintptr) attack {
 }
 
 // post submits descriptors to the first queue of the first device.
-func post(descs ...rtabi.Desc) {
+func post(descs ...rtabi.Desc) { submit(rtabi.GatePost, uintptr(len(descs)), descs) }
+
+// give does so and would show them to the device.
+func give(descs ...rtabi.Desc) { submit(rtabi.GateGive, uintptr(len(descs))|1<<rtabi.GiveIndex, descs) }
+
+func submit(op, arg uintptr, descs []rtabi.Desc) {
 	q := &bare.Info().Devices[0].Queues[0]
 	for i, d := range descs {
 		bare.SetDesc(q, i, d)
 	}
-	bare.Gate(rtabi.GatePost, uintptr(q.ID), uintptr(len(descs)))
+	bare.Gate(op, uintptr(q.ID), arg)
 }

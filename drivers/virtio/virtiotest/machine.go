@@ -97,3 +97,19 @@ func (m *Machine) Notify(queue uint32) {
 		q.Kick()
 	}
 }
+
+// Give is the gate's: Post, the index for the device, and Notify if the device wants
+// that.
+func (m *Machine) Give(queue uint32, n int, index, from uint16) bool {
+	q := m.queue(queue)
+	if !q.eventIdx {
+		panic(Violation(fmt.Sprintf("queue %d: Give without event index", queue)))
+	}
+	m.Post(queue, n)
+	store(q.page, rtabi.QueueAvailOff, uint32(index)<<16)
+	if event := uint16(load(q.page, q.availEventAt())); index-event-1 >= index-from {
+		return false
+	}
+	m.Notify(queue)
+	return true
+}

@@ -162,9 +162,10 @@ func (z Zone) PutLong(a Answer, b []byte, size, limit int, more uint16) int {
 	return int(start + n)
 }
 
-// PutTruncated is Put without any record, and with TC.
-func (z Zone) PutTruncated(a Answer, b *Message, size int, more uint16) int {
-	putHeader(b, z.word(uint32(a))&0xffff_ffff|flagTC, more)
+// Truncate takes all records from an answer that Put made, with a name of size octets,
+// and sets TC. It returns the length.
+func Truncate(b *Message, size int, more uint16) int {
+	putHeader(b, uint64(binary.LittleEndian.Uint32(b[2:])|flagTC), more)
 	return messageHeader + size + 4
 }
 

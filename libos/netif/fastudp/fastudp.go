@@ -35,6 +35,13 @@ type Handler interface {
 	Reply(b []byte, n int, from *Peer) int
 }
 
+// Burster is a Handler that may want to know when a burst of datagrams begins: Burst
+// is as netif.Burster has it.
+type Burster interface {
+	Handler
+	Burst() func()
+}
+
 // Peer is the address of who asks as on the wire, the first octet lowest, IPv4 in
 // the low half of Addr[0].
 type Peer struct {
@@ -119,7 +126,18 @@ func (p *Path) SetAddresses(addresses []netip.Prefix) {
 	p.ours.Store(o)
 }
 
-var _ netif.Readdresser = (*Path)(nil)
+// Burst implements netif.Burster.
+func (p *Path) Burst() func() {
+	if b, ok := p.handler.(Burster); ok {
+		return b.Burst()
+	}
+	return nil
+}
+
+var (
+	_ netif.Readdresser = (*Path)(nil)
+	_ netif.Burster     = (*Path)(nil)
+)
 
 // Sizes in a frame.
 const (

@@ -16,12 +16,13 @@ const Magic = 0x656c756f706d4106
 // answers in AX; an argument outside its bounds is a violation and ends the VM
 // with ExitViolation.
 const (
-	GateConsole = 0 // DI: up to 8 bytes, SI: how many; answers how many were taken
-	GateSleep   = 1 // DI: TSC (on Xen: system time in ns) at which to end at the latest, 0 for no limit; returns at the next event
-	GateExit    = 2 // DI: exit code, SI: 1 to restart the VM instead of powering off
-	GatePost    = 3 // DI: queue, SI: number of Descs in the queue's Submit area
-	GateNotify  = 4 // DI: queue; on Xen a port of this VM: the store's, the console's or one from GateAlloc
-	GateResume  = 9 // ends an upcall: goes on as the runtime's ucontext says
+	GateConsole = 0  // DI: up to 8 bytes, SI: how many; answers how many were taken
+	GateSleep   = 1  // DI: TSC (on Xen: system time in ns) at which to end at the latest, 0 for no limit; returns at the next event
+	GateExit    = 2  // DI: exit code, SI: 1 to restart the VM instead of powering off
+	GatePost    = 3  // DI: queue, SI: number of Descs in the queue's Submit area
+	GateNotify  = 4  // DI: queue; on Xen a port of this VM: the store's, the console's or one from GateAlloc
+	GateGive    = 11 // DI: queue, SI: see GiveIndex; answers 1 if the device was notified
+	GateResume  = 9  // ends an upcall: goes on as the runtime's ucontext says
 
 	// On Xen only.
 	GateAlloc   = 5  // answers a new event channel that the backend may bind, or a negated error
@@ -29,6 +30,15 @@ const (
 	GateSuspend = 7  // gives the VM up for a save; answers 0 in the restored VM, 1 if cancelled
 	GatePort    = 8  // DI: 0 for the store's, 1 for the console's port
 	GateInUse   = 10 // DI: a grant reference that boot has made; answers 0, or not 0 while the backend reads, writes or maps its page
+)
+
+// SI of GateGive, which is GatePost, the store of an available index, and GateNotify in
+// one, for a queue with event index: the number of Descs, and from these bits on the
+// index to store, and that from which on the device has not been asked whether it wants
+// to be notified. Higher bits are 0.
+const (
+	GiveIndex = 16
+	GiveFrom  = 32
 )
 
 // Exit codes of a VM. Codes below ExitBoot that are not named here are the
