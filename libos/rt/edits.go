@@ -154,26 +154,19 @@ var Edits = []edit.Edit{
 			"\t\t\tif c.hand.Len() == 0 {\n\t\t\t\tc.hand = bytes.Buffer{}\n\t\t\t}\n" +
 			"\t\t}\n\t\treturn err\n\t}\n\thdr := "},
 
-	// The public key of X25519 is a multiple of the base point: Edwards25519's table
-	// for it gives the same (RFC 7748 section 4.1) for half of the ladder's work.
-	{File: "crypto/ecdh/x25519.go", Count: 1,
-		Old: "\t\"crypto/internal/fips140/edwards25519/field\"\n",
-		New: "\t\"crypto/internal/fips140/edwards25519\"\n\t\"crypto/internal/fips140/edwards25519/field\"\n"},
+	// X25519 in half the instructions, where the CPU has MULX: _ecdh.
 	{File: "crypto/ecdh/x25519.go", Count: 1,
 		Old: "\tx25519Basepoint := [32]byte{9}\n\tx25519ScalarMult(publicKey, key, x25519Basepoint[:])\n",
 		New: "\tampX25519Public(publicKey, key)\n"},
 	{File: "crypto/ecdh/x25519.go", Count: 1,
-		Old: "func x25519ScalarMult(",
-		New: "func ampX25519Public(public, private []byte) {\n" +
-			"\tk, err := edwards25519.NewScalar().SetBytesWithClamping(private)\n" +
-			"\tif err != nil {\n\t\tpanic(err)\n\t}\n" +
-			"\tb := new(edwards25519.Point).ScalarBaseMult(k).Bytes()\n" +
-			"\tb[31] &= 127 // the rest is y; u is (1+y)/(1-y)\n" +
-			"\tvar y, one, u, d field.Element\n" +
-			"\ty.SetBytes(b)\n\tone.One()\n" +
-			"\td.Invert(d.Subtract(&one, &y))\n\tu.Multiply(u.Add(&one, &y), &d)\n" +
-			"\tcopy(public, u.Bytes())\n}\n\n" +
-			"func x25519ScalarMult("},
+		Old: "func x25519ScalarMult(dst, scalar, point []byte) {\n",
+		New: "func x25519ScalarMult(dst, scalar, point []byte) {\n\tif ampFast() {\n\t\tampX25519(dst, scalar, point)\n\t\treturn\n\t}\n"},
+}
+
+// Folders maps folders of Files to the package of GOROOT that they are added to.
+var Folders = map[string]string{
+	"_runtime": "runtime",
+	"_ecdh":    "crypto/ecdh",
 }
 
 // Replacements maps files of GOROOT/src to the overlay file that takes their

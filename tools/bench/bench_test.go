@@ -84,7 +84,7 @@ func TestReport(t *testing.T) {
 		{Address: 0x200010, Instructions: 1, Repeats: 1, Entered: 1000},
 	}, 10, 10)
 	f := strings.Join(strings.Fields(b.String()), " ")
-	for _, want := range []string{"140 instructions, and 100 iterations", "140 100.0% 100 a", "100 71.4% 100 a.G 40 28.6% 0 a.F"} {
+	for _, want := range []string{"140 instructions, and 100 iterations", "140 100.0% 100 103.00 a", "100 71.4% 100 100.00 a.G 40 28.6% 0 3.00 a.F"} {
 		if !strings.Contains(f, want) {
 			t.Errorf("report lacks %q:\n%s", want, b.String())
 		}

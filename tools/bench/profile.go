@@ -146,6 +146,12 @@ func (t symbolTable) find(a uint64) string {
 	return fmt.Sprintf("[page %#x]", a&^0xfff)
 }
 
+// starts says whether a function begins at an address.
+func (t symbolTable) starts(a uint64) bool {
+	_, ok := slices.BinarySearchFunc(t, a, func(s symbol, a uint64) int { return cmp.Compare(s.start, a) })
+	return ok
+}
+
 // pkg is the package of a function's symbol.
 func pkg(fn string) string {
 	if strings.HasPrefix(fn, "[") {
@@ -159,15 +165,16 @@ func pkg(fn string) string {
 
 // spent is what one function or package took.
 type spent struct {
-	name           string
-	plain, repeats uint64
+	name                  string
+	plain, repeats, calls uint64
 }
 
-// report prints packages, then functions, the dearest first, by request.
+// report prints packages, then functions with how often they are called, the dearest
+// first, by request.
 func report(w io.Writer, t symbolTable, blocks []counter.Block, n, top int) {
 	fns, pkgs := map[string]*spent{}, map[string]*spent{}
 	var total spent
-	add := func(m map[string]*spent, name string, plain, repeats uint64) {
+	add := func(m map[string]*spent, name string, plain, repeats, calls uint64) {
 		s := m[name]
 		if s == nil {
 			s = &spent{name: name}
@@ -175,12 +182,16 @@ func report(w io.Writer, t symbolTable, blocks []counter.Block, n, top int) {
 		}
 		s.plain += plain
 		s.repeats += repeats
+		s.calls += calls
 	}
 	for _, b := range blocks {
 		plain, repeats := b.Entered*b.Instructions, b.Entered*b.Repeats
-		fn := t.find(b.Address)
-		add(fns, fn, plain, repeats)
-		add(pkgs, pkg(fn), plain, repeats)
+		fn, calls := t.find(b.Address), uint64(0)
+		if t.starts(b.Address) {
+			calls = b.Entered
+		}
+		add(fns, fn, plain, repeats, calls)
+		add(pkgs, pkg(fn), plain, repeats, calls)
 		total.plain += plain
 		total.repeats += repeats
 	}
@@ -190,7 +201,7 @@ func report(w io.Writer, t symbolTable, blocks []counter.Block, n, top int) {
 		title string
 		m     map[string]*spent
 	}{{"package", pkgs}, {"function", fns}} {
-		fmt.Fprintf(w, "\n%12s %7s %12s  %s\n", "instructions", "share", "rep", part.title)
+		fmt.Fprintf(w, "\n%12s %7s %12s %10s  %s\n", "instructions", "share", "rep", "calls", part.title)
 		var all []*spent
 		for _, s := range part.m {
 			all = append(all, s)
@@ -199,7 +210,8 @@ func report(w io.Writer, t symbolTable, blocks []counter.Block, n, top int) {
 			return cmp.Or(cmp.Compare(b.plain+b.repeats, a.plain+a.repeats), cmp.Compare(a.name, b.name))
 		})
 		for _, s := range all[:min(top, len(all))] {
-			fmt.Fprintf(w, "%12s %6.1f%% %12s  %s\n", each(s.plain), 100*float64(s.plain)/float64(max(total.plain, 1)), each(s.repeats), s.name)
+			fmt.Fprintf(w, "%12s %6.1f%% %12s %10.2f  %s\n", each(s.plain), 100*float64(s.plain)/float64(max(total.plain, 1)), each(s.repeats),
+				float64(s.calls)/float64(n), s.name)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package mkoverlay
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,15 +28,31 @@ func TestEditedCrypto(t *testing.T) {
 			if err := o.apply(e); err != nil {
 				t.Fatal(err)
 			}
-			out := filepath.Join(dir, strings.ReplaceAll(e.File, "/", "-"))
-			replace[filepath.Join(src, e.File)] = out
-			if err := os.WriteFile(out, o.files[e.File], 0o644); err != nil {
+		}
+	}
+	if len(o.files) != 2 {
+		t.Fatalf("%d files are edited", len(o.files))
+	}
+	for folder, to := range rt.Folders {
+		if !strings.HasPrefix(to, "crypto/") {
+			continue
+		}
+		names, err := fs.ReadDir(rt.Files, folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names { // with its tests
+			if o.files[to+"/"+n.Name()], err = fs.ReadFile(rt.Files, folder+"/"+n.Name()); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if len(replace) != 2 {
-		t.Fatalf("%d files are edited", len(replace))
+	for file, b := range o.files {
+		out := filepath.Join(dir, strings.ReplaceAll(file, "/", "-"))
+		replace[filepath.Join(src, file)] = out
+		if err := os.WriteFile(out, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {

@@ -88,20 +88,25 @@ func (o *Overlay) addFiles() error {
 		}
 		replaced[by] = file
 	}
-	names, err := fs.ReadDir(rt.Files, "_runtime")
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		b, err := fs.ReadFile(rt.Files, "_runtime/"+n.Name())
+	for folder, to := range rt.Folders {
+		names, err := fs.ReadDir(rt.Files, folder)
 		if err != nil {
 			return err
 		}
-		file := "runtime/" + n.Name()
-		if r, ok := replaced[n.Name()]; ok {
-			file = r
+		for _, n := range names {
+			if strings.HasSuffix(n.Name(), "_test.go") {
+				continue
+			}
+			b, err := fs.ReadFile(rt.Files, folder+"/"+n.Name())
+			if err != nil {
+				return err
+			}
+			file := to + "/" + n.Name()
+			if r, ok := replaced[n.Name()]; ok {
+				file = r
+			}
+			o.files[file] = b
 		}
-		o.files[file] = b
 	}
 	return nil
 }
