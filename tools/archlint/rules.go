@@ -30,6 +30,7 @@ const (
 	spdx         = "github.com/spdx/tools-golang"
 	licensecheck = "github.com/google/licensecheck"
 	prometheus   = "github.com/prometheus/common" // reads metrics, in tests
+	cobra        = "github.com/spf13/cobra"
 )
 
 // rtabi is the contract between ring 0, the runtime overlay and the library
@@ -62,6 +63,7 @@ var rules = []rule{
 	{"tools/configc/sitefolder", []string{"tools", "libos/config", brotli, compress, xnet}},
 	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools, xcrypto}},
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
+	{"tools/ampctl", []string{"tools/ampctl", "tools/workspace", "libos", toml, cobra, xsys}}, // all of libos in its tests only
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
 	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto, prometheus}},
 }
