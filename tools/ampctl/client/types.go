@@ -2,6 +2,8 @@ package client
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"time"
 )
 
@@ -97,7 +99,7 @@ const (
 // Change is a value to be staged. Data may be a private key: nothing prints it.
 type Change struct {
 	Entry
-	Data []byte
+	Data []byte `json:"-"`
 }
 
 // String names the change. It leaves the content out.
@@ -109,5 +111,5 @@ func (c Change) String() string {
 	return s
 }
 
-// GoString is String, so that no form of printing shows the content.
-func (c Change) GoString() string { return c.String() }
+// Format is String whatever the verb, so that no form of printing shows the content.
+func (c Change) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type Plane struct {
 	Logger *telemetry.Logger
 	frames *frames
 	stop   func()
+	ended  atomic.Bool
 }
 
 // Options say how a plane differs from others.
@@ -144,7 +146,13 @@ func (p *Plane) serve(t testing.TB) {
 }
 
 // Stop ends it at once, as when a VM is destroyed.
-func (p *Plane) Stop() { p.stop() }
+func (p *Plane) Stop() {
+	p.ended.Store(true)
+	p.stop()
+}
+
+// Stopped says whether Stop was called.
+func (p *Plane) Stopped() bool { return p.ended.Load() }
 
 // Generation is the number of the one in force.
 func (p *Plane) Generation() uint64 { return p.Server.Certificates().Current().Number }
