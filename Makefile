@@ -113,6 +113,10 @@ graph: need-build ## which module each part of a configuration pulled in (CONFIG
 	@$(call tool,graph) -app $(or $(APP),dns) -target $(or $(TARGET),virtio) -profile $(PROFILE) \
 		$(if $(CONFIG),-config '$(call from-caller,$(CONFIG))') $(if $(OUT),-o '$(call from-caller,$(OUT))')
 
+.PHONY: ampctl
+ampctl: need-build ## build the operator's command, build/bin/ampctl
+	@go build -o build/bin/ ampoule/tools/ampctl
+
 .PHONY: soak
 soak: need-test $(filter echo-virtio dns-virtio,$(images)) ## DURATION of mixed load and attacks in 32 MiB
 	@$(call tool,soak) -for $(DURATION)
