@@ -109,7 +109,7 @@ func (b *bench) web(ctx context.Context, w io.Writer, mkimage, prof string, plai
 		}
 	}
 	fmt.Fprintf(w, "%-56s %12s %12s %12s\n", "", "http", "goal", "nginx, Linux")
-	fmt.Fprintf(w, "%-56s %12s %12s %12s\n", "image with the site, bytes", group(float64(size.Size())), group(4_500_000), "-")
+	fmt.Fprintf(w, "%-56s %12s %12s %12s\n", "image with the site, bytes", group(float64(size.Size())), group(4_500_000), b.linuxSize())
 	fmt.Fprintf(w, "%-56s %12d %12d %12s\n", "smallest RAM that serves, MiB", ram, 20, "-")
 	for i, p := range httpPoints {
 		other := "-"
@@ -130,6 +130,19 @@ func (b *bench) nginx(ctx context.Context) ([]Point, error) {
 	}
 	b.guests[peer.Nginx] = g
 	return b.webFigures(ctx, peer.Nginx)
+}
+
+// linuxSize is how many bytes nginx's kernel and initramfs have, if it was measured.
+func (b *bench) linuxSize() string {
+	n := int64(0)
+	for _, file := range []string{b.guests[peer.Nginx].Kernel, b.guests[peer.Nginx].Initrd} {
+		st, err := os.Stat(file)
+		if err != nil {
+			return "-"
+		}
+		n += st.Size()
+	}
+	return group(float64(n))
 }
 
 // webFigures measures the points of one server, all in one boot.

@@ -134,7 +134,6 @@ func become(p dom0.Plain, server string) dom0.Plain {
 // web is the VM of nginx with a site: paths with their content.
 func web(site map[string][]byte) dom0.Plain {
 	p := linux(Nginx)
-	p.Packages[0] = "nginx-light"
 	p.Programs, p.Dirs = []string{"/usr/sbin/nginx"}, append(p.Dirs, "var/log/nginx")
 	p.Files["etc/server.conf"] = fmt.Sprintf(nginxConf, vm.GuestIPv4)
 	for path, content := range site {

@@ -58,7 +58,7 @@ func TestTSC(t *testing.T) {
 func TestWeb(t *testing.T) {
 	p := web(map[string][]byte{"/a": []byte("content")})
 	if p.Files["srv/www/a"] != "content" || !strings.Contains(p.Files["etc/server.conf"], "root /srv/www;") ||
-		!strings.Contains(p.Init, "exec /usr/sbin/nginx") || p.Packages[0] != "nginx-light" {
+		!strings.Contains(p.Init, "exec /usr/sbin/nginx") || p.Packages[0] != "nginx" {
 		t.Errorf("%+v", p)
 	}
 }
