@@ -18,6 +18,7 @@ type Conn struct {
 	asked bool // entry is registered
 	entry waiter.Entry
 	ready atomic.Pointer[func()] // nil: nobody asks
+	watch watch
 }
 
 func newConn(wq *waiter.Queue, ep tcpip.Endpoint) *Conn {
