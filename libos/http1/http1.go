@@ -77,6 +77,14 @@ const Chunked = -1
 // another buffer, or the rest of one behind a request.
 func (r *Request) Reset() { r.seen = 0 }
 
+// Seen is how much of a buffer without a whole head Parse has looked at, and Resume is
+// Reset for a buffer that begins with as much: who has many connections need not keep a
+// Request for each.
+func (r *Request) Seen() int { return r.seen }
+
+// Resume is told what Seen said.
+func (r *Request) Resume(seen int) { r.seen = seen }
+
 // Fields are the header fields in their order.
 func (r *Request) Fields() []Field { return r.fields[:r.count] }
 

@@ -229,3 +229,55 @@ func TestNoSite(t *testing.T) {
 		t.Error("it starts")
 	}
 }
+
+// TestHalfClose has clients that end their half with the last request, and get all
+// responses at once.
+func TestHalfClose(t *testing.T) {
+	dial := start(t, config(t))
+	for range 20 {
+		c := dial()
+		io.WriteString(c, strings.Repeat("GET /large HTTP/1.1\r\nHost: example.org\r\n\r\n", 3))
+		c.(interface{ CloseWrite() error }).CloseWrite()
+		began := time.Now()
+		all, err := io.ReadAll(c)
+		if err != nil || len(all) < 3*len(large) || strings.Count(string(all), "HTTP/1.1 200 OK\r\n") != 3 {
+			t.Fatalf("%d bytes, %v", len(all), err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		c.Close()
+	}
+}
+
+// TestStalled has a client that does not read: others are served, it is reset in time,
+// and the responses that it did read were whole.
+func TestStalled(t *testing.T) {
+	cfg := config(t)
+	cfg.Write = time.Second
+	dial := start(t, cfg)
+	c := dial()
+	defer c.Close()
+	io.WriteString(c, strings.Repeat("GET /large HTTP/1.1\r\nHost: example.org\r\n\r\n", 20))
+	if got := talk(t, dial(), "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"); got != "200 ..." {
+		t.Errorf("another client gets %q", got)
+	}
+	time.Sleep(4 * time.Second)
+	if n, err := io.Copy(io.Discard, c); err == nil || n > int64(10*len(large)) {
+		t.Errorf("%d bytes came, %v", n, err)
+	}
+	// One that reads slowly, but within its time, gets all.
+	c = dial()
+	defer c.Close()
+	io.WriteString(c, "GET /large HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n")
+	got := 0
+	for b := make([]byte, 16<<10); ; time.Sleep(20 * time.Millisecond) {
+		n, err := c.Read(b)
+		if got += n; err != nil {
+			if err != io.EOF || got < len(large) {
+				t.Errorf("%d bytes came, %v", got, err)
+			}
+			break
+		}
+	}
+}
