@@ -66,6 +66,7 @@ func (s *server) tick(ctx context.Context) error {
 func (s *server) expire(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.relieve(now)
 	for _, c := range s.conns {
 		if c != nil && c.due.Load() <= now {
 			c.late.Store(true)

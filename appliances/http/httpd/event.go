@@ -22,12 +22,13 @@ type conn struct {
 	wire
 	s *server
 	// Of ready.
-	next   *conn
-	queued bool
-	twice  bool         // more has happened since
-	again  bool         // twice, when it was taken from ready
-	due    atomic.Int64 // the tick at which its time is over
-	late   atomic.Bool  // it is
+	next    *conn
+	queued  bool
+	twice   bool         // more has happened since
+	again   bool         // twice, when it was taken from ready
+	due     atomic.Int64 // the tick at which its time is over
+	late    atomic.Bool  // it is
+	stalled atomic.Int64 // the tick since when there is rest, or 0
 
 	in    []byte   // the beginning of a request, or what had to wait for rest
 	seen  int      // of in: what holds no whole request
@@ -95,8 +96,9 @@ func (c *conn) wakeUp() { c.s.ready.push(c) }
 func (s *server) watch(w wire) {
 	c := &conn{wire: w, s: s}
 	c.due.Store(s.clock.after(s.Idle))
-	s.admit(w, c)
-	w.Watch(c.wakeUp)
+	if s.admit(w, c) {
+		w.Watch(c.wakeUp)
+	}
 }
 
 // events serves all connections that are watched until close is called.
@@ -118,6 +120,7 @@ func (s *server) events() error {
 // turn does what there is to do, and says whether the connection lives on.
 func (c *conn) turn(x *exchange, b []byte) bool {
 	if c.late.Swap(false) && c.due.Load() <= c.s.clock.ticks.Load() {
+		c.s.expired(c)
 		if len(c.rest) > 0 {
 			c.Abort() // or the stack would go on trying
 		}
@@ -214,8 +217,23 @@ func (c *conn) write(all [][]byte, body bool) bool {
 	if len(c.rest) > 0 {
 		c.piece = 0
 		c.due.Store(c.s.clock.after(c.s.Write))
+		c.stalled.Store(c.s.clock.ticks.Load())
 	}
 	return true
+}
+
+// expired counts a connection whose time is over.
+func (s *server) expired(c *conn) {
+	n := s.counts
+	switch {
+	case n == nil || c.last && len(c.rest) == 0:
+	case len(c.rest) > 0:
+		n.late[lateWrite].Add(1)
+	case c.begun:
+		n.late[lateRead].Add(1)
+	default:
+		n.late[lateIdle].Add(1)
+	}
 }
 
 // drain writes more of rest. Once all is written the time is that of a connection
@@ -234,6 +252,7 @@ func (c *conn) drain() bool {
 	switch {
 	case len(c.rest) == 0:
 		c.rest, c.begun = nil, false
+		c.stalled.Store(0)
 		c.due.Store(c.s.clock.after(c.s.Idle))
 		if c.last {
 			return c.finish()
@@ -242,6 +261,7 @@ func (c *conn) drain() bool {
 	case c.piece >= pieceSize:
 		c.piece = 0
 		c.due.Store(c.s.clock.after(c.s.Write))
+		c.stalled.Store(c.s.clock.ticks.Load())
 	}
 	c.rest[0] = c.rest[0][n:]
 	return true

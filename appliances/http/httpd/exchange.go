@@ -1,6 +1,8 @@
 package httpd
 
 import (
+	"net"
+
 	"ampoule/libos/config/site"
 	"ampoule/libos/http1"
 )
@@ -30,6 +32,7 @@ type sink interface {
 	// belongs to a response without a body does not hold after it returns. ok is false
 	// when the connection is broken.
 	write(all [][]byte, body bool) (ok bool)
+	RemoteAddr() net.Addr
 	// full says that the sink has to get rid of something first.
 	full() bool
 }
@@ -79,6 +82,7 @@ func (s *server) answer(x *exchange, w sink, b []byte, seen int) (done, now int,
 		done += n
 		last := x.parse.Close || x.parse.Minor == 0 || x.parse.Length != 0
 		s.choose(x, last)
+		s.note(w, true, x)
 		if !x.send(w, last || done == len(b)) {
 			return done, 0, broken
 		}
@@ -106,6 +110,7 @@ func (s *server) choose(x *exchange, last bool) {
 // fail responds with an error to what is no request.
 func (s *server) fail(x *exchange, w sink, status int) outcome {
 	s.Site.Fail(status, s.clock.tail(true), &x.r)
+	s.note(w, false, x)
 	if !x.send(w, true) {
 		return broken
 	}

@@ -20,8 +20,10 @@ import (
 	"time"
 
 	"ampoule/libos/appliance"
+	"ampoule/libos/config/feature"
 	"ampoule/libos/config/site"
 	"ampoule/libos/format"
+	"ampoule/libos/telemetry"
 )
 
 // Config is the appliance's own part of the configuration.
@@ -31,6 +33,8 @@ type Config struct {
 	Idle  time.Duration // from one request to the next
 	Read  time.Duration // for the head of a request, from its first byte
 	Write time.Duration // for each 32 KiB of a response
+	Log   Log
+	Names []string // of the sites, for metrics: one for each, in their order
 }
 
 type server struct {
@@ -43,6 +47,11 @@ type server struct {
 	mu    sync.Mutex         // guards conns
 	conns map[net.Conn]*conn // nil for those with a goroutine
 	gone  atomic.Bool
+
+	log    *telemetry.Logger
+	access *access // nil: there is no access log
+	counts *counts // nil: nobody asks for them
+	memory memory  // guarded by mu
 }
 
 // New gives the constructor for cfg.
@@ -55,10 +64,14 @@ func New(cfg Config) appliance.New {
 		if err != nil {
 			return nil, err
 		}
-		s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}}
+		s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}, log: env.Log, access: newAccess(cfg.Log, env.Log), memory: newMemory()}
 		s.clock.now = env.Now
 		s.clock.advance()
 		s.ready.wake = make(chan struct{}, 1)
+		if feature.Management && env.Management != nil {
+			s.counts = newCounts(cfg.Site.Hosts())
+			env.Management.Collect(s.collect)
+		}
 		return s, nil
 	}
 }
@@ -88,7 +101,9 @@ func (s *server) connections(ctx context.Context) error {
 			s.watch(w)
 			continue
 		}
-		s.admit(c, nil)
+		if !s.admit(c, nil) {
+			continue
+		}
 		go func() {
 			defer s.dismiss(c)
 			s.converse(c)
@@ -96,14 +111,29 @@ func (s *server) connections(ctx context.Context) error {
 	}
 }
 
-// admit enters a connection; one that comes after the end is closed.
-func (s *server) admit(c net.Conn, e *conn) {
+// admit enters a connection, or resets it when memory is short; one that comes after
+// the end is closed.
+func (s *server) admit(c net.Conn, e *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n := s.counts; n != nil {
+		n.opened.Add(1)
+	}
+	if !s.room() {
+		if n := s.counts; n != nil {
+			n.shed.Add(1)
+		}
+		if a, ok := c.(interface{ Abort() }); ok {
+			a.Abort()
+		}
+		c.Close()
+		return false
+	}
 	s.conns[c] = e
 	if s.gone.Load() {
 		c.Close() // close has looked at conns already
 	}
+	return true
 }
 
 func (s *server) dismiss(c net.Conn) {

@@ -40,6 +40,12 @@ func table(t *testing.T) site.Table {
 // it.
 func start(t *testing.T, cfg Config) func() net.Conn {
 	t.Helper()
+	return startWith(t, cfg, &appliance.Env{})
+}
+
+// startWith starts it with what env has beside the network and the clock.
+func startWith(t *testing.T, cfg Config, env *appliance.Env) func() net.Conn {
+	t.Helper()
 	da, db := netiftest.Pair(netiftest.Options{}, netiftest.Options{})
 	stack := func(dev *netiftest.Device, addr string) *netif.Stack {
 		s, err := netif.New(dev, netif.Config{IPv4: netip.MustParsePrefix(addr)}, netif.Options{Limits: netif.DefaultLimits(32 << 20), Rand: rand.Reader})
@@ -49,7 +55,8 @@ func start(t *testing.T, cfg Config) func() net.Conn {
 		return s
 	}
 	client, host := stack(da, "10.0.2.2/24"), stack(db, "10.0.2.15/24")
-	a, err := New(cfg)(&appliance.Env{Net: host, Now: time.Now})
+	env.Net, env.Now = host, time.Now
+	a, err := New(cfg)(env)
 	if err != nil {
 		t.Fatal(err)
 	}
