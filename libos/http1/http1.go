@@ -117,6 +117,16 @@ func (r *Request) Once(name string) (value []byte, ok bool, err error) {
 // called with a longer b. Which head is too long is the caller's to say: it has the
 // buffer. An error is one of those above.
 func (r *Request) Parse(b []byte) (int, error) {
+	if r.seen == 0 {
+		if n := r.fast(b); n > 0 {
+			return n, nil
+		}
+	}
+	return r.full(b)
+}
+
+// full is Parse for heads of any form.
+func (r *Request) full(b []byte) (int, error) {
 	start := 0
 	if bytes.HasPrefix(b, crlf) {
 		start = 2 // section 2.2: one empty line before the request is ignored

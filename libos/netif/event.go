@@ -7,13 +7,14 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// watch is what a Conn keeps for Watch and TryWrite.
+// watch is what a Conn keeps for Watch, TryRead and TryWrite.
 type watch struct {
 	f     func()
 	in    waiter.Entry
 	out   waiter.Entry // registered while waits
 	waits bool
 	parts parts
+	into  tcpip.SliceWriter
 }
 
 // NotifyEvent implements waiter.EventListener.
@@ -45,7 +46,14 @@ func (c *Conn) TryWrite(all [][]byte) (int, error) {
 		total += len(b)
 	}
 	w.parts = parts{all, 0, total}
-	defer func() { w.parts.all = nil }()
+	n, err := c.writeParts(total)
+	w.parts.all = nil
+	return n, err
+}
+
+// writeParts writes from c.watch.parts, which have total bytes.
+func (c *Conn) writeParts(total int) (int, error) {
+	w := &c.watch
 	for n := 0; ; {
 		// Atomic: none of what is read from parts is thrown away.
 		k, err := c.ep.Write(&w.parts, tcpip.WriteOptions{Atomic: true})
