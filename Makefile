@@ -22,7 +22,7 @@ SEED ?=
 PROFILE ?= default
 FUZZTIME ?= 10s
 DURATION ?= 10m
-PEERS ?= nsd,knot
+PEERS ?= nsd,knot,nginx
 
 # $(call from-caller,FILE) is relative to where make was called. make -C leaves
 # that in PWD, but who calls make without a shell may leave something else there.
@@ -40,7 +40,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 	@for i in $(images); do printf '  %-14s %s\n' $$i "build dist/$$i/"; done
 	@echo "  variables: CONFIG=FILE OUT=FOLDER GOAMD64=v1|v3 SEED=TEXT|random PROFILE=default|tiny (images), IMAGE=FILE (run-xen)"
-	@echo "             FUZZTIME=10s, DURATION=10m (soak), PEERS=nsd,knot (bench; empty: none), DB=URL (audit)"
+	@echo "             FUZZTIME=10s, DURATION=10m (soak), PEERS=nsd,knot,nginx (bench; empty: none), DB=URL (audit)"
 
 .PHONY: setup
 setup: ## install what is missing for all other targets
@@ -98,8 +98,9 @@ audit: need-build ## look up what is linked among the known vulnerabilities, wit
 	@$(call tool,audit) $(if $(DB),-db '$(DB)') $(images)
 
 .PHONY: bench
-bench: need-bench $(filter echo-virtio dns-virtio tls-virtio,$(images)) ## guest instructions, smallest RAM and size; NSD and Knot beside the DNS appliance
-	@$(call tool,bench) -peers '$(PEERS)' && build/bin/bench -tls
+bench: need-bench $(filter echo-virtio dns-virtio tls-virtio,$(images)) ## guest instructions, smallest RAM and size; NSD, Knot and nginx beside ours
+	@go build -o build/bin/ ampoule/tools/mkimage
+	@$(call tool,bench) -peers '$(PEERS)' && build/bin/bench -http -peers '$(PEERS)' && build/bin/bench -tls
 
 # size and graph: CONFIG and PROFILE as for images; APP=echo, TARGET=xen for others
 # than dns-virtio.

@@ -77,6 +77,14 @@ const Chunked = -1
 // another buffer, or the rest of one behind a request.
 func (r *Request) Reset() { r.seen = 0 }
 
+// Seen is how much of a buffer without a whole head Parse has looked at, and Resume is
+// Reset for a buffer that begins with as much: who has many connections need not keep a
+// Request for each.
+func (r *Request) Seen() int { return r.seen }
+
+// Resume is told what Seen said.
+func (r *Request) Resume(seen int) { r.seen = seen }
+
 // Fields are the header fields in their order.
 func (r *Request) Fields() []Field { return r.fields[:r.count] }
 
@@ -109,6 +117,16 @@ func (r *Request) Once(name string) (value []byte, ok bool, err error) {
 // called with a longer b. Which head is too long is the caller's to say: it has the
 // buffer. An error is one of those above.
 func (r *Request) Parse(b []byte) (int, error) {
+	if r.seen == 0 {
+		if n := r.fast(b); n > 0 {
+			return n, nil
+		}
+	}
+	return r.full(b)
+}
+
+// full is Parse for heads of any form.
+func (r *Request) full(b []byte) (int, error) {
 	start := 0
 	if bytes.HasPrefix(b, crlf) {
 		start = 2 // section 2.2: one empty line before the request is ignored

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -219,6 +220,27 @@ func TestResponse(t *testing.T) {
 	}
 }
 
+// TestClasses: the table of octets is what the slow way has.
+func TestClasses(t *testing.T) {
+	if len(classes) != 256 {
+		t.Fatalf("%d octets", len(classes))
+	}
+	for c := range 256 {
+		one := []byte{byte(c)}
+		var r Request
+		r.Method = []byte("GET")
+		_, ferr := field(append([]byte("x:a"), byte(c), 'a'))
+		for class, want := range map[uint8]bool{
+			inToken: token(one), inTarget: r.target(append([]byte("/"), one...)) == nil,
+			inValue: ferr == nil && c != '\n' && c != '\r', inHost: c != ':' && host(one),
+		} {
+			if got := classes[c]&class != 0; got != want {
+				t.Errorf("%q: class %d is %t", one, class, got)
+			}
+		}
+	}
+}
+
 // FuzzRequest: what is taken means the same to package net/http, if that takes it
 // too, and nothing makes the parser panic or depend on how the bytes came.
 func FuzzRequest(f *testing.F) {
@@ -228,8 +250,11 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte(head("PUT /x?y HTTP/1.1", "Host: a", "Content-Length: 2")+"ab"), uint8(7))
 	f.Add([]byte(head("PUT /x HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")+"2\r\nab\r\n0\r\n\r\n"), uint8(7))
 	f.Fuzz(func(t *testing.T, in []byte, step uint8) {
-		var r, parts Request
+		var r, parts, full Request
 		n, err := r.Parse(in)
+		if fn, ferr := full.full(in); fn != n || ferr != err || n > 0 && err == nil && fmt.Sprintf("%+v", r) != fmt.Sprintf("%+v", full) {
+			t.Fatalf("%d, %v %+v; by the full parser %d, %v %+v", n, err, &r, fn, ferr, &full)
+		}
 		got, perr := 0, error(nil)
 		for at := 0; at < len(in) && got == 0 && perr == nil; {
 			at = min(at+1+int(step), len(in))

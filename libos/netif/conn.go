@@ -18,6 +18,7 @@ type Conn struct {
 	asked bool // entry is registered
 	entry waiter.Entry
 	ready atomic.Pointer[func()] // nil: nobody asks
+	watch watch
 }
 
 func newConn(wq *waiter.Queue, ep tcpip.Endpoint) *Conn {
@@ -30,8 +31,9 @@ func newConn(wq *waiter.Queue, ep tcpip.Endpoint) *Conn {
 // goroutine at a time may read: 0 and
 // nil means that nothing has.
 func (c *Conn) TryRead(b []byte) (int, error) {
-	w := tcpip.SliceWriter(b)
-	res, err := c.ep.Read(&w, tcpip.ReadOptions{})
+	c.watch.into = b
+	res, err := c.ep.Read(&c.watch.into, tcpip.ReadOptions{})
+	c.watch.into = nil
 	switch err.(type) {
 	case nil:
 		return res.Count, nil

@@ -79,7 +79,7 @@ func (c *TCPConn) Read(b []byte) (int, error) {
 			return 0, io.EOF
 		case *tcpip.ErrWouldBlock:
 		default:
-			return 0, c.opError("read", errors.New(err.String()))
+			return 0, c.opError("read", tcpError(err))
 		}
 		<-c.r.ready
 	}
@@ -112,7 +112,7 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 		case err == nil && n == len(b):
 			return n, nil
 		case err != nil && !full:
-			return n, c.opError("write", errors.New(err.String()))
+			return n, c.opError("write", tcpError(err))
 		case full && !waits: // and look again: there may be room since
 			c.wq.EventRegister(&c.w.entry)
 			waits = true
@@ -224,7 +224,7 @@ func (c *TCPConn) CloseWrite() error { return c.shutdown(tcpip.ShutdownWrite) }
 
 func (c *TCPConn) shutdown(flags tcpip.ShutdownFlags) error {
 	if err := c.ep.Shutdown(flags); err != nil {
-		return c.opError("close", errors.New(err.String()))
+		return c.opError("close", tcpError(err))
 	}
 	return nil
 }
@@ -242,6 +242,8 @@ func tcpAddr(a tcpip.FullAddress, err tcpip.Error) net.Addr {
 	}
 	return &net.TCPAddr{IP: net.IP(a.Addr.AsSlice()), Port: int(a.Port)}
 }
+
+func tcpError(err tcpip.Error) error { return errors.New(err.String()) }
 
 func (c *TCPConn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}

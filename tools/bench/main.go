@@ -3,8 +3,8 @@
 // answer, for one request over UDP and TCP, lone and saturated, for a TCP
 // connection and for a MiB, the smallest RAM that
 // serves, and the image's bytes. It prints a table and writes JSON; with -prof
-// it tells which functions the instructions of one point are spent in, with -tls it
-// measures the TLS terminator instead.
+// it tells which functions the instructions of one point are spent in, with -http it
+// measures the HTTP appliance instead, with -tls the TLS terminator.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,8 +37,11 @@ func services(name, ask string) (datagram, stream load.Service, err error) {
 		return load.Echo(64), load.Echo(1024), nil
 	case "dns":
 		return load.DNS(ask), load.DNS(ask), nil
+	case "http", peer.Nginx:
+		s := load.HTTP("/1k", site["/1k"])
+		return s, s, nil
 	}
-	return load.Service{}, load.Service{}, fmt.Errorf("appliance %q: bench knows echo and dns", name)
+	return load.Service{}, load.Service{}, fmt.Errorf("appliance %q: bench knows echo, dns and http", name)
 }
 
 func main() {
@@ -51,15 +55,16 @@ func main() {
 	flag.IntVar(&b.requests, "n", 2000, "requests of one run")
 	flag.StringVar(&b.ask, "ask", "www.example.org", "name that the DNS appliance is asked for")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each figure; the median counts")
-	peers := flag.String("peers", "", "name servers in small Linux VMs to measure too: "+strings.Join(peer.Names(), ","))
+	peers := flag.String("peers", "", "servers in small Linux VMs to measure too: "+strings.Join(append(peer.Names(), peer.Nginx), ","))
 	flag.StringVar(&b.cache, "cache", "build/peers", "folder for the packages of the peers")
 	out := flag.String("json", "dist/bench.json", "where to write the figures")
+	web := flag.Bool("http", false, "measure the HTTP appliance instead, and nginx beside it if -peers has it")
 	terminator := flag.Bool("tls", false, "measure the TLS terminator instead")
-	prof := flag.String("prof", "", "profile one point instead: boot, lone, saturated, tcp-lone, tcp-saturated, tcp-connect or tcp-bulk; with -tls the number of a row")
+	prof := flag.String("prof", "", "profile one point instead: boot, lone, saturated, tcp-lone, tcp-saturated, tcp-connect, tcp-bulk or, with -http, http-large; with -tls the number of a row")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
 	top := flag.Int("top", 40, "functions that -prof shows")
 	kinds := flag.String("queries", "", "measure kinds of queries to the DNS appliance instead, each with an image of its own: all, or those with this in their name")
-	mkimage := flag.String("mkimage", "build/bin/mkimage", "with -queries: what builds images")
+	mkimage := flag.String("mkimage", "build/bin/mkimage", "with -queries and -http: what builds images")
 	only := flag.String("func", "", "with -prof: instead of all functions, where this one's instructions are executed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -74,10 +79,15 @@ func main() {
 	}
 	var err error
 	switch {
-	case *image != "" && len(names) != 1:
+	case *image != "" && len(names) != 1 && !*web && !*terminator:
 		err = errors.New("-image goes with one -app")
 	case *kinds != "":
 		err = b.with(func() error { return b.queries(ctx, *kinds, *mkimage, *prof, view{*top, *only}) })
+	case *web:
+		b.images["http"] = *image
+		err = b.with(func() error {
+			return b.web(ctx, os.Stdout, *mkimage, *prof, !slices.Contains(list(*peers), peer.Nginx), view{*top, *only})
+		})
 	case *terminator:
 		b.images["tls"] = filepath.Join(b.dist, "tls-virtio", "tls.elf")
 		if *image != "" {
@@ -90,7 +100,9 @@ func main() {
 	case *prof != "":
 		err = b.with(func() error { return b.profile(ctx, names[0], *prof, *symbols, view{*top, *only}) })
 	default:
-		err = b.with(func() error { return b.all(ctx, names, list(*peers), *out) })
+		err = b.with(func() error {
+			return b.all(ctx, names, slices.DeleteFunc(list(*peers), func(n string) bool { return n == peer.Nginx }), *out)
+		})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ampoule/tools/bench/counter"
+	"ampoule/tools/bench/peer"
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/load"
 	"ampoule/tools/netpeer"
@@ -83,7 +84,10 @@ func (b *bench) start(ctx context.Context, app string, ram int, counted, blocks 
 	m, c := &machine{}, vm.Config{Image: b.images[app], Machine: b.machine, CPU: b.cpu, RAM: ram, RNG: true}
 	var err error
 	if g, ok := b.guests[app]; ok {
-		app, c = "dns", linux(c, g)
+		c = linux(c, g)
+		if app != peer.Nginx {
+			app = "dns"
+		}
 	}
 	if m.service, m.stream, err = services(app, b.ask); err != nil {
 		return nil, err
@@ -311,7 +315,11 @@ func (b *bench) minRAM(ctx context.Context, app string) (int, error) {
 		if m.up(ctx, bootLimit/2) != nil {
 			return false, ctx.Err()
 		}
-		_, err = m.load(ctx, saturated, b.requests/2)
+		if m.service.NoDatagram {
+			err = tcpSaturated.run(ctx, m, b.requests/2)
+		} else {
+			_, err = m.load(ctx, saturated, b.requests/2)
+		}
 		return err == nil, ctx.Err()
 	}
 	low, high := 0, maxRAM // low does not serve

@@ -39,7 +39,7 @@ var (
 	tcpSaturated = streamOf("tcp-saturated", load.Streams{Clients: 16}, func(n int) int { return n })
 	tcpConnect   = streamOf("tcp-connect", load.Streams{Clients: 1, Fresh: true}, func(n int) int { return n / 2 })
 	tcpBulk      = stream{"tcp-bulk", func(n int) int { return max(n/100, 1) }, bulk}
-	streams      = []stream{tcpLone, tcpSaturated, tcpConnect, tcpBulk}
+	streams      = []stream{tcpLone, tcpSaturated, tcpConnect, tcpBulk, httpLarge}
 )
 
 // bulk moves n MiB there and back.

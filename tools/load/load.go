@@ -20,7 +20,8 @@ import (
 // such functions.
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Service is something that answers a datagram with a datagram.
+// Service is something that answers a datagram with a datagram, or a request on a
+// stream with what comes back on it.
 type Service struct {
 	Name string
 	Port int
@@ -34,6 +35,7 @@ type Service struct {
 	Stream func(message []byte) []byte
 	// ReadStream reads the answer to request from TCP.
 	ReadStream func(r io.Reader, request []byte) ([]byte, error)
+	NoDatagram bool // it answers on TCP alone
 }
 
 // errOther marks a late answer to an earlier request.
@@ -148,15 +150,20 @@ func offer[T any](c chan<- T, v T) {
 const probeTimeout = time.Second
 
 func probeOnce(ctx context.Context, dial Dial, addr string, s Service, n uint32) (time.Time, error) {
-	c, err := dial(ctx, "udp", addr)
+	network, ask := "udp", func(c net.Conn) error { return exchange(c, s, s.Request(n), make([]byte, 65536)) }
+	if s.NoDatagram {
+		network, ask = "tcp", func(c net.Conn) error { return Stream(c, s, n) }
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	c, err := dial(ctx, network, addr)
 	if err != nil {
 		return time.Time{}, err
 	}
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Now()) })
 	defer stop()
-	c.SetDeadline(time.Now().Add(probeTimeout))
-	if err := exchange(c, s, s.Request(n), make([]byte, 65536)); err != nil {
+	if err := ask(c); err != nil {
 		return time.Time{}, err
 	}
 	return time.Now(), nil

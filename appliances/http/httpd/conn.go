@@ -4,20 +4,11 @@ import (
 	"errors"
 	"net"
 	"time"
-
-	"ampoule/libos/http1"
 )
 
 const (
-	// firstSize is the buffer that an idle connection keeps; headSize the longest head
-	// of a request, for which it grows.
-	firstSize = 1024
-	headSize  = 8192
-	// outSize is up to which small responses are put together before they are
-	// written; a longer part is written from where it lies.
-	outSize   = 4096
-	longPart  = 1400
-	pieceSize = 32 << 10 // of a long part, for which the client has Config.Write
+	firstSize = 1024     // the buffer that an idle connection with a goroutine keeps
+	pieceSize = 32 << 10 // of a response, for which the client has Config.Write
 	// lingerSize and lingerTime bound what is taken from a client behind the last
 	// response: closing with unread data would reset the connection, and the response
 	// could be lost (RFC 9112, section 9.6).
@@ -25,9 +16,47 @@ const (
 	lingerTime = time.Second
 )
 
+// blocking is the sink of a connection with a goroutine.
+type blocking struct {
+	net.Conn
+	timeout time.Duration
+	buf     []byte
+}
+
+func (b *blocking) full() bool { return false }
+
+// write writes short parts together, since each Write may be a record of TLS.
+func (b *blocking) write(all [][]byte, _ bool) bool {
+	b.buf = b.buf[:0]
+	for _, p := range all {
+		if len(p) < longPart && len(b.buf)+len(p) <= outSize {
+			b.buf = append(b.buf, p...)
+			continue
+		}
+		if !b.pieces(b.buf) || !b.pieces(p) {
+			return false
+		}
+		b.buf = b.buf[:0]
+	}
+	return b.pieces(b.buf)
+}
+
+func (b *blocking) pieces(p []byte) bool {
+	for len(p) > 0 {
+		n := min(len(p), pieceSize)
+		b.SetWriteDeadline(time.Now().Add(b.timeout))
+		if _, err := b.Write(p[:n]); err != nil {
+			return false
+		}
+		p = p[n:]
+	}
+	return true
+}
+
 // converse answers the requests of one connection in their order.
 func (s *server) converse(c net.Conn) {
-	b := make([]byte, 0, firstSize)
+	w := &blocking{Conn: c, timeout: s.Write}
+	b, seen := make([]byte, 0, firstSize), 0
 	begun := false // there is a part of a request
 	c.SetReadDeadline(time.Now().Add(s.Idle))
 	for {
@@ -39,18 +68,25 @@ func (s *server) converse(c net.Conn) {
 		if err != nil && n == 0 {
 			var late net.Error
 			if begun && errors.As(err, &late) && late.Timeout() {
-				s.refuse(c, 408)
+				s.refuse(w, 408)
 			}
 			return
 		}
-		done, ok := s.answer(c, b)
-		if !ok {
+		x := s.take()
+		done, now, o := s.answer(x, w, b, seen)
+		s.give(x)
+		if o == ends {
+			linger(c)
+		}
+		if o != goesOn {
 			return
 		}
+		seen = now
 		if b = b[:copy(b, b[done:])]; len(b) == 0 {
 			if cap(b) > firstSize {
 				b = make([]byte, 0, firstSize)
 			}
+			w.buf = nil
 			begun = false
 			c.SetReadDeadline(time.Now().Add(s.Idle))
 		} else if !begun || done > 0 {
@@ -60,112 +96,27 @@ func (s *server) converse(c net.Conn) {
 	}
 }
 
-// answer answers all requests that are whole in b, and returns how much of b they
-// are; ok is false when the connection is over.
-func (s *server) answer(c net.Conn, b []byte) (done int, ok bool) {
-	x := s.take()
-	defer s.give(x)
-	for done < len(b) {
-		x.parse.Reset()
-		n, err := x.parse.Parse(b[done:])
-		if err == nil && n == 0 {
-			if len(b)-done < headSize {
-				break // there is more to come
-			}
-			err = http1.ErrHead
-		}
-		if err != nil {
-			status := 400
-			if e, ok := err.(*http1.Error); ok {
-				status = e.Status
-			}
-			s.Site.Fail(status, s.tail(true), &x.r)
-			s.end(c, x)
-			return done, false
-		}
-		done += n
-		last := x.parse.Close || x.parse.Minor == 0 || x.parse.Length != 0
-		s.choose(x, last)
-		if last {
-			s.end(c, x)
-			return done, false
-		}
-		if !x.send(c, s.Write) {
-			return done, false
-		}
-	}
-	return done, x.flush(c, s.Write)
-}
-
-// choose has the site choose the response.
-func (s *server) choose(x *exchange, last bool) {
-	p, q := &x.parse, &x.q
-	q.Reset()
-	q.Method, q.Host, q.Path, q.Query = p.Method, p.Host, p.Path, p.Query
-	for _, f := range p.Fields() {
-		q.Field(f.Name, f.Value)
-	}
-	s.Site.Answer(q, s.tail(last), &x.r)
-}
-
 // refuse sends an error and nothing more.
-func (s *server) refuse(c net.Conn, status int) {
+func (s *server) refuse(w *blocking, status int) {
 	x := s.take()
 	defer s.give(x)
-	s.Site.Fail(status, s.tail(true), &x.r)
-	s.end(c, x)
+	if s.fail(x, w, status) == ends {
+		linger(w.Conn)
+	}
 }
 
-// end sends the last response of a connection.
-func (s *server) end(c net.Conn, x *exchange) {
-	if !x.send(c, s.Write) || !x.flush(c, s.Write) {
-		return
-	}
+// linger ends a connection behind its last response.
+func linger(c net.Conn) {
 	if w, ok := c.(interface{ CloseWrite() error }); ok {
 		w.CloseWrite()
 	}
 	c.SetReadDeadline(time.Now().Add(lingerTime))
+	var b [512]byte
 	for left := lingerSize; left > 0; {
-		n, err := c.Read(x.out[:cap(x.out)])
+		n, err := c.Read(b[:])
 		if err != nil {
 			return
 		}
 		left -= n
 	}
-}
-
-// send writes the response, or keeps it for flush where it is short.
-func (x *exchange) send(c net.Conn, timeout time.Duration) bool {
-	for _, p := range x.r.Parts {
-		if len(p) < longPart {
-			if len(x.out)+len(p) > cap(x.out) && !x.flush(c, timeout) {
-				return false
-			}
-			x.out = append(x.out, p...)
-			continue
-		}
-		if !x.flush(c, timeout) {
-			return false
-		}
-		for len(p) > 0 {
-			n := min(len(p), pieceSize)
-			c.SetWriteDeadline(time.Now().Add(timeout))
-			if _, err := c.Write(p[:n]); err != nil {
-				return false
-			}
-			p = p[n:]
-		}
-	}
-	return true
-}
-
-// flush writes what send kept.
-func (x *exchange) flush(c net.Conn, timeout time.Duration) bool {
-	if len(x.out) == 0 {
-		return true
-	}
-	c.SetWriteDeadline(time.Now().Add(timeout))
-	_, err := c.Write(x.out)
-	x.out = x.out[:0]
-	return err == nil
 }

@@ -4,6 +4,10 @@
 //
 // A request's body is not read: there is nothing that could be done with it. Its
 // connection ends with the response.
+//
+// One goroutine serves all plain connections, since no response has to be waited for
+// (event.go). Those whose listener has other connections have a goroutine each
+// (conn.go).
 package httpd
 
 import (
@@ -16,9 +20,10 @@ import (
 	"time"
 
 	"ampoule/libos/appliance"
+	"ampoule/libos/config/feature"
 	"ampoule/libos/config/site"
 	"ampoule/libos/format"
-	"ampoule/libos/http1"
+	"ampoule/libos/telemetry"
 )
 
 // Config is the appliance's own part of the configuration.
@@ -28,24 +33,25 @@ type Config struct {
 	Idle  time.Duration // from one request to the next
 	Read  time.Duration // for the head of a request, from its first byte
 	Write time.Duration // for each 32 KiB of a response
+	Log   Log
+	Names []string // of the sites, for metrics: one for each, in their order
 }
 
 type server struct {
 	Config
 	listener net.Listener
-	now      func() time.Time
-	tails    atomic.Pointer[tails]
+	clock    clock
+	ready    ready
 	pool     sync.Pool // of *exchange
 
-	mu    sync.Mutex // guards conns
-	conns map[net.Conn]struct{}
-}
+	mu    sync.Mutex         // guards conns
+	conns map[net.Conn]*conn // nil for those with a goroutine
+	gone  atomic.Bool
 
-// tails are the ends of heads in one second. They are never changed: responses under
-// way have parts of them.
-type tails struct {
-	second      int64
-	keep, close []byte
+	log    *telemetry.Logger
+	access *access // nil: there is no access log
+	counts *counts // nil: nobody asks for them
+	memory memory  // guarded by mu
 }
 
 // New gives the constructor for cfg.
@@ -58,13 +64,24 @@ func New(cfg Config) appliance.New {
 		if err != nil {
 			return nil, err
 		}
-		return &server{Config: cfg, listener: l, now: env.Now, conns: map[net.Conn]struct{}{}}, nil
+		s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}, log: env.Log, access: newAccess(cfg.Log, env.Log), memory: newMemory()}
+		s.clock.now = env.Now
+		s.clock.advance()
+		s.ready.wake = make(chan struct{}, 1)
+		if feature.Management && env.Management != nil {
+			s.counts = newCounts(cfg.Site.Hosts())
+			env.Management.Collect(s.collect)
+		}
+		return s, nil
 	}
 }
 
 // Serve implements appliance.Appliance.
 func (s *server) Serve(ctx context.Context) error {
-	return appliance.Loops(ctx, s.close, func() error { return s.connections(ctx) })
+	return appliance.Loops(ctx, s.close,
+		func() error { return s.connections(ctx) },
+		func() error { return s.events() },
+		func() error { return s.tick(ctx) })
 }
 
 // maxFailures is how many times in a row no connection may come of the listener.
@@ -80,7 +97,13 @@ func (s *server) connections(ctx context.Context) error {
 			continue
 		}
 		failures = 0
-		s.admit(ctx, c)
+		if w, ok := c.(wire); ok {
+			s.watch(w)
+			continue
+		}
+		if !s.admit(c, nil) {
+			continue
+		}
 		go func() {
 			defer s.dismiss(c)
 			s.converse(c)
@@ -88,13 +111,29 @@ func (s *server) connections(ctx context.Context) error {
 	}
 }
 
-func (s *server) admit(ctx context.Context, c net.Conn) {
+// admit enters a connection, or resets it when memory is short; one that comes after
+// the end is closed.
+func (s *server) admit(c net.Conn, e *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conns[c] = struct{}{}
-	if ctx.Err() != nil {
-		c.Close() // close may have looked at conns already
+	if n := s.counts; n != nil {
+		n.opened.Add(1)
 	}
+	if !s.room() {
+		if n := s.counts; n != nil {
+			n.shed.Add(1)
+		}
+		if a, ok := c.(interface{ Abort() }); ok {
+			a.Abort()
+		}
+		c.Close()
+		return false
+	}
+	s.conns[c] = e
+	if s.gone.Load() {
+		c.Close() // close has looked at conns already
+	}
+	return true
 }
 
 func (s *server) dismiss(c net.Conn) {
@@ -104,47 +143,14 @@ func (s *server) dismiss(c net.Conn) {
 	delete(s.conns, c)
 }
 
-// close ends the listener and all connections.
+// close ends the listener, all connections and the loops.
 func (s *server) close() {
+	s.gone.Store(true)
 	s.listener.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		c.Close()
 	}
+	s.ready.push(nil)
 }
-
-// tail returns how a head ends now: Date, and Connection when it is the last.
-func (s *server) tail(last bool) []byte {
-	second := s.now().Unix()
-	t := s.tails.Load()
-	if t == nil || t.second != second {
-		date := append(site.AppendDate([]byte("Date: "), second), "\r\n"...)
-		t = &tails{second, append(date[:len(date):len(date)], "\r\n"...), append(date[:len(date):len(date)], "Connection: close\r\n\r\n"...)}
-		s.tails.Store(t)
-	}
-	if last {
-		return t.close
-	}
-	return t.keep
-}
-
-// exchange is what it takes to answer a request. Only a connection that has one
-// under way holds one.
-type exchange struct {
-	parse http1.Request
-	q     site.Request
-	r     site.Response
-	out   []byte
-}
-
-// take gets an exchange, and give gives it back.
-func (s *server) take() *exchange {
-	if x, ok := s.pool.Get().(*exchange); ok {
-		x.out = x.out[:0]
-		return x
-	}
-	return &exchange{out: make([]byte, 0, outSize)}
-}
-
-func (s *server) give(x *exchange) { s.pool.Put(x) }

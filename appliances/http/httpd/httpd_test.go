@@ -40,6 +40,12 @@ func table(t *testing.T) site.Table {
 // it.
 func start(t *testing.T, cfg Config) func() net.Conn {
 	t.Helper()
+	return startWith(t, cfg, &appliance.Env{})
+}
+
+// startWith starts it with what env has beside the network and the clock.
+func startWith(t *testing.T, cfg Config, env *appliance.Env) func() net.Conn {
+	t.Helper()
 	da, db := netiftest.Pair(netiftest.Options{}, netiftest.Options{})
 	stack := func(dev *netiftest.Device, addr string) *netif.Stack {
 		s, err := netif.New(dev, netif.Config{IPv4: netip.MustParsePrefix(addr)}, netif.Options{Limits: netif.DefaultLimits(32 << 20), Rand: rand.Reader})
@@ -49,7 +55,8 @@ func start(t *testing.T, cfg Config) func() net.Conn {
 		return s
 	}
 	client, host := stack(da, "10.0.2.2/24"), stack(db, "10.0.2.15/24")
-	a, err := New(cfg)(&appliance.Env{Net: host, Now: time.Now})
+	env.Net, env.Now = host, time.Now
+	a, err := New(cfg)(env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,5 +234,57 @@ func TestSlow(t *testing.T) {
 func TestNoSite(t *testing.T) {
 	if _, err := New(Config{Port: 80})(&appliance.Env{}); err == nil {
 		t.Error("it starts")
+	}
+}
+
+// TestHalfClose has clients that end their half with the last request, and get all
+// responses at once.
+func TestHalfClose(t *testing.T) {
+	dial := start(t, config(t))
+	for range 20 {
+		c := dial()
+		io.WriteString(c, strings.Repeat("GET /large HTTP/1.1\r\nHost: example.org\r\n\r\n", 3))
+		c.(interface{ CloseWrite() error }).CloseWrite()
+		began := time.Now()
+		all, err := io.ReadAll(c)
+		if err != nil || len(all) < 3*len(large) || strings.Count(string(all), "HTTP/1.1 200 OK\r\n") != 3 {
+			t.Fatalf("%d bytes, %v", len(all), err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		c.Close()
+	}
+}
+
+// TestStalled has a client that does not read: others are served, it is reset in time,
+// and the responses that it did read were whole.
+func TestStalled(t *testing.T) {
+	cfg := config(t)
+	cfg.Write = time.Second
+	dial := start(t, cfg)
+	c := dial()
+	defer c.Close()
+	io.WriteString(c, strings.Repeat("GET /large HTTP/1.1\r\nHost: example.org\r\n\r\n", 20))
+	if got := talk(t, dial(), "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"); got != "200 ..." {
+		t.Errorf("another client gets %q", got)
+	}
+	time.Sleep(4 * time.Second)
+	if n, err := io.Copy(io.Discard, c); err == nil || n > int64(10*len(large)) {
+		t.Errorf("%d bytes came, %v", n, err)
+	}
+	// One that reads slowly, but within its time, gets all.
+	c = dial()
+	defer c.Close()
+	io.WriteString(c, "GET /large HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n")
+	got := 0
+	for b := make([]byte, 16<<10); ; time.Sleep(20 * time.Millisecond) {
+		n, err := c.Read(b)
+		if got += n; err != nil {
+			if err != io.EOF || got < len(large) {
+				t.Errorf("%d bytes came, %v", got, err)
+			}
+			break
+		}
 	}
 }

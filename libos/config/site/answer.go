@@ -5,7 +5,7 @@ package site
 // the empty line.
 func (t Table) Answer(q *Request, tail []byte, r *Response) {
 	host := t.findHost(q.Host)
-	if host < 0 {
+	if r.Host = host; host < 0 {
 		t.fail(0, 421, methodOf(q.Method), q, tail, r)
 		return
 	}
@@ -45,6 +45,7 @@ func (t Table) Answer(q *Request, tail []byte, r *Response) {
 // and 505; what is none of these becomes 500. Its page is the first host's.
 func (t Table) Fail(status int, tail []byte, r *Response) {
 	var q Request
+	r.Host = -1
 	t.fail(0, status, get, &q, tail, r)
 }
 

@@ -6,6 +6,7 @@ package site
 // must not be copied.
 type Response struct {
 	Status int
+	Host   int // number of the site, or -1
 	Parts  [][]byte
 	Body   int64  // octets of the body among the Parts
 	Coding Coding // of the body

@@ -1,6 +1,6 @@
 // Package peer makes small Linux VMs that serve the zone of the DNS appliance with
-// the name servers that people run today, so that bench can set figures beside
-// ours. A VM is Debian's kernel for virtual machines, busybox and the server with
+// the name servers that people run today, or a web site with nginx, so that bench can
+// set figures beside ours. A VM is Debian's kernel for virtual machines, busybox and the server with
 // the libraries it needs, downloaded into a cache and never installed; it has one
 // processor and one worker, no logging of queries and no rate limiting.
 package peer
@@ -18,8 +18,11 @@ import (
 	"ampoule/tools/xenrig/dom0"
 )
 
-// Names of the servers there are. CoreDNS is no package of Debian 12.
+// Names of the name servers there are. CoreDNS is no package of Debian 12.
 func Names() []string { return []string{"nsd", "knot"} }
+
+// Nginx is the name of the web server.
+const Nginx = "nginx"
 
 // VM is what QEMU boots.
 type VM struct {
@@ -70,6 +73,26 @@ zone:
     journal-content: none
 `
 
+// nginxConf is what serves files best: one worker, no log, connections that last.
+const nginxConf = `user root;
+worker_processes 1;
+daemon off;
+pid /tmp/nginx.pid;
+error_log stderr;
+events { worker_connections 1024; }
+http {
+	sendfile on;
+	tcp_nopush on;
+	access_log off;
+	keepalive_requests 100000000;
+	default_type application/octet-stream;
+	server {
+		listen %s:80;
+		root /srv/www;
+	}
+}
+`
+
 // initScript brings the network up and becomes the server. Modules of the bus that
 // is not there fail to load, which does no harm.
 const initScript = `#!/bin/busybox sh
@@ -82,25 +105,47 @@ $b ip link set lo up
 $b ip addr add %[1]s/24 dev eth0
 $b ip link set eth0 up
 $b ip route add default via %[2]s
-$b touch /%[4]s
+[ ! -f /%[4]s ] || $b touch /%[4]s
 exec %[3]s
 `
 
-// plain is the VM of a server.
-func plain(name string, zone []byte) (dom0.Plain, error) {
-	p := dom0.Plain{
+// linux is the VM of a server, but for the server.
+func linux(name string) dom0.Plain {
+	return dom0.Plain{
 		Name:     name,
 		Packages: []string{name, "busybox-static", "linux-image-cloud-amd64"},
 		Modules:  []string{"virtio_pci", "virtio_mmio", "virtio_net"},
 		Folders:  []string{"drivers/virtio/", "drivers/net/virtio_net", "drivers/net/net_failover", "net/core/"},
 		Dirs:     []string{"var/lib/" + name, "run/" + name, "var/run"},
 		Files: map[string]string{
-			zoneFile:            string(zone),
 			"etc/passwd":        "root:x:0:0::/:/bin/sh\n",
 			"etc/group":         "root:x:0:\n",
 			"etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 		},
 	}
+}
+
+// become has p end its start by becoming a server.
+func become(p dom0.Plain, server string) dom0.Plain {
+	p.Init = fmt.Sprintf(initScript, vm.GuestIPv4, vm.HostIPv4, server, zoneFile)
+	return p
+}
+
+// web is the VM of nginx with a site: paths with their content.
+func web(site map[string][]byte) dom0.Plain {
+	p := linux(Nginx)
+	p.Programs, p.Dirs = []string{"/usr/sbin/nginx"}, append(p.Dirs, "var/log/nginx")
+	p.Files["etc/server.conf"] = fmt.Sprintf(nginxConf, vm.GuestIPv4)
+	for path, content := range site {
+		p.Files["srv/www"+path] = string(content)
+	}
+	return become(p, "/usr/sbin/nginx -c /etc/server.conf")
+}
+
+// plain is the VM of a name server.
+func plain(name string, zone []byte) (dom0.Plain, error) {
+	p := linux(name)
+	p.Files[zoneFile] = string(zone)
 	server := ""
 	switch name {
 	case "nsd":
@@ -114,8 +159,7 @@ func plain(name string, zone []byte) (dom0.Plain, error) {
 	default:
 		return p, fmt.Errorf("peer: no server %q: there are %s", name, strings.Join(Names(), ", "))
 	}
-	p.Init = fmt.Sprintf(initScript, vm.GuestIPv4, vm.HostIPv4, server, zoneFile)
-	return p, nil
+	return become(p, server), nil
 }
 
 // Make makes the VM of a server with a zone file for example.org. The first time it
@@ -130,6 +174,16 @@ func Make(ctx context.Context, cache, name, file string, say func(string)) (VM, 
 	if err != nil {
 		return VM{}, err
 	}
+	return prepare(ctx, cache, p, say)
+}
+
+// MakeWeb makes the VM of nginx with a site: paths, which begin with a slash, and
+// their content. For all else see Make.
+func MakeWeb(ctx context.Context, cache string, site map[string][]byte, say func(string)) (VM, error) {
+	return prepare(ctx, cache, web(site), say)
+}
+
+func prepare(ctx context.Context, cache string, p dom0.Plain, say func(string)) (VM, error) {
 	kernel, initrd, err := p.Prepare(ctx, cache, say)
 	if err != nil {
 		return VM{}, err
@@ -139,7 +193,7 @@ func Make(ctx context.Context, cache, name, file string, say func(string)) (VM, 
 		return VM{}, err
 	}
 	// Under TCG Linux cannot always measure the TSC, which is the host's, and hangs.
-	v := VM{Kernel: kernel, Initrd: filepath.Join(cache, name+".cpio"),
+	v := VM{Kernel: kernel, Initrd: filepath.Join(cache, p.Name+".cpio"),
 		Append: fmt.Sprintf("console=ttyS0 quiet panic=-1 tsc_early_khz=%d", khz)}
 	return v, os.WriteFile(v.Initrd, initrd, 0o644)
 }

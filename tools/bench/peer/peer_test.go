@@ -53,3 +53,12 @@ func TestTSC(t *testing.T) {
 		t.Errorf("%d kHz, %v", khz, err)
 	}
 }
+
+// TestWeb: nginx has its configuration and the files.
+func TestWeb(t *testing.T) {
+	p := web(map[string][]byte{"/a": []byte("content")})
+	if p.Files["srv/www/a"] != "content" || !strings.Contains(p.Files["etc/server.conf"], "root /srv/www;") ||
+		!strings.Contains(p.Init, "exec /usr/sbin/nginx") || p.Packages[0] != "nginx" {
+		t.Errorf("%+v", p)
+	}
+}

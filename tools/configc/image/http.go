@@ -17,6 +17,9 @@ type HTTP struct {
 	Port              int
 	Idle, Read, Write time.Duration
 	Table             site.Table
+	Names             []string // of the sites, for metrics
+	Access            int      // as in httpd
+	Sample, Rate      int
 }
 
 // source writes the appliance's own part, but for the table.
@@ -28,7 +31,8 @@ func (h *HTTP) source(w io.Writer) {
 	}{{"Idle", h.Idle}, {"Read", h.Read}, {"Write", h.Write}} {
 		fmt.Fprintf(w, "\t%s: %d * time.Millisecond,\n", t.name, t.d.Milliseconds())
 	}
-	fmt.Fprint(w, "}\n")
+	fmt.Fprintf(w, "\tLog: httpd.Log{Access: httpd.%s, Sample: %d, Rate: %d},\n\tNames: %#v,\n}\n",
+		[...]string{"LogNone", "LogErrors", "LogAll"}[h.Access], h.Sample, h.Rate, h.Names)
 }
 
 var codings = choice{"br", "gzip", "zstd"}
@@ -39,6 +43,9 @@ func httpTable() *table {
 		{name: "idle", want: duration{time.Second, time.Hour}, def: "15s", about: "how long a connection may wait for its next request"},
 		{name: "read", want: duration{time.Second, 10 * time.Minute}, def: "10s", about: "how long the head of a request may take, from its first byte"},
 		{name: "write", want: duration{time.Second, 10 * time.Minute}, def: "30s", about: "how long a client may take for each 32 KiB of a response"},
+		{name: "access_log", want: choice{"none", "errors", "all"}, def: "none", about: "requests to log, where the log goes: none, those with status 400 or above, or all"},
+		{name: "access_log_sample", want: integer{1, 1000000}, def: 1, about: "of requests without an error, log one of so many"},
+		{name: "access_log_rate", want: integer{1, 100000}, def: 100, about: "lines of the access log in a second; how many are left out is logged"},
 		{name: "strict_names", want: flag{}, def: false, about: "answer 421 for names that no site has, instead of with the first site"},
 		{name: "sites", want: tables("a list of sites, each [[http.sites]] with a folder"), about: "the sites, at least one"},
 	}}
@@ -83,7 +90,8 @@ func siteHeaderTable() *table {
 }
 
 func httpSection(s *section, all []*table) HTTP {
-	h := HTTP{Port: s.integer("port"), Idle: s.duration("idle"), Read: s.duration("read"), Write: s.duration("write")}
+	h := HTTP{Port: s.integer("port"), Idle: s.duration("idle"), Read: s.duration("read"), Write: s.duration("write"),
+		Access: s.choice("access_log"), Sample: s.integer("access_log_sample"), Rate: s.integer("access_log_rate")}
 	other := 0
 	if s.flag("strict_names") {
 		other = -1
@@ -102,6 +110,7 @@ func httpSection(s *section, all []*table) HTTP {
 		}
 		if host.Folder != "" {
 			hosts = append(hosts, host)
+			h.Names = append(h.Names, append(host.Names, "*")[0])
 		}
 	}
 	if len(hosts) == 0 {
