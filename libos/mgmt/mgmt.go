@@ -47,6 +47,9 @@ type Config struct {
 	Slots int
 	// Required says what certificates must be good for.
 	Required []certs.Required
+	// Initial are the certificates and authorities of the appliance's services that
+	// were compiled in: generation 0, until one is committed or found on the disk.
+	Initial []certs.Initial
 	// Connections is the most that are open at a time.
 	Connections int
 	// Handshakes is the most that are begun in a second, and at once.
@@ -153,7 +156,9 @@ func newServer(c *Config, h *plane.Host) (*Server, error) {
 	mine.Port = c.Port
 	h = &mine
 	s := &Server{cfg: c, host: h, limits: limits, conns: map[*conn]struct{}{}, tokens: c.Handshakes, filled: now}
-	s.openCerts(own, clients)
+	if err := s.openCerts(own, clients); err != nil {
+		return nil, err
+	}
 	s.tls = s.certs.TLS(&tls.Config{
 		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert,
 		NextProtos: []string{"http/1.1"}, Time: h.Now, SessionTicketsDisabled: true,
@@ -202,7 +207,7 @@ func (s *Server) startParts() error {
 // openCerts makes the store of certificates, with what was kept. That nothing can
 // be kept, or what was is not fit, is no reason not to serve: the appliance could
 // not be managed at all then.
-func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) {
+func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) error {
 	c, h := s.cfg, s.host
 	cfg := certs.Config{Slots: c.Slots, Required: c.Required, Now: h.Now}
 	var err error
@@ -213,6 +218,9 @@ func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) {
 		cfg.Keep = nil
 	}
 	s.certs = certs.New(cfg, own, clients)
+	if err := s.certs.Begin(c.Initial); err != nil {
+		return err
+	}
 	if err == nil {
 		_, err = s.certs.Restore()
 	}
@@ -220,6 +228,7 @@ func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) {
 		s.notice = err.Error()
 		h.Log.Error("certificates are not kept, and begin anew", "error", err)
 	}
+	return nil
 }
 
 // kept says whether a restart finds the current generation, and what there is to
@@ -240,7 +249,7 @@ func (c *Config) names(h *plane.Host) []string {
 	return names
 }
 
-// Certificates holds the certificates, for appliances that need more than Secure.
+// Certificates implements certs.Holder.
 func (s *Server) Certificates() *certs.Store { return s.certs }
 
 // Collect implements plane.Plane.

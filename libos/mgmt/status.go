@@ -143,10 +143,12 @@ func (s *Server) collect(w *metrics.Writer) {
 	kept, _ := s.kept()
 	w.Family("ampoule_certificates_persisted", metrics.Gauge, "Whether a restart finds that generation.")
 	w.Bool(kept)
-	w.Family("ampoule_certificate_expiry_timestamp_seconds", metrics.Gauge, "When the first certificate of a chain ends.")
+	w.Family("ampoule_certificate_expiry_timestamp_seconds", metrics.Gauge, "When the first certificate of a chain in force ends.")
+	generation := strconv.FormatUint(g.Number, 10)
 	for _, name := range slots(g.Certificates) {
 		x := g.Certificates[name]
-		w.Signed(x.Expiry().Unix(), metrics.Label{Name: "slot", Value: name}, metrics.Label{Name: "sha256", Value: fingerprint(x.Leaf())})
+		w.Signed(x.Expiry().Unix(), metrics.Label{Name: "slot", Value: name}, metrics.Label{Name: "sha256", Value: fingerprint(x.Leaf())},
+			metrics.Label{Name: "generation", Value: generation})
 	}
 	w.Family("ampoule_management_handshakes_total", metrics.Counter, "TLS handshakes of management clients.")
 	w.Value(s.count.handshakes.Load(), metrics.Label{Name: "outcome", Value: "done"})

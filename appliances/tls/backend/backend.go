@@ -62,6 +62,8 @@ type server struct {
 	draining bool
 	ill      bool
 	streak   int // failures in a row while well, successes while ill
+
+	taken, failed, failedChecks uint64
 }
 
 // State is what is known of a backend.
@@ -69,6 +71,8 @@ type State struct {
 	Address        string
 	Active         int
 	Well, Draining bool
+	// Taken and Failed count connections, FailedChecks checks.
+	Taken, Failed, FailedChecks uint64
 }
 
 // New makes a Pool. hello is sent by each check; it may be empty. The backends are
@@ -89,7 +93,7 @@ func (p *Pool) States() (all []State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.all {
-		all = append(all, State{s.Address, s.active, !s.ill, s.draining})
+		all = append(all, State{s.Address, s.active, !s.ill, s.draining, s.taken, s.failed, s.failedChecks})
 	}
 	return all
 }
@@ -128,6 +132,13 @@ func (c *Conn) Backend() string { return c.s.Address }
 
 // Release says that the connection, which the caller closes, is over.
 func (c *Conn) Release() { c.once.Do(func() { c.p.release(c.s) }) }
+
+// count adds to a counter of a backend.
+func (p *Pool) count(n *uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	*n++
+}
 
 func (p *Pool) release(s *server) {
 	p.mu.Lock()
@@ -198,6 +209,7 @@ func (p *Pool) attempt(ctx context.Context, s *server) (net.Conn, error) {
 	c, err := p.dial(limit, "tcp", s.Address)
 	if err == nil {
 		p.mu.Lock()
+		s.taken++
 		if !s.ill {
 			s.streak = 0
 		}
@@ -205,7 +217,8 @@ func (p *Pool) attempt(ctx context.Context, s *server) (net.Conn, error) {
 		return c, nil
 	}
 	p.release(s)
-	if ctx.Err() == nil {
+	if ctx.Err() == nil { // else it is the client that has gone, or its time
+		p.count(&s.failed)
 		p.judge(s, err)
 	}
 	return nil, err

@@ -22,6 +22,9 @@ func (p *Pool) Run(ctx context.Context) {
 					return
 				}
 				if err := p.check(ctx, s.Address); ctx.Err() == nil {
+					if err != nil {
+						p.count(&s.failedChecks)
+					}
 					p.judge(s, err)
 				}
 			}

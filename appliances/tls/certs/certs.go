@@ -50,9 +50,12 @@ type Compiled struct {
 	Staple  string   // an OCSP response in DER, or nothing
 }
 
-// Load makes the first generation of what was compiled in; clients are certificates
-// of authorities in DER.
+// Load makes the only generation of an image without management plane, of what was
+// compiled in; clients are certificates of authorities in DER.
 func Load(list []Compiled, clients []string) (*Generation, error) {
+	if len(list) == 0 {
+		return nil, format.Errorf("certs: no certificates are compiled in")
+	}
 	g := &Generation{Number: 1}
 	for _, c := range list {
 		x, err := c.parse()
@@ -98,11 +101,11 @@ func (c *Compiled) parse() (Certificate, error) {
 // Index finds certificates by name. It is never changed.
 type Index struct {
 	names    map[string][]*Certificate // "*.x" for wildcards
-	fallback []*Certificate
+	fallback []*Certificate            // none: unknown names are refused
 }
 
-// NewIndex makes the index of a generation. It refuses one without a default.
-func NewIndex(g *Generation) (*Index, error) {
+// NewIndex makes the index of a generation.
+func NewIndex(g *Generation) *Index {
 	x := &Index{names: map[string][]*Certificate{}}
 	for i := range g.Certificates {
 		c := &g.Certificates[i]
@@ -118,15 +121,12 @@ func NewIndex(g *Generation) (*Index, error) {
 			x.fallback = append(x.fallback, c)
 		}
 	}
-	if len(x.fallback) == 0 {
-		return nil, format.Errorf("certs: generation %d has no default certificate", g.Number)
-	}
-	return x, nil
+	return x
 }
 
 // Find returns the certificates for a name in the order of the configuration, and
-// whether there are any of its own; if not, those are the defaults. name is what a
-// client sent, and "" if it sent none.
+// whether there are any of its own; if not, those are the defaults, if there are any.
+// name is what a client sent, and "" if it sent none.
 func (x *Index) Find(name string) (found []*Certificate, known bool) {
 	name = lower(strings.TrimSuffix(name, "."))
 	if found = x.names[name]; found != nil {
@@ -151,8 +151,12 @@ func lower(name string) string {
 }
 
 // Choose returns the first of found that the client can use, or the first of all
-// when it can use none, so that the handshake fails with the right alert.
+// when it can use none, so that the handshake fails with the right alert; nil if none
+// was found.
 func Choose(found []*Certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
+	if len(found) == 0 {
+		return nil
+	}
 	if len(found) > 1 {
 		for _, c := range found {
 			if hello.SupportsCertificate(&c.TLS) == nil {

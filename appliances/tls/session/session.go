@@ -9,6 +9,7 @@ package session
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -29,8 +30,9 @@ type Config struct {
 	// RefuseUnknown refuses clients that ask for a name without certificate, with
 	// the alert unrecognized_name (RFC 6066 section 3), instead of the default.
 	RefuseUnknown bool
-	// RequireClient refuses clients without a certificate, if the generation has
-	// authorities for them; else they may show one, which then must be good.
+	// RequireClient refuses clients without a certificate, and all clients while the
+	// generation has no authorities for them; else they may show one, if it has, which
+	// then must be good.
 	RequireClient bool
 	// Tickets is how long a key encrypts tickets; 0: there are none. Each is good for
 	// decryption for that time twice more.
@@ -59,6 +61,7 @@ type generation struct {
 	config *tls.Config
 	binds  map[*certs.Certificate][16]byte // for tickets
 	refuse bool                            // unknown names
+	lacks  string
 }
 
 // NewServer follows the generations of source. rand is for ticket keys.
@@ -67,11 +70,8 @@ func NewServer(cfg Config, source certs.Source, rand io.Reader) (*Server, error)
 	if err := s.Rotate(); err != nil {
 		return nil, err
 	}
-	s.cancel = source.Watch(func(g *certs.Generation) { s.take(g) })
-	if err := s.take(source.Current()); err != nil {
-		s.cancel()
-		return nil, err
-	}
+	s.cancel = source.Watch(s.take)
+	s.take(source.Current())
 	s.base = &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.now.Load().config, nil },
 		MinVersion:         cfg.MinVersion,
@@ -85,6 +85,9 @@ func (s *Server) TLS() *tls.Config { return s.base }
 
 // Generation is the number of the generation that new handshakes get.
 func (s *Server) Generation() uint64 { return s.now.Load().number }
+
+// Lacks says why handshakes fail, in a few words, or "": they don't.
+func (s *Server) Lacks() string { return s.now.Load().lacks }
 
 // Close follows no more generations.
 func (s *Server) Close() { s.cancel() }
@@ -106,19 +109,15 @@ func (s *Server) Rotate() error {
 }
 
 // take puts a generation into force, unless a later one is already.
-func (s *Server) take(g *certs.Generation) error {
-	n, err := s.derive(g)
-	if err != nil {
-		return err
-	}
+func (s *Server) take(g *certs.Generation) {
+	n := s.derive(g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.now.Load(); old != nil && old.number >= n.number {
-		return nil
+		return
 	}
 	n.config.SetSessionTicketKeys(s.keys)
 	s.now.Store(n)
-	return nil
 }
 
 var (
@@ -126,11 +125,8 @@ var (
 	exchanges = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}
 )
 
-func (s *Server) derive(g *certs.Generation) (*generation, error) {
-	index, err := certs.NewIndex(g)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) derive(g *certs.Generation) *generation {
+	index := certs.NewIndex(g)
 	n := &generation{number: g.Number, index: index, refuse: s.cfg.RefuseUnknown, binds: map[*certs.Certificate][16]byte{}}
 	for i := range g.Certificates {
 		n.binds[&g.Certificates[i]] = bind(&g.Certificates[i])
@@ -146,17 +142,25 @@ func (s *Server) derive(g *certs.Generation) (*generation, error) {
 			if !known && n.refuse && hello.ServerName != "" {
 				return nil, nil // is answered with unrecognized_name
 			}
-			return certs.Choose(found, hello), nil
+			return certs.Choose(found, hello), nil // nil, too
 		},
 	}
-	if g.Clients != nil {
+	if len(g.Certificates) == 0 {
+		n.lacks = "there are no certificates"
+	}
+	switch {
+	case g.Clients != nil && !s.cfg.RequireClient:
 		n.config.ClientCAs, n.config.ClientAuth = g.Clients, tls.VerifyClientCertIfGiven
-		if s.cfg.RequireClient {
-			n.config.ClientAuth = tls.RequireAndVerifyClientCert
+	case g.Clients != nil:
+		n.config.ClientCAs, n.config.ClientAuth = g.Clients, tls.RequireAndVerifyClientCert
+	case s.cfg.RequireClient:
+		n.config.ClientCAs, n.config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		if n.lacks == "" {
+			n.lacks = "there are no authorities for clients' certificates"
 		}
 	}
 	n.config.WrapSession, n.config.UnwrapSession = n.wrap, n.unwrap
-	return n, nil
+	return n
 }
 
 // bind stands for a certificate in tickets.

@@ -141,6 +141,9 @@ func (t *Terminator) sweep(ctx context.Context) error {
 		t.mu.Lock()
 		for c := range t.conns {
 			if c.late() {
+				if c.phase.Load() != shaking && !c.over.Load() {
+					t.stats.Late.Add(1)
+				}
 				c.abort()
 			}
 		}

@@ -101,21 +101,11 @@ func (c *conn) shake() bool {
 	c.tls = tls.Server(c.front, t.session.TLS())
 	err := c.tls.Handshake()
 	t.shaken(c)
+	t.stats.shaken(c, err)
 	if err != nil {
-		t.stats.Failed.Add(1)
 		t.log.Debug("handshake failed", "client", c.remote, "error", err)
-		return false
 	}
-	state := c.tls.ConnectionState()
-	if state.Version == tls.VersionTLS13 {
-		t.stats.TLS13.Add(1)
-	} else {
-		t.stats.TLS12.Add(1)
-	}
-	if state.DidResume {
-		t.stats.Resumed.Add(1)
-	}
-	return true
+	return err == nil
 }
 
 // connect finds a backend and tells it who the client is.

@@ -18,6 +18,7 @@ import (
 	"ampoule/appliances/tls/relay"
 	"ampoule/appliances/tls/session"
 	"ampoule/libos/appliance"
+	"ampoule/libos/config/feature"
 	"ampoule/libos/format"
 	"ampoule/libos/telemetry"
 )
@@ -27,13 +28,20 @@ import (
 type Config struct {
 	// Port to listen on.
 	Port uint16
-	// Certificates gives the certificates to begin with.
+	// Certificates gives those of an image without management plane.
 	Certificates func() (*certs.Generation, error)
-	Session      session.Config
-	Backends     backend.Config
+	// Managed gives those that the management plane holds; nil: there is no plane.
+	Managed  Managed
+	Session  session.Config
+	Backends backend.Config
 	// Proxy is the version of the header that backends get.
 	Proxy  proxyproto.Version
 	Limits Limits
+}
+
+// Managed opens the certificates that a management plane holds (package managed).
+type Managed interface {
+	Open(*appliance.Env) (certs.Source, error)
 }
 
 // Limits bounds what clients can make the terminator hold.
@@ -84,27 +92,38 @@ type Terminator struct {
 type Stats struct {
 	Open               atomic.Int64
 	Accepted, Refused  atomic.Int64
-	TLS12, TLS13       atomic.Int64 // handshakes done
-	Resumed            atomic.Int64 // of these
-	Failed             atomic.Int64 // handshakes
+	Handshakes         [versions][outcomes]atomic.Int64
 	NoBackend          atomic.Int64 // connections that found none
-	Cut                atomic.Int64 // connections that ended by an error or time-out
-	Shed               atomic.Int64 // of these, because memory was short
+	Cut                atomic.Int64 // connections that an end cut
+	Late               atomic.Int64 // connections that a time-out ended, not in their handshake
+	Shed               atomic.Int64 // connections that were ended because memory was short
 	FromClient, ToThem atomic.Int64 // bytes within TLS
 }
 
 // New gives the constructor for cfg. The port is bound when it is called.
 func New(cfg Config) appliance.New {
 	return func(env *appliance.Env) (appliance.Appliance, error) {
-		if cfg.Certificates == nil {
-			return nil, format.Errorf("tlsd: no certificates are compiled in; build the image with its configuration")
-		}
-		g, err := cfg.Certificates()
+		source, err := cfg.source(env)
 		if err != nil {
 			return nil, err
 		}
-		return Open(cfg, certs.NewStatic(g), env)
+		return Open(cfg, source, env)
 	}
+}
+
+// source is where the certificates come from.
+func (c *Config) source(env *appliance.Env) (certs.Source, error) {
+	switch {
+	case feature.Management && c.Managed != nil:
+		return c.Managed.Open(env)
+	case c.Certificates == nil:
+		return nil, format.Errorf("tlsd: no certificates are compiled in; build the image with its configuration")
+	}
+	g, err := c.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	return certs.NewStatic(g), nil
 }
 
 // Open makes a Terminator with the certificates of source.
@@ -129,6 +148,10 @@ func Open(cfg Config, source certs.Source, env *appliance.Env) (*Terminator, err
 	if err != nil {
 		t.session.Close()
 		return nil, err
+	}
+	if feature.Management && env.Management != nil {
+		env.Management.Collect(t.collect)
+		env.Management.Ready(t.lacks)
 	}
 	return t, nil
 }

@@ -92,6 +92,9 @@ func (s *Store) replace(g *Generation) error {
 	}
 	s.previous = now
 	s.current.Store(g)
+	for _, w := range s.watchers {
+		w.f(g)
+	}
 	return nil
 }
 

@@ -290,8 +290,8 @@ func TestFor(t *testing.T) {
 		t.Helper()
 		for host, slot := range want {
 			got := ""
-			if c := b.Current().For(host); c != nil {
-				got = c.Slot
+			if all := b.Current().For(host); all != nil {
+				got = all[0].Slot
 			}
 			if got != slot {
 				t.Errorf("%q gets %q, want %q", host, got, slot)

@@ -3,7 +3,10 @@ package certs
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,24 +18,47 @@ var (
 	errNoCert  = errors.New("certs: no certificate for this name")
 )
 
-// index finds out which certificate of a service is for which name, and refuses
-// two for one.
+// index finds out which certificates of a service are for which name, and refuses
+// two for one whose keys are of one kind.
 func (g *Generation) index() *Problem {
-	g.hosts = map[string]*Certificate{}
-	for slot, c := range g.Certificates {
+	g.hosts = map[string][]*Certificate{}
+	for _, slot := range slices.Sorted(maps.Keys(g.Certificates)) {
 		if slot == Management {
 			continue
 		}
+		c := g.Certificates[slot]
 		for _, h := range c.Hosts {
-			if o := g.hosts[h]; o != nil {
-				p := refuse(NameTwice, "The certificates of the slots %s and %s are both for %s.", min(slot, o.Slot), max(slot, o.Slot), h)
-				p.Slot = max(slot, o.Slot)
-				return p
+			for _, o := range g.hosts[h] {
+				if o.kind() == c.kind() {
+					p := refuse(NameTwice, "The certificates of the slots %s and %s are both for %s, and both have %s keys.", o.Slot, slot, h, c.kind())
+					p.Slot = slot
+					return p
+				}
 			}
-			g.hosts[h] = c
+			g.hosts[h] = append(g.hosts[h], c)
 		}
 	}
+	for _, all := range g.hosts {
+		slices.SortFunc(all, Cheaper)
+	}
 	return nil
+}
+
+// kind is what kind of key the certificate has.
+func (c *Certificate) kind() x509.PublicKeyAlgorithm { return c.Leaf().PublicKeyAlgorithm }
+
+// Cheaper is below 0 if a handshake with a takes less than one with b, and 0 if they
+// have keys of one kind.
+func Cheaper(a, b *Certificate) int { return a.cost() - b.cost() }
+
+func (c *Certificate) cost() int {
+	switch c.kind() {
+	case x509.ECDSA:
+		return 0
+	case x509.Ed25519:
+		return 1
+	}
+	return 2
 }
 
 // Default is the slot of the certificate for clients that name no host, or one
@@ -40,30 +66,56 @@ func (g *Generation) index() *Problem {
 // there is one.
 const Default = "default"
 
-// For is the certificate of a service for the host that a client names, or nil.
-func (g *Generation) For(host string) *Certificate {
+// For is the certificates of a service for the host that a client names, one for each
+// kind of key that there is, the cheapest for a handshake first; nil: there is none.
+func (g *Generation) For(host string) []*Certificate {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if c := g.hosts[host]; c != nil {
-		return c
+	if all := g.hosts[host]; all != nil {
+		return all
 	}
 	if _, parent, ok := strings.Cut(host, "."); ok {
-		if c := g.hosts["*."+parent]; c != nil {
-			return c
+		if all := g.hosts["*."+parent]; all != nil {
+			return all
 		}
 	}
-	if c := g.Certificates[Default]; c != nil {
-		return c
-	}
-	var only *Certificate
-	for slot, c := range g.Certificates {
-		if slot != Management {
-			if only != nil {
+	return g.Fallback()
+}
+
+// Fallback is For without a host: the certificate of the slot Default, or the only
+// one, and others for its first name.
+func (g *Generation) Fallback() []*Certificate {
+	c := g.Certificates[Default]
+	if c == nil {
+		for slot, o := range g.Certificates {
+			if slot == Management {
+				continue
+			}
+			if c != nil {
 				return nil
 			}
-			only = c
+			c = o
 		}
 	}
-	return only
+	if c == nil {
+		return nil
+	}
+	return g.hosts[c.Hosts[0]]
+}
+
+// Choose returns the first of all that the client can use, or the first when it can
+// use none, so that the handshake fails with the right alert; nil: there is none.
+func Choose(all []*Certificate, hello *tls.ClientHelloInfo) *Certificate {
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) > 1 {
+		for _, c := range all {
+			if hello.SupportsCertificate(&c.TLS) == nil {
+				return c
+			}
+		}
+	}
+	return all[0]
 }
 
 // TLS is a configuration whose handshakes use the generation that is in force
@@ -71,7 +123,7 @@ func (g *Generation) For(host string) *Certificate {
 // adjust may be nil; pick chooses a generation's certificate, nil is For.
 func (s *Store) TLS(base *tls.Config, adjust func(*tls.Config, *Generation), pick func(*Generation, *tls.ClientHelloInfo) *Certificate) *tls.Config {
 	if pick == nil {
-		pick = func(g *Generation, h *tls.ClientHelloInfo) *Certificate { return g.For(h.ServerName) }
+		pick = func(g *Generation, h *tls.ClientHelloInfo) *Certificate { return Choose(g.For(h.ServerName), h) }
 	}
 	var mu sync.Mutex
 	var of *Generation

@@ -65,7 +65,7 @@ type Generation struct {
 	Authorities  map[string]*Authority
 	Revoked      map[[32]byte]bool // SHA-256 of certificates of clients
 
-	hosts map[string]*Certificate // of the services, by name; "*.x" for wildcards
+	hosts map[string][]*Certificate // of the services, by name; "*.x" for wildcards
 }
 
 // Store holds the current generation. Any goroutine may use it.
@@ -76,6 +76,7 @@ type Store struct {
 	mu       sync.Mutex // guards what follows, and is held by who replaces current
 	previous *Generation
 	staged   *transaction // nil: none
+	watchers []*watcher
 }
 
 // transaction is what is staged.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"ampoule/libos/mgmt/certs"
 	"ampoule/tools/configc/certfile"
 	"ampoule/tools/configc/secret"
 )
@@ -18,6 +19,7 @@ type Certificate struct {
 	Staple  string   // an OCSP response in DER; "": none
 	Names   []string // in lower case
 	Default bool
+	Slot    string // "": of its names
 	kind    string // of key
 	line    int
 }
@@ -31,14 +33,17 @@ func certificatesTable() *table {
 		{name: "names", want: sequence(`a list of names, such as ["www.example.org", "*.example.org"]`), absent: "those that the certificate has",
 			about: "names that clients get it for; each must be one that it covers"},
 		{name: "default", want: flag{}, def: false, about: "clients that ask for no name or an unknown one get it; if none is, the first"},
+		{name: "slot", want: text("1 to 64 small letters, digits, dots and hyphens"), absent: `"default" for the default, else its first name, with any. for *.`,
+			about: "name by which the management plane has it, and replaces it"},
 		{name: "staple", want: text("the path of an OCSP response in DER, from the folder of this file"), absent: "none", about: "what is sent with it (RFC 6066, section 8); it is good for a few days only"},
 	}}
 }
 
 // certificates reads tls.certificates.
-func certificates(s *section, all []*table) (list []Certificate) {
+func certificates(s *section, all []*table, m *Management) (list []Certificate) {
 	for _, s := range s.tables("certificates", all) {
 		c := Certificate{Default: s.flag("default"), line: s.table.Line}
+		c.managed(s, m)
 		c.read(s)
 		for _, o := range list {
 			for _, n := range c.Names {
@@ -52,7 +57,7 @@ func certificates(s *section, all []*table) (list []Certificate) {
 		}
 		list = append(list, c)
 	}
-	if len(list) > 0 && !slices.ContainsFunc(list, func(c Certificate) bool { return c.Default }) {
+	if len(list) > 0 && list[0].Slot == "" && !slices.ContainsFunc(list, func(c Certificate) bool { return c.Default || m != nil && c.Slot == certs.Default }) {
 		list[0].Default = true
 	}
 	return list
@@ -154,8 +159,11 @@ func covers(leaf *x509.Certificate, name string) bool {
 }
 
 // clients reads tls.clients.
-func (t *TLS) clients(s *section) {
-	t.RequireClient = s.flag("required")
+func (t *TLS) clients(s *section, m *Management) {
+	t.AskClients, t.RequireClient = true, s.flag("required")
+	if m == nil && !s.has("ca") {
+		s.missing("ca")
+	}
 	data, path := s.pem("ca")
 	if data == nil || !secret.Check(path, data, s.list) {
 		return

@@ -108,7 +108,7 @@ func Load(file, app string, list *report.List) *Image {
 		tcp.integer(e, "port", "the echo service")
 	case "tls":
 		t := sub("tls")
-		img.TLS = tlsSection(t, all, &img.Limits, &img.Network)
+		img.TLS = tlsSection(t, all, &img.Limits, &img.Network, img.Mgmt)
 		tcp.integer(t, "port", "the TLS service")
 	}
 	return img

@@ -30,7 +30,8 @@ type Management struct {
 	Pprof, Capture, Disk           bool
 	DiskKey                        []byte // empty: given at the start
 	Required                       []Required
-	SSHPort                        int // 0: none
+	Initial                        []certs.Initial // of the appliance's services
+	SSHPort                        int             // 0: none
 	SSHKeys                        []SSHKey
 }
 
@@ -289,17 +290,11 @@ func (m *Management) grant(s *section) {
 // required reads one of management.certificates.
 func (m *Management) required(s *section) {
 	var r Required
-	slot, v := s.text("slot")
-	if v != nil {
-		if slot == "" || len(slot) > 64 || strings.Trim(slot, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || slot[0] == '.' || slot[0] == '-' {
-			s.refuse("slot", v)
+	r.Slot = s.slotName("slot")
+	for _, o := range m.Required {
+		if o.Slot == r.Slot && r.Slot != "" {
+			s.against("slot", s.value("slot"), "a slot that is there already")
 		}
-		for _, o := range m.Required {
-			if o.Slot == slot {
-				s.against("slot", v, "a slot that is there already")
-			}
-		}
-		r.Slot = slot
 	}
 	if s.has("hosts") {
 		for _, v := range s.strings("hosts") {
@@ -312,7 +307,7 @@ func (m *Management) required(s *section) {
 // imports are the packages that source uses.
 func (m *Management) imports() []string {
 	paths := []string{"ampoule/libos/mgmt", "ampoule/libos/mgmt/own"}
-	if len(m.Required) > 0 {
+	if len(m.Required)+len(m.Initial) > 0 {
 		paths = append(paths, "ampoule/libos/mgmt/certs")
 	}
 	if m.Disk {
@@ -357,6 +352,7 @@ func (m *Management) source(w io.Writer) {
 		}
 		fmt.Fprint(w, "\t\t},\n")
 	}
+	m.initialSource(w)
 	if m.Pprof || m.Capture || m.SSHPort > 0 {
 		fmt.Fprint(w, "\t\tParts: []mgmt.Part{")
 		if m.Pprof {

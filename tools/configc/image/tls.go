@@ -21,7 +21,7 @@ type TLS struct {
 	Idle, HalfClosed, Stall, Lifetime  time.Duration
 	Certificates                       []Certificate
 	ClientCAs                          []string // DER
-	RequireClient                      bool
+	AskClients, RequireClient          bool
 	Backends                           []Backend
 	Health                             Health
 }
@@ -58,7 +58,7 @@ func tlsTable() *table {
 		{name: "tickets", want: flag{}, def: true, about: "clients may resume sessions (RFC 8446, section 2.2; RFC 5077)"},
 		{name: "ticket_rotation", want: duration{time.Minute, 8 * time.Hour}, def: "8h", about: "how long a key encrypts tickets; it decrypts them for twice that time more"},
 		{name: "proxy_protocol", want: proxies, def: "off", about: "version of the PROXY protocol by which backends are told who the client is"},
-		{name: "certificates", want: tables("a list of certificates, each [[tls.certificates]] with chain and key"), about: "the certificates, at least one"},
+		{name: "certificates", want: tables("a list of certificates, each [[tls.certificates]] with chain and key"), absent: "an error, unless there is [management], through which they come then", about: "the certificates to begin with"},
 		{name: "clients", want: tables("a table: [tls.clients]"), absent: "clients are not asked for a certificate", about: "certificates of clients"},
 		{name: "backends", want: tables("a list of servers, each [[tls.backends]] with an address"), about: "where connections go, at least one"},
 		{name: "health", want: tables("a table: [tls.health]"), absent: "the defaults", about: "how backends are checked"},
@@ -78,7 +78,8 @@ func tlsTable() *table {
 
 func clientsTable() *table {
 	return &table{name: "tls.clients", about: "certificates of clients", keys: []key{
-		{name: "ca", want: text("the path of a PEM file, from the folder of this file"), about: "authorities whose certificates are good"},
+		{name: "ca", want: text("the path of a PEM file, from the folder of this file"), absent: "an error, unless there is [management]: until the authorities of the slot clients are there, required refuses everybody",
+			about: "authorities whose certificates are good"},
 		{name: "required", want: flag{}, def: true, about: "a client without certificate is refused"},
 	}}
 }
@@ -104,7 +105,7 @@ func tlsTables() []*table {
 	return []*table{tlsTable(), certificatesTable(), clientsTable(), backendsTable(), healthTable()}
 }
 
-func tlsSection(s *section, all []*table, l *Limits, n *Network) TLS {
+func tlsSection(s *section, all []*table, l *Limits, n *Network, m *Management) TLS {
 	t := TLS{
 		Port: s.integer("port"), MinVersion: s.choice("min_version"), UnknownName: s.choice("unknown_name"), Proxy: s.choice("proxy_protocol"),
 		ALPN: s.protocols(), TicketRotation: s.duration("ticket_rotation"),
@@ -118,16 +119,22 @@ func tlsSection(s *section, all []*table, l *Limits, n *Network) TLS {
 		}
 		t.TicketRotation = 0
 	}
-	t.Certificates = certificates(s, all)
+	if m == nil && !s.has("certificates") {
+		s.missing("certificates")
+	}
+	t.Certificates = certificates(s, all, m)
 	if s.has("clients") {
-		t.clients(s.sub("clients", schema(all, "tls.clients"), all))
+		t.clients(s.sub("clients", schema(all, "tls.clients"), all), m)
+	}
+	if m != nil {
+		t.initial(s, m)
 	}
 	for _, b := range s.tables("backends", all) {
 		t.backend(b, n)
 	}
 	h := s.sub("health", schema(all, "tls.health"), all)
 	t.Health = Health{h.duration("every"), h.duration("timeout"), h.integer("fall"), h.integer("rise")}
-	t.reserve(s, l)
+	t.reserve(s, l, m)
 	return t
 }
 
@@ -137,13 +144,17 @@ const spare = 10
 
 // reserve makes room for the connections below TLS. What limits do not say is kept
 // small: what a client does not take stays with the backend.
-func (t *TLS) reserve(s *section, l *Limits) {
+func (t *TLS) reserve(s *section, l *Limits, m *Management) {
 	need := 2 * t.Connections
 	if v := s.value("connections"); v != nil && l.Connections > 0 && need > l.Connections {
 		s.errorf("connections", v, "at most %d, which is half of limits.tcp_connections", l.Connections/2)
 	}
 	if l.Connections == 0 {
-		l.Connections = min(need+need*spare/100+2*len(t.Backends)+16, 65535)
+		more := 2*len(t.Backends) + 16
+		if m != nil {
+			more += m.Connections
+		}
+		l.Connections = min(need+need*spare/100+more, 65535)
 	} else {
 		t.Connections = min(t.Connections, max(l.Connections/2, 1))
 	}

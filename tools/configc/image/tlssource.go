@@ -9,11 +9,15 @@ import (
 // tlsSource writes the package config of the TLS terminator.
 func (img *Image) tlsSource(w io.Writer) {
 	t := &img.TLS
-	img.imports(w, []string{"crypto/tls", "time"}, "ampoule/appliances/tls/backend", "ampoule/appliances/tls/certs",
+	source, from := "ampoule/appliances/tls/certs", "Certificates: func() (*certs.Generation, error) { return certs.Load(certificates, clients) }"
+	if img.Mgmt != nil {
+		source, from = "ampoule/appliances/tls/managed", fmt.Sprintf("Managed: managed.Certificates{Clients: %t}", t.AskClients)
+	}
+	img.imports(w, []string{"crypto/tls", "time"}, "ampoule/appliances/tls/backend", source,
 		"ampoule/appliances/tls/proxyproto", "ampoule/appliances/tls/session", "ampoule/appliances/tls/tlsd")
 	img.system(w)
-	fmt.Fprintf(w, "\n// TLS is the appliance's own part.\nvar TLS = tlsd.Config{\n\tPort: %d,\n\tCertificates: func() (*certs.Generation, error) { return certs.Load(certificates, clients) },\n"+
-		"\tProxy: proxyproto.%s,\n", t.Port, [...]string{"None", "V1", "V2"}[t.Proxy])
+	fmt.Fprintf(w, "\n// TLS is the appliance's own part.\nvar TLS = tlsd.Config{\n\tPort: %d,\n\t%s,\n\tProxy: proxyproto.%s,\n",
+		t.Port, from, [...]string{"None", "V1", "V2"}[t.Proxy])
 	fmt.Fprintf(w, "\tSession: session.Config{\n\t\tMinVersion: tls.%s,\n\t\tRefuseUnknown: %t,\n\t\tRequireClient: %t,\n\t\tTickets: %s,\n",
 		[...]string{"VersionTLS12", "VersionTLS13"}[t.MinVersion], t.UnknownName == 1, t.RequireClient, milliseconds(t.TicketRotation))
 	if len(t.ALPN) > 0 {
@@ -28,6 +32,13 @@ func (img *Image) tlsSource(w io.Writer) {
 	fmt.Fprintf(w, "\t\tConnections: %d,\n\t\tHandshakes: %d,\n\t\tPerClient: %d,\n\t\tBuffers: %d,\n", t.Connections, t.Handshakes, t.PerClient, t.Buffers)
 	fmt.Fprintf(w, "\t\tHandshake: %s,\n\t\tIdle: %s,\n\t\tHalfClosed: %s,\n\t\tStall: %s,\n\t\tLifetime: %s,\n\t},\n}\n",
 		milliseconds(t.Handshake), milliseconds(t.Idle), milliseconds(t.HalfClosed), milliseconds(t.Stall), milliseconds(t.Lifetime))
+	if img.Mgmt == nil {
+		t.compiledSource(w)
+	}
+}
+
+// compiledSource writes the certificates of an image without management plane.
+func (t *TLS) compiledSource(w io.Writer) {
 	fmt.Fprint(w, "\n// clients are the authorities for certificates of clients.\nvar clients = []string{\n")
 	for _, der := range t.ClientCAs {
 		bytesSource(w, der, ",\n")

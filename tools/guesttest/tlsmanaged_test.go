@@ -1,0 +1,176 @@
+package guesttest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ampoule/libos/mgmt/mgmttest"
+	"ampoule/tools/boottest/vm"
+	"ampoule/tools/guesttest/guest"
+	"ampoule/tools/netpeer"
+	"ampoule/tools/rotation"
+)
+
+// tlsManagedTOML is a terminator that has all its certificates through the management
+// plane; the %s is the folder.
+const tlsManagedTOML = `hostname = "edge"
+[network]
+ipv4 = "10.0.2.15/24"
+[management]
+client_ca = "%[1]s/clients.pem"
+disk = true
+[tls]
+alpn = ["http/1.1"]
+ticket_rotation = "1h"
+[tls.clients]
+required = false
+[[tls.backends]]
+address = "10.0.2.2:8080"
+`
+
+const (
+	tlsPlane   = "10.0.2.15:9443"
+	tlsService = "10.0.2.15:443"
+	storeKey   = "store-key=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+)
+
+// tlsManaged is the image, its clients' authority and a segment.
+type tlsManaged struct {
+	*vm.VM
+	t             *testing.T
+	s             *netpeer.Segment
+	image, dir    string
+	ca, root      *mgmttest.Pair
+	operate, read *mgmttest.Pair
+}
+
+// TestTLSManaged is about one image of the terminator with a management plane.
+func TestTLSManaged(t *testing.T) {
+	m := &tlsManaged{s: linuxSegment(t), dir: t.TempDir(), ca: mgmttest.Root(t, "clients"), root: mgmttest.Root(t, "servers")}
+	m.operate = m.ca.Issue(t, mgmttest.Spec{Name: "alice", Unit: "ampoule-operate", Client: true})
+	m.read = m.ca.Issue(t, mgmttest.Spec{Name: "bob", Unit: "ampoule-read", Client: true})
+	m.write(t, "clients.pem", m.ca.Cert())
+	m.image = images.Configured(t, "tls", "managed", fmt.Sprintf(tlsManagedTOML, m.dir), tlsVariant.GOAMD64)
+	t.Cleanup(func() { os.Remove(m.image) })
+	for _, test := range []struct {
+		name string
+		f    func(*tlsManaged)
+	}{{"Rotation", (*tlsManaged).rotation}} {
+		t.Run(test.name, func(t *testing.T) {
+			one := *m
+			one.t = t
+			test.f(&one)
+		})
+	}
+}
+
+func (m *tlsManaged) write(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(m.dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// boot boots the image and waits until its plane listens; c says how, beside what all
+// have.
+func (m *tlsManaged) boot(c vm.Config) {
+	m.t.Helper()
+	c.Image, c.Machine, c.CPU, c.RAM, c.RNG, c.Net = m.image, tlsVariant.Machine, guest.CPU(tlsVariant.GOAMD64), 64, true, m.s.Net()
+	m.VM = guest.Boot(m.t, c)
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(m.t.Context(), time.Second)
+		c, err := m.s.DialContext(ctx, "tcp", tlsPlane)
+		cancel()
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(end) {
+			m.t.Fatalf("no connection: %v", err)
+		}
+	}
+}
+
+// plane is a client of the plane.
+func (m *tlsManaged) plane(who *mgmttest.Pair) *rotation.Plane {
+	return rotation.NewPlane(m.t, m.s.DialContext, tlsPlane, who)
+}
+
+// echoes serves at the backend's address until the test ends.
+func (m *tlsManaged) echoes() {
+	m.t.Helper()
+	l, err := m.s.Listen("10.0.2.2:8080")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); io.Copy(c, c) }()
+		}
+	}()
+}
+
+// rotation: 1,000 rotations amid handshakes and streams.
+//
+// Handshakes are measured, and rotations paced, in time that the guest's CPU has run,
+// which other work on this machine does not stretch: the clients never pause, so that
+// the guest is never idle and what it does between a handshake's beginning and end is
+// all that the handshake waits for.
+func (m *tlsManaged) rotation() {
+	m.echoes()
+	m.boot(vm.Config{Append: storeKey})
+	res := rotation.Run(m.t, rotation.Config{Dial: m.s.DialContext, Service: tlsService, Plane: tlsPlane, Operator: m.operate,
+		Clients: 4, Streams: 4, Rotations: 1000, Blocks: 20, Now: m.cpuTime(), Every: 20 * time.Millisecond, Quiet: 500 * time.Millisecond})
+	res.Hold(m.t)
+	if res.Rotations != 1000 || res.Generations < 500 || len(res.Quiet) < 200 || len(res.Rotated) < 1000 || res.Lines < 400 {
+		m.t.Errorf("too little was seen")
+	}
+	if res.Ratio() > 1.2 {
+		m.t.Errorf("the slowest hundredth of handshakes took %.2f times as long amid rotations, at most 1.2 is promised", res.Ratio())
+	}
+}
+
+// cpuTime is a clock of the time that the guest's CPU has run (proc(5), schedstat).
+func (m *tlsManaged) cpuTime() func() time.Duration {
+	m.t.Helper()
+	text, err := m.Monitor("info cpus")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	id := regexp.MustCompile(`thread_id=(\d+)`).FindStringSubmatch(text)
+	if id == nil {
+		m.t.Fatalf("no thread in %q", text)
+	}
+	name := fmt.Sprintf("/proc/%d/task/%s/schedstat", m.Process().Pid, id[1])
+	read := func() (time.Duration, error) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return 0, err
+		}
+		first, _, _ := strings.Cut(string(b), " ")
+		n, err := strconv.ParseInt(first, 10, 64)
+		return time.Duration(n), err
+	}
+	if _, err := read(); err != nil {
+		m.t.Fatal(err)
+	}
+	return func() time.Duration {
+		n, _ := read() // of a VM that has ended it is 0; the test sees that elsewhere
+		return n
+	}
+}
