@@ -46,7 +46,9 @@ for purpose in "${@:-build}"; do
 		# judges of signed zones and of zone files
 		want delv bind9-dnsutils; want ldns-verify-zone ldnsutils; want kzonecheck knot-dnssecutils; want nsd-checkzone nsd; want knotd knot
 		# clients of the management plane and of DNS over TLS
-		want curl curl; want openssl openssl; want ssh openssh-client; want kdig knot-dnsutils; want tshark tshark ;;
+		want curl curl; want openssl openssl; want ssh openssh-client; want kdig knot-dnsutils; want tshark tshark
+		# shells that ampctl completes in
+		want zsh zsh; want fish fish; want /usr/share/bash-completion/bash_completion bash-completion ;;
 	# Xen itself is not installed, which would touch the boot loader:
 	# tools/xenrig unpacks its packages below build/.
 	xen) want qemu-system-x86_64 qemu-system-x86; want xz xz-utils; want dpkg-deb dpkg ;;

@@ -27,6 +27,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -151,15 +152,15 @@ func reason(err error) string {
 func Make(name string, e Entry, base Settings, dir string) (*Appliance, error) {
 	s := e.Settings().over(base)
 	a := &Appliance{Name: name, ServerName: e.ServerName, CA: from(dir, s.CA), Cert: from(dir, s.Cert), Key: from(dir, s.Key), Timeout: timeout}
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") != "" || name == "" {
-		return nil, errors.New("a name has letters, digits, dots, hyphens and underscores only")
-	}
 	host, port, err := net.SplitHostPort(e.Address)
 	if err != nil {
 		host, port = strings.Trim(e.Address, "[]"), Port
 	}
-	if host == "" || strings.ContainsAny(host, "/@ ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" || strings.ContainsAny(host, "/@ ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
 		return nil, fmt.Errorf("address = %q, must be a host name or an address, with or without a port", e.Address)
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") != "" || name == "" {
+		return nil, errors.New("a name has letters, digits, dots, hyphens and underscores only")
 	}
 	a.Address = net.JoinHostPort(host, port)
 	if a.ServerName == "" {
