@@ -265,7 +265,7 @@ func TestKeepGoing(t *testing.T) {
 // TestStuck: a rollback that is refused, and one whose answer is lost.
 func TestStuck(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 3, nil)
+	r := newRig(t, 4, nil)
 	r.faults["ns1"] = func(p *planetest.Plane, under http.RoundTripper, q *http.Request) (*http.Response, error) {
 		if is(q, "rollback") {
 			other(t, p)
@@ -279,7 +279,30 @@ func TestStuck(t *testing.T) {
 		return under.RoundTrip(q)
 	}
 	r.faults["ns3"] = loses("rollback")
-	r.want(r.rotate(change.Options{}, dot(t, "one")), client.Mixed, "stuck 0-1 generation-conflict; 2 one", "unchanged 0-0 connection-lost; 0 ", "rolled-back 0-2; 2 ")
+	var once atomic.Bool
+	r.faults["ns4"] = func(p *planetest.Plane, under http.RoundTripper, q *http.Request) (*http.Response, error) {
+		if is(q, "rollback") && once.CompareAndSwap(false, true) {
+			return nil, errLost // before it gets there
+		}
+		return under.RoundTrip(q)
+	}
+	r.want(r.rotate(change.Options{}, dot(t, "one")), client.Mixed, "stuck 0-1 generation-conflict; 2 one", "unchanged 0-0 connection-lost; 0 ", "rolled-back 0-2; 2 ", "rolled-back 0-2; 2 ")
+}
+
+// TestRevoke: a revocation that is rolled back stays, and the report says so.
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, func(i int, o *planetest.Options) {
+		if i == 1 {
+			o.Keep = failing{}
+		}
+	})
+	sum := strings.Repeat("ab", 32)
+	reports := r.rotate(change.Options{}, client.Change{Entry: client.Entry{Kind: client.Revoked, Name: sum}})
+	r.want(reports, client.Failed, "rolled-back 0-2; 2 ", "unchanged 0-0 store-failed; 0 ")
+	if n := len(r.Planes[0].Server.Certificates().Current().Revoked); (n == 1) != strings.Contains(fmt.Sprint(reports[0].Notes), "stays so") {
+		t.Errorf("%d are revoked, and the notes are %v", n, reports[0].Notes)
+	}
 }
 
 // TestBusy: another operator's transaction is left alone unless it is to be aborted.

@@ -144,19 +144,9 @@ func (a *one) commit(ctx context.Context) error {
 		a.abort(ctx)
 		return e
 	}
-	// The answer was lost. Aborting first makes sure that the commit, if it is
-	// still on its way, comes to nothing.
-	for i := range lookUps {
-		if i > 0 {
-			time.Sleep(lookUpPause)
-		}
-		a.abortQuietly(ctx)
-		if g, err = a.Client.Certificates(ctx); err == nil {
-			break
-		}
-	}
+	g, settled := a.lookUp(ctx)
 	switch {
-	case err != nil:
+	case g == nil || g.Number == a.base && !settled:
 		a.report.Outcome, a.report.After = Unknown, nil
 		a.note("whether it has committed is not known; certs list shows it when it is back")
 		return e
@@ -171,18 +161,34 @@ func (a *one) commit(ctx context.Context) error {
 	return nil
 }
 
+// lookUp asks for the generation in force after the answer to a commit was lost; nil:
+// it can't be had. Aborting first makes sure that the commit, if it is still on its
+// way, comes to nothing: settled says that nothing of ours is staged any more.
+func (a *one) lookUp(ctx context.Context) (g *client.Generation, settled bool) {
+	for i := range lookUps {
+		if i > 0 {
+			time.Sleep(lookUpPause)
+		}
+		s, err := a.Client.Staged(ctx)
+		if err == nil && s.Who == a.you {
+			err = a.Client.Abort(ctx)
+		}
+		now, asked := a.Client.Certificates(ctx)
+		if asked == nil {
+			g = now
+		}
+		if err == nil && asked == nil {
+			return g, true
+		}
+	}
+	return g, false
+}
+
 // How often, and how far apart, an appliance is asked what became of a commit.
 const (
 	lookUps     = 4
 	lookUpPause = 500 * time.Millisecond
 )
-
-// abortQuietly aborts if it can: what matters is looked at next.
-func (a *one) abortQuietly(ctx context.Context) {
-	if s, err := a.Client.Staged(ctx); err == nil && s.Who == a.you {
-		_ = a.Client.Abort(ctx)
-	}
-}
 
 // made notes a commit.
 func (a *one) made(g *client.Generation) {
@@ -209,9 +215,17 @@ func (a *one) inForce(g *client.Generation) bool {
 func (a *one) rollback(ctx context.Context) {
 	committed := *a.report.After
 	g, err := a.Client.Rollback(ctx, committed)
-	if err != nil && asError(err).Sent {
-		if now, asked := a.Client.Certificates(ctx); asked == nil && now.Number > committed && now.Who == a.you {
+	// When the answer was lost it can be asked for again: If-Match keeps it from
+	// being done twice.
+	for i := 0; i < lookUps && err != nil && asError(err).Sent; i++ {
+		time.Sleep(lookUpPause)
+		now, asked := a.Client.Certificates(ctx)
+		switch {
+		case asked != nil:
+		case now.Number > committed && now.Who == a.you:
 			g, err = now, nil
+		default:
+			g, err = a.Client.Rollback(ctx, committed)
 		}
 	}
 	if err != nil {
@@ -221,4 +235,7 @@ func (a *one) rollback(ctx context.Context) {
 	}
 	a.report.Outcome, a.report.After = RolledBack, &g.Number
 	a.note("rolled back, since another appliance failed")
+	if slices.ContainsFunc(a.changes, func(c client.Change) bool { return c.Kind == client.Revoked && !c.Remove }) {
+		a.note("who was revoked stays so: a rollback does not undo that; clients restore does")
+	}
 }

@@ -14,14 +14,16 @@ import (
 
 // changeFlags are changes beside certificates.
 type changeFlags struct {
-	authorities, remove, removeAuthorities, revoke, restore []string
+	authorities, staples, remove, removeAuthorities, removeStaples, revoke, restore []string
 }
 
 func (f *changeFlags) add(c *cobra.Command) {
 	v := c.Flags().StringArrayVar
 	v(&f.authorities, "authorities", nil, "authorities that clients are checked with (`SLOT=FILE`)")
+	v(&f.staples, "staple", nil, "OCSP response for the certificate of a slot, where planes take them (`SLOT=FILE`)")
 	v(&f.remove, "remove", nil, "the certificate of a `SLOT` goes")
 	v(&f.removeAuthorities, "remove-authorities", nil, "the authorities of a `SLOT` go")
+	v(&f.removeStaples, "remove-staple", nil, "the OCSP response of a `SLOT` goes")
 	v(&f.revoke, "revoke", nil, "a management client is not welcome any more: its certificate's `FILE`, or SHA-256")
 	v(&f.restore, "restore", nil, "it is again (`FILE`, or SHA-256)")
 }
@@ -42,7 +44,7 @@ func (a *app) changes(args []string, f *changeFlags) ([]client.Change, error) {
 	for _, list := range []struct {
 		kind client.Kind
 		args []string
-	}{{client.Certificates, args}, {client.Authorities, f.authorities}} {
+	}{{client.Certificates, args}, {client.Authorities, f.authorities}, {client.Staples, f.staples}} {
 		for _, arg := range list.args {
 			slot, file, ok := strings.Cut(arg, "=")
 			if !ok || slot == "" || file == "" {
@@ -61,7 +63,8 @@ func (a *app) changes(args []string, f *changeFlags) ([]client.Change, error) {
 		kind   client.Kind
 		args   []string
 		remove bool
-	}{{client.Certificates, f.remove, true}, {client.Authorities, f.removeAuthorities, true}, {client.Revoked, f.revoke, false}, {client.Revoked, f.restore, true}} {
+	}{{client.Certificates, f.remove, true}, {client.Authorities, f.removeAuthorities, true}, {client.Staples, f.removeStaples, true},
+		{client.Revoked, f.revoke, false}, {client.Revoked, f.restore, true}} {
 		for _, name := range list.args {
 			if list.kind == client.Revoked {
 				var err error

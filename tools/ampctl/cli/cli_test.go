@@ -131,6 +131,13 @@ func TestCommands(t *testing.T) {
 		r := command(t, spy, append([]string{"-c", f.File}, strings.Fields(s.line)...)...)
 		check(t, r, s.code, strings.Split(s.texts, "|"), []string{s.line})
 	}
+	// Planes differ in whether they take staples.
+	for _, flag := range []string{"--staple=dot=" + one, "--remove-staple=dot"} {
+		if r := command(t, spy, "-c", f.File, "certs", "stage", flag); r.code != 0 && r.code != 6 {
+			t.Errorf("%s: %+v", flag, r)
+		}
+	}
+	_ = p.Server.Certificates().Abort() // where nothing was staged there is nothing to abort
 	for _, name := range []string{"heap", "pcap"} {
 		if s, err := os.Stat(filepath.Join(f.Dir, name)); err != nil || s.Size() < 24 || s.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, err, s)

@@ -85,7 +85,7 @@ func TestInit(t *testing.T) {
 		check(t, command(t, nil, status...), 0, []string{`"role":"` + role + `"`, `"you":"` + name}, status)
 	}
 	issue := []string{"issue", "server", "ns1", "--file", "ns1-next", "--dir", dir, "--host", "127.0.0.1"}
-	check(t, command(t, nil, issue...), 0, nil, issue)
+	check(t, command(t, nil, issue...), 0, []string{"certificate = \"" + dir + "/ns1-next.pem\"\n"}, issue)
 	fleet := strings.Replace(before["fleet.toml"], `address = "127.0.0.1"`, `address = "`+p.Addr+`"`, 1)
 	file := filepath.Join(dir, "now.toml")
 	if err := os.WriteFile(file, []byte(strings.Replace(fleet, `"ns1.example.org"`, `"127.0.0.1"`, 1)), 0o600); err != nil {

@@ -39,7 +39,7 @@ func (a *app) issueClientCommand() *cobra.Command {
 		if role != keys.Read && role != keys.Operate {
 			return usage("--role must be read or operate")
 		}
-		return a.issue(args[0], f, func(ca *keys.Pair, file string) ([]keys.File, error) {
+		return a.issue(args[0], f, false, func(ca *keys.Pair, file string) ([]keys.File, error) {
 			return clientFiles(ca, args[0], file, role, a.Now(), f.days)
 		})
 	}
@@ -55,7 +55,7 @@ func (a *app) issueServerCommand() *cobra.Command {
 		if len(f.hosts) == 0 {
 			return usage("at what names or addresses is the management plane reached? --host says it")
 		}
-		return a.issue(args[0], f, func(ca *keys.Pair, file string) ([]keys.File, error) {
+		return a.issue(args[0], f, true, func(ca *keys.Pair, file string) ([]keys.File, error) {
 			one, err := serverFile(ca, args[0], file, f.hosts, a.Now(), f.days)
 			return []keys.File{one}, err
 		})
@@ -63,8 +63,9 @@ func (a *app) issueServerCommand() *cobra.Command {
 	return c
 }
 
-// issue writes what made makes with the authority.
-func (a *app) issue(name string, f issueFlags, made func(ca *keys.Pair, file string) ([]keys.File, error)) error {
+// issue writes what made makes with the authority. That of a server can be in an
+// image: then the lines for its configuration are printed.
+func (a *app) issue(name string, f issueFlags, server bool, made func(ca *keys.Pair, file string) ([]keys.File, error)) error {
 	if f.file == "" {
 		f.file = name
 	}
@@ -87,7 +88,11 @@ func (a *app) issue(name string, f issueFlags, made func(ca *keys.Pair, file str
 	if err := keys.Write(f.dir, files); err != nil {
 		return local(err)
 	}
-	return a.told(f.dir, files, "")
+	lines := ""
+	if server {
+		lines = configuration(f.dir, f.file, false)
+	}
+	return a.told(f.dir, files, lines)
 }
 
 // clientFiles makes the certificate and the key of a client.

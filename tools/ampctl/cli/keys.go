@@ -77,7 +77,7 @@ func (a *app) init(dir string, f initFlags) error {
 	if err := keys.Write(dir, files); err != nil {
 		return local(err)
 	}
-	return a.told(dir, files, configuration(dir, f))
+	return a.told(dir, files, configuration(dir, f.name, f.atBoot))
 }
 
 // firstFiles makes what init writes.
@@ -125,13 +125,13 @@ func quoteKey(s string) string {
 }
 
 // configuration are the lines for the image's configuration.
-func configuration(dir string, f initFlags) string {
+func configuration(dir, file string, atBoot bool) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
 	text := fmt.Sprintf("[management]\nclient_ca = %q\n", filepath.Join(dir, "ca.pem"))
-	if !f.atBoot {
-		text += fmt.Sprintf("certificate = %q\nkey_in_image = true\n", filepath.Join(dir, f.name+".pem"))
+	if !atBoot {
+		text += fmt.Sprintf("certificate = %q\nkey_in_image = true\n", filepath.Join(dir, file+".pem"))
 	}
 	return text
 }

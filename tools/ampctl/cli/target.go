@@ -42,6 +42,9 @@ func (a *app) appliances() ([]fleet.Appliance, error) {
 	if a.all && len(a.names) > 0 || a.address != "" && (a.all || len(a.names) > 0) {
 		return nil, usage("--all, -a and --address exclude one another")
 	}
+	if a.timeout < 0 {
+		return nil, usage("--timeout %s: must be more than nothing", a.timeout)
+	}
 	name, named := a.fleetFile()
 	f := &fleet.Fleet{}
 	if a.address == "" || named {

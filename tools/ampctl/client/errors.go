@@ -75,7 +75,7 @@ func classOf(status int) Class {
 func answered(status int, body []byte) *Error {
 	e := &Error{}
 	if err := json.Unmarshal(body, e); err != nil || e.Code == "" {
-		return &Error{Class: Failed, Code: "bad-answer", Status: status,
+		return &Error{Class: Failed, Code: "bad-answer", Status: status, Sent: true,
 			Sentence: fmt.Sprintf("The answer has status %d and is not one of a management plane.", status)}
 	}
 	e.Class, e.Status = classOf(status), status

@@ -94,6 +94,7 @@ const (
 	Certificates Kind = "certificates" // chain and key, by slot
 	Authorities  Kind = "authorities"  // by slot
 	Revoked      Kind = "revoked"      // a client, by the SHA-256 of its certificate
+	Staples      Kind = "staples"      // OCSP response, by the slot of its certificate
 )
 
 // Change is a value to be staged. Data may be a private key: nothing prints it.

@@ -124,6 +124,11 @@ func Read(name string) (*Fleet, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: appliances.%s: %w", name, n, err)
 		}
+		for _, o := range out.All {
+			if o.Address == a.Address {
+				return nil, fmt.Errorf("%s: appliances.%s and appliances.%s have the same address", name, o.Name, n)
+			}
+		}
 		out.All = append(out.All, *a)
 	}
 	if _, there := f.Appliances[f.Default]; f.Default != "" && !there {

@@ -76,18 +76,19 @@ address = "2001:db8::1"
 
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"ca = \"x\"\nkay = \"y\"\n":                                ":2: kay: there is no such key",
-		"ca = \"x\"\nca = \"y\"\n":                                 "already",
-		"\n\nca = x\n":                                             ":3: ",
-		"[appliances.a]\naddress = 7\n":                            ":2: ",
-		"[appliances.a]\n":                                         "appliances.a: address = \"\", must be",
-		"[appliances.a]\naddress = \"https://x/\"\n":               "must be a host name",
-		"[appliances.a]\naddress = \"x\"\ntimeout = \"soon\"\n":    "timeout = \"soon\"",
-		"[appliances.a]\naddress = \"x\"\ntimeout = \"-1s\"\n":     "timeout",
-		"[appliances.a]\naddress = \"x\"\nsha256 = [\"beef\"]\n":   "64 hexadecimal digits",
-		"[appliances.\"a b\"]\naddress = \"x\"\n":                  "a name has letters",
-		"default = \"b\"\n[appliances.a]\naddress = \"x\"\n":       "no [appliances.b]",
-		"[appliances.a]\naddress = \"x\"\npassword = \"secret\"\n": ":3: appliances.a.password: there is no such key",
+		"ca = \"x\"\nkay = \"y\"\n":                                               ":2: kay: there is no such key",
+		"ca = \"x\"\nca = \"y\"\n":                                                "already",
+		"\n\nca = x\n":                                                            ":3: ",
+		"[appliances.a]\naddress = 7\n":                                           ":2: ",
+		"[appliances.a]\n":                                                        "appliances.a: address = \"\", must be",
+		"[appliances.a]\naddress = \"https://x/\"\n":                              "must be a host name",
+		"[appliances.a]\naddress = \"x\"\ntimeout = \"soon\"\n":                   "timeout = \"soon\"",
+		"[appliances.a]\naddress = \"x\"\ntimeout = \"-1s\"\n":                    "timeout",
+		"[appliances.a]\naddress = \"x\"\nsha256 = [\"beef\"]\n":                  "64 hexadecimal digits",
+		"[appliances.\"a b\"]\naddress = \"x\"\n":                                 "a name has letters",
+		"[appliances.a]\naddress = \"x\"\n[appliances.b]\naddress = \"x:9443\"\n": "same address",
+		"default = \"b\"\n[appliances.a]\naddress = \"x\"\n":                      "no [appliances.b]",
+		"[appliances.a]\naddress = \"x\"\npassword = \"secret\"\n":                ":3: appliances.a.password: there is no such key",
 	} {
 		name := write(t, text)
 		_, err := fleet.Read(name)
