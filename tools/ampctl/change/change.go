@@ -95,7 +95,13 @@ func (r *run) do(ctx context.Context) {
 	ready := !slices.ContainsFunc(r.all, failed)
 	after := context.WithoutCancel(ctx) // what follows leaves nothing half done
 	if !ready || r.options.Trial {
-		r.each("aborted", r.all, func(a *one) { a.abort(after) })
+		r.each("aborted", r.all, func(a *one) {
+			a.abort(after)
+			if !ready && !failed(a) {
+				a.report.Outcome = Unchanged
+				a.note("it would take it, but another appliance failed")
+			}
+		})
 		return
 	}
 	r.each("committed", r.all, func(a *one) { a.fail(a.commit(after)) })

@@ -39,9 +39,6 @@ func (a *one) prepare(ctx context.Context) error {
 		return err
 	}
 	a.you = status.You
-	if !status.Persisted {
-		a.note("not persisted: a restart forgets it")
-	}
 	if err := a.reachable(); err != nil {
 		return err
 	}
@@ -193,6 +190,9 @@ const (
 // made notes a commit.
 func (a *one) made(g *client.Generation) {
 	a.report.Outcome, a.report.After = Committed, &g.Number
+	if !g.Persisted {
+		a.note("not persisted: a restart forgets it")
+	}
 }
 
 // inForce says whether our certificates are those of a generation.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -25,7 +26,8 @@ Then all commit. If a commit fails those that were made are rolled back, unless
 
 Each FILE has the chain and its private key as PEM, in any order; - is the standard
 input. SLOT is a name of the appliance's configuration; management is the plane's own.
-An interrupt (Ctrl-C) is obeyed until the first commit, not after it.`
+An interrupt (Ctrl-C) is obeyed until the first commit, and not after it; a second one
+ends everything at once, and may leave appliances different.`
 
 func (a *app) rotateCommand() *cobra.Command {
 	var flags changeFlags
@@ -63,6 +65,10 @@ func (a *app) rotateFlags(c *cobra.Command) func(*cobra.Command, []client.Change
 		}
 		line := &progress{app: a, what: slotsOf(changes)}
 		o.Progress = line.step
+		stop := context.AfterFunc(c.Context(), func() {
+			fmt.Fprint(a.Err, "\nampctl: interrupted; what is under way is ended first, and again ends it at once\n")
+		})
+		defer stop()
 		reports := change.Run(c.Context(), targets, changes, o)
 		line.clear()
 		return a.report(reports)
