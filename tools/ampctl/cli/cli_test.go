@@ -131,7 +131,10 @@ func TestCommands(t *testing.T) {
 		r := command(t, spy, append([]string{"-c", f.File}, strings.Fields(s.line)...)...)
 		check(t, r, s.code, strings.Split(s.texts, "|"), []string{s.line})
 	}
-	// Planes differ in whether they take staples.
+	// Planes differ in whether they take staples and keep crashes.
+	if r := command(t, spy, "-c", f.File, "crash"); r.code != 6 || !strings.Contains(r.err, "(no-") {
+		t.Errorf("crash: %+v", r)
+	}
 	for _, flag := range []string{"--staple=dot=" + one, "--remove-staple=dot"} {
 		if r := command(t, spy, "-c", f.File, "certs", "stage", flag); r.code != 0 && r.code != 6 {
 			t.Errorf("%s: %+v", flag, r)

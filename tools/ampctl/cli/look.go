@@ -3,9 +3,12 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,6 +143,44 @@ func families(text []byte, prefixes []string) []byte {
 		}
 	}
 	return out
+}
+
+func (a *app) crashCommand() *cobra.Command {
+	return &cobra.Command{Use: "crash", Short: "what the last run that crashed said, where appliances keep it", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.each(c.Context(), nil, func(ctx context.Context, t *target, _ bool) (answer, error) {
+				raw, err := t.Crash(ctx)
+				if err != nil {
+					return answer{}, err
+				}
+				return answer{text: record(raw), json: compact(raw)}, nil
+			})
+		}}
+}
+
+// record is a flat object of JSON as lines: names and values, in the order of names;
+// a value of several lines, such as a trace, is below its name.
+func record(raw json.RawMessage) []byte {
+	var all map[string]any
+	if json.Unmarshal(raw, &all) != nil {
+		return raw
+	}
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		switch v := all[name].(type) {
+		case string:
+			if strings.Contains(v, "\n") {
+				fmt.Fprintf(&b, "%s:\n%s\n", name, strings.TrimRight(v, "\n"))
+				continue
+			}
+			fmt.Fprintf(&b, "%-14s %s\n", name, v)
+		case float64:
+			fmt.Fprintf(&b, "%-14s %.0f\n", name, v)
+		default:
+			fmt.Fprintf(&b, "%-14s %v\n", name, v)
+		}
+	}
+	return b.Bytes()
 }
 
 func (a *app) profileCommand() *cobra.Command {

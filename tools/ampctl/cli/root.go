@@ -166,7 +166,7 @@ func (a *app) root() *cobra.Command {
 	f.DurationVar(&a.timeout, "timeout", 0, "`time` for each request (default 10s)")
 	f.StringVarP(&a.output, "output", "o", "text", "`form` of the output: text or json")
 	root.AddCommand(a.initCommand(), a.issueCommand(), a.statusCommand(), a.healthCommand(), a.certsCommand(), a.rotateCommand(),
-		a.clientsCommand(), a.logsCommand(), a.levelCommand(), a.metricsCommand(), a.captureCommand(), a.profileCommand(),
+		a.clientsCommand(), a.logsCommand(), a.levelCommand(), a.metricsCommand(), a.captureCommand(), a.profileCommand(), a.crashCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: exitCodes})
 	_ = root.RegisterFlagCompletionFunc("appliance", a.completeNames)
 	_ = root.RegisterFlagCompletionFunc("output", oneOf("text", "json"))

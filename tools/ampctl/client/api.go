@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/url"
 	"strconv"
 	"time"
@@ -104,6 +105,12 @@ func (c *Client) Abort(ctx context.Context) error {
 // Rollback puts the content of the generation before in the place of base.
 func (c *Client) Rollback(ctx context.Context, base uint64) (*Generation, error) {
 	return c.generation(ctx, request{method: "POST", path: "/v1/certificates/rollback", base: &base})
+}
+
+// Crash asks what the last run that crashed said, as JSON.
+func (c *Client) Crash(ctx context.Context) (json.RawMessage, error) {
+	var record map[string]any
+	return c.read(ctx, request{method: "GET", path: "/v1/crash"}, &record)
 }
 
 // Profile asks for a profile in the format of go tool pprof: heap or goroutine.
