@@ -78,6 +78,8 @@ type tlsRig struct {
 	dir      string
 	pool     *x509.CertPool
 	sessions tls.ClientSessionCache
+	parent   *x509.Certificate
+	signer   crypto.Signer
 }
 
 func newTLSRig(t *testing.T) *tlsRig {
@@ -101,6 +103,7 @@ func newTLSRig(t *testing.T) *tlsRig {
 		t.Fatal(err)
 	}
 	r.pool.AddCert(parent)
+	r.parent, r.signer = parent, caKey
 	for name, names := range map[string][]string{"www": {"www.example.org", "*.example.org"}, "client": {"alice"}} {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
@@ -115,6 +118,17 @@ func newTLSRig(t *testing.T) *tlsRig {
 	}
 	r.write(t, "rsa", tlsTemplate("rsa.example.net"), parent, key, caKey)
 	return r
+}
+
+// renew makes a certificate of the rig anew, and returns the first line of its PEM.
+func (r *tlsRig) renew(t *testing.T, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der := r.write(t, name, tlsTemplate("www.example.org", "*.example.org"), r.parent, key, r.signer)
+	return strings.Split(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), "\n")[1]
 }
 
 func tlsTemplate(names ...string) *x509.Certificate {

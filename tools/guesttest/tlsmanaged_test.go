@@ -15,7 +15,6 @@ import (
 	"ampoule/libos/mgmt/mgmttest"
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/guesttest/guest"
-	"ampoule/tools/netpeer"
 	"ampoule/tools/rotation"
 )
 
@@ -27,6 +26,9 @@ ipv4 = "10.0.2.15/24"
 [management]
 client_ca = "%[1]s/clients.pem"
 disk = true
+pprof = true
+capture = true
+handshakes = 200
 [tls]
 alpn = ["http/1.1"]
 ticket_rotation = "1h"
@@ -39,31 +41,32 @@ address = "10.0.2.2:8080"
 const (
 	tlsPlane   = "10.0.2.15:9443"
 	tlsService = "10.0.2.15:443"
-	storeKey   = "store-key=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 )
 
 // tlsManaged is the image, its clients' authority and a segment.
 type tlsManaged struct {
 	*vm.VM
-	t             *testing.T
-	s             *netpeer.Segment
-	image, dir    string
-	ca, root      *mgmttest.Pair
+	t *testing.T
+	*tlsRig
+	image         string
+	ca            *mgmttest.Pair
 	operate, read *mgmttest.Pair
 }
 
 // TestTLSManaged is about one image of the terminator with a management plane.
 func TestTLSManaged(t *testing.T) {
-	m := &tlsManaged{s: linuxSegment(t), dir: t.TempDir(), ca: mgmttest.Root(t, "clients"), root: mgmttest.Root(t, "servers")}
+	m := &tlsManaged{tlsRig: newTLSRig(t), ca: mgmttest.Root(t, "clients")}
 	m.operate = m.ca.Issue(t, mgmttest.Spec{Name: "alice", Unit: "ampoule-operate", Client: true})
 	m.read = m.ca.Issue(t, mgmttest.Spec{Name: "bob", Unit: "ampoule-read", Client: true})
-	m.write(t, "clients.pem", m.ca.Cert())
+	if err := os.WriteFile(filepath.Join(m.dir, "clients.pem"), m.ca.Cert(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	m.image = images.Configured(t, "tls", "managed", fmt.Sprintf(tlsManagedTOML, m.dir), tlsVariant.GOAMD64)
 	t.Cleanup(func() { os.Remove(m.image) })
 	for _, test := range []struct {
 		name string
 		f    func(*tlsManaged)
-	}{{"Rotation", (*tlsManaged).rotation}} {
+	}{{"Clients", (*tlsManaged).clients}, {"Kept", (*tlsManaged).kept}, {"Access", (*tlsManaged).access}, {"Rotation", (*tlsManaged).rotation}} {
 		t.Run(test.name, func(t *testing.T) {
 			one := *m
 			one.t = t
@@ -72,18 +75,9 @@ func TestTLSManaged(t *testing.T) {
 	}
 }
 
-func (m *tlsManaged) write(t *testing.T, name string, data []byte) string {
-	t.Helper()
-	path := filepath.Join(m.dir, name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// boot boots the image and waits until its plane listens; c says how, beside what all
+// start boots the image and waits until its plane listens; c says how, beside what all
 // have.
-func (m *tlsManaged) boot(c vm.Config) {
+func (m *tlsManaged) start(c vm.Config) {
 	m.t.Helper()
 	c.Image, c.Machine, c.CPU, c.RAM, c.RNG, c.Net = m.image, tlsVariant.Machine, guest.CPU(tlsVariant.GOAMD64), 64, true, m.s.Net()
 	m.VM = guest.Boot(m.t, c)
@@ -133,7 +127,7 @@ func (m *tlsManaged) echoes() {
 // all that the handshake waits for.
 func (m *tlsManaged) rotation() {
 	m.echoes()
-	m.boot(vm.Config{Append: storeKey})
+	m.start(vm.Config{Append: rotation.StoreArgument})
 	res := rotation.Run(m.t, rotation.Config{Dial: m.s.DialContext, Service: tlsService, Plane: tlsPlane, Operator: m.operate,
 		Clients: 4, Streams: 4, Rotations: 1000, Blocks: 20, Now: m.cpuTime(), Every: 20 * time.Millisecond, Quiet: 500 * time.Millisecond})
 	res.Hold(m.t)

@@ -110,7 +110,7 @@ func TestXen(t *testing.T) {
 		f    func(*host)
 	}{
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
-		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"Reboot", reboot},
+		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"TLS", tlsRotation}, {"Reboot", reboot},
 		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Leased", leased}, {"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
 		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
@@ -133,7 +133,7 @@ func (h *host) show() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, name := range []string{"echo", "dns", "late", "disk", "leased"} {
+	for _, name := range []string{"echo", "dns", "late", "disk", "leased", tlsGuest} {
 		log, err := h.GuestLog(ctx, name)
 		h.t.Logf("%s console (%v):\n%s", name, err, log)
 	}
