@@ -221,8 +221,12 @@ func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) err
 	if err := s.certs.Begin(c.Initial); err != nil {
 		return err
 	}
+	restored := false
 	if err == nil {
-		_, err = s.certs.Restore()
+		restored, err = s.certs.Restore()
+	}
+	if restored && len(c.Initial) > 0 {
+		h.Log.Info("certificates are those that were kept, not those of the image", "generation", s.certs.Current().Number)
 	}
 	if err != nil {
 		s.notice = err.Error()

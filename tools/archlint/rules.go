@@ -65,7 +65,7 @@ var rules = []rule{
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/ampctl", []string{"tools/ampctl", "tools/workspace", "libos", toml, cobra, xsys}}, // all of libos in its tests only
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
-	{"tools/rotation", []string{"tools", "libos/mgmt/mgmttest", "libos/store", "libos/device"}},
+	{"tools/guesttest/rotation", []string{"tools", "libos/mgmt/mgmttest", "libos/store", "libos/device"}},
 	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto, prometheus}},
 }
 

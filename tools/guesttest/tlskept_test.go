@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"ampoule/tools/boottest/vm"
-	"ampoule/tools/rotation"
+	"ampoule/tools/guesttest/rotation"
 )
 
 // bundle is a certificate of the rig with its authority and key, as the plane takes it.

@@ -15,7 +15,7 @@ import (
 	"ampoule/libos/mgmt/mgmttest"
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/guesttest/guest"
-	"ampoule/tools/rotation"
+	"ampoule/tools/guesttest/rotation"
 )
 
 // tlsManagedTOML is a terminator that has all its certificates through the management

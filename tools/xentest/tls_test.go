@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"ampoule/libos/mgmt/mgmttest"
-	"ampoule/tools/rotation"
+	"ampoule/tools/guesttest/rotation"
 	"ampoule/tools/xenrig/dom0"
 	"ampoule/tools/xenrig/rig"
 )
