@@ -86,20 +86,7 @@ func tlsRotation(h *host) {
 	}
 	h.xl("destroy", tlsGuest)
 
-	p = m.start()
-	m.get(p, "/v1/status", 200, fmt.Sprintf(`"generation":%d,`, res.Rotations+1))
-	m.get(p, "/v1/status", 200, `"persisted":true`)
-	c, err := h.DialContext(h.t.Context(), "tcp", tlsService)
-	h.must("service", err)
-	tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
-	h.must("handshake after a restart", tc.Handshake())
-	if n := tc.ConnectionState().PeerCertificates[0].SerialNumber.Int64(); n != int64(res.Rotations+1) {
-		h.t.Errorf("after a restart certificate %d serves, not %d", n, res.Rotations+1)
-	}
-	tc.Close()
-	began = time.Now()
-	rotation.Access(h.t, h.DialContext, tlsPlane, m.ca)
-	h.t.Logf("all routes with all credentials in %v", time.Since(began).Round(time.Millisecond))
+	m.restarted(res.Rotations + 1)
 	h.xl("destroy", tlsGuest)
 
 	for what, content := range map[string][]byte{"noise": bytes.Repeat([]byte("noise!!!"), rotation.DiskSize/8), "another appliance's": rotation.Foreign(h.t)} {
@@ -113,8 +100,29 @@ func tlsRotation(h *host) {
 			h.t.Errorf("%s: the disk was written to", what)
 		}
 	}
-	_, err = h.Run(h.t.Context(), 30*time.Second, "losetup -d /dev/loop1; rm -f /run/tls.img")
+	_, err := h.Run(h.t.Context(), 30*time.Second, "losetup -d /dev/loop1; rm -f /run/tls.img")
 	h.must("clean up", err)
+}
+
+// restarted starts the domain again: certificate last, of the generation with that number,
+// is in force, and nobody but an operator changes anything.
+func (m *terminator) restarted(last int) {
+	m.t.Helper()
+	h := m.host
+	p := m.start()
+	m.get(p, "/v1/status", 200, fmt.Sprintf(`"generation":%d,`, last))
+	m.get(p, "/v1/status", 200, `"persisted":true`)
+	c, err := h.DialContext(h.t.Context(), "tcp", tlsService)
+	h.must("service", err)
+	tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+	h.must("handshake after a restart", tc.Handshake())
+	if n := tc.ConnectionState().PeerCertificates[0].SerialNumber.Int64(); n != int64(last) {
+		h.t.Errorf("after a restart certificate %d serves, not %d", n, last)
+	}
+	tc.Close()
+	began := time.Now()
+	rotation.Access(h.t, h.DialContext, tlsPlane, m.ca)
+	h.t.Logf("all routes with all credentials in %v", time.Since(began).Round(time.Millisecond))
 }
 
 // disk makes the content of the domain's disk, which is a file in dom0.
