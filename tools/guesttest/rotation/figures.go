@@ -16,9 +16,14 @@ func Percentile(all []time.Duration, share int) time.Duration {
 	return all[min(len(all)*share/100, len(all)-1)]
 }
 
-// Ratio is how much longer the slowest hundredth of handshakes took amid rotations.
+// Ratio is how much longer the slowest hundredth of handshakes took amid rotations; 0 if
+// none had it quiet.
 func (r *Result) Ratio() float64 {
-	return float64(Percentile(r.Rotated, 99)) / float64(max(Percentile(r.Quiet, 99), 1))
+	quiet := Percentile(r.Quiet, 99)
+	if quiet == 0 {
+		return 0
+	}
+	return float64(Percentile(r.Rotated, 99)) / float64(quiet)
 }
 
 // String says what was seen.
