@@ -55,8 +55,8 @@ func (s *server) room() bool {
 	return !m.full
 }
 
-// relieve looks at the memory once in a tick, and ends some of the connections that
-// have not taken a response for longest when it is short. It is called with s.mu held.
+// relieve looks at the memory once in a tick, and when it is short ends some of the
+// connections that have not taken a response, or sent a whole request, for longest. It is called with s.mu held.
 func (s *server) relieve(now int64) {
 	if len(s.conns) < few {
 		s.memory.full = false
