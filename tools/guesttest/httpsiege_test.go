@@ -80,7 +80,7 @@ func (h *httpSiege) dial() (net.Conn, error) {
 	defer cancel()
 	c, err := h.s.DialContext(ctx, "tcp", "10.0.2.15:80")
 	if err == nil {
-		c.SetDeadline(time.Now().Add(2 * time.Minute))
+		c.SetDeadline(time.Now().Add(10 * time.Minute)) // for all of the siege
 	}
 	return c, err
 }
