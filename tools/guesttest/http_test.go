@@ -3,6 +3,7 @@ package guesttest
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -76,5 +77,25 @@ func TestHTTPDiff(t *testing.T) {
 	}
 	if len(r.Unexplained) > 10 {
 		t.Errorf("and %d more", len(r.Unexplained)-10)
+	}
+}
+
+// TestHTTPMalformed has a booted image refuse what is no request, never answer what is
+// behind it, and go on serving.
+func TestHTTPMalformed(t *testing.T) {
+	v := guest.Variant{Machine: vm.MicroVM, GOAMD64: "v3"}
+	addr := bootHTTP(t, v, images.App(t, "http", v.GOAMD64), 32)
+	var d net.Dialer
+	all := httpdiff.Malformed()
+	if len(all) < 150 {
+		t.Errorf("%d requests only", len(all))
+	}
+	for what, request := range all {
+		if err := httpdiff.Refuses(t.Context(), d.DialContext, addr, request); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := httpdiff.Refuses(t.Context(), d.DialContext, addr, "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"); err == nil {
+		t.Error("what is well-formed counts as refused")
 	}
 }

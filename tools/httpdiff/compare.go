@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,6 +105,15 @@ func ranges(r *Response) (parts []part, several bool, err error) {
 		}
 		parts = append(parts, part{p.Header.Get("Content-Range"), p.Header.Get("Content-Type"), b})
 	}
+}
+
+// Parts are the ranges in the body of a 206 with that Content-Type.
+func Parts(typ string, body []byte) (all [][]byte, err error) {
+	parts, _, err := ranges(&Response{Status: 206, Header: http.Header{"Content-Type": {typ}}, Body: body})
+	for _, p := range parts {
+		all = append(all, p.body)
+	}
+	return all, err
 }
 
 // inside says whether each range of a response is what the whole has there, and

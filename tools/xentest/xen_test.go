@@ -1,4 +1,4 @@
-// Package xen boots the echo and DNS images as PVH guests on real Xen, which
+// Package xen boots the echo, DNS and HTTP images as PVH guests on real Xen, which
 // itself runs in QEMU, and holds them to what an operator of xl expects.
 // Everything is checked by the content of answers, never by ping.
 package xen
@@ -89,11 +89,13 @@ func TestXen(t *testing.T) {
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		t.Fatal("qemu-system-x86_64 is not installed: run make setup")
 	}
+	httpToml, site := httpConfig(t)
 	images := map[string]string{
 		"echo.elf": build(t, "echo", "echo-xen", ""),
 		"dns.elf":  build(t, "dns", "dns-xen", dnsConfig(t)),
 
 		"leased.elf": build(t, "dns", "leased-xen", leaseConfig(t)),
+		"http.elf":   build(t, "http", "http-xen", httpToml),
 	}
 	// SMEP and SMAP are for guests only: dom0 is one that cannot have them.
 	r, err := rig.Start(t.Context(), rig.Options{Images: images, CPU: rig.CPU + ",+smep,+smap", Xen: "smep=hvm smap=hvm",
@@ -111,7 +113,8 @@ func TestXen(t *testing.T) {
 	}{
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"TLS", tlsRotation}, {"Reboot", reboot},
-		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Leased", leased}, {"TooLittleMemory", tooLittle},
+		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Leased", leased}, {"HTTP", web(site)},
+		{"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
 		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
 	} {
@@ -133,7 +136,7 @@ func (h *host) show() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, name := range []string{"echo", "dns", "late", "disk", "leased", tlsGuest} {
+	for _, name := range []string{"echo", "dns", "late", "disk", "leased", tlsGuest, "http"} {
 		log, err := h.GuestLog(ctx, name)
 		h.t.Logf("%s console (%v):\n%s", name, err, log)
 	}

@@ -33,11 +33,11 @@ func (c *clock) advance() {
 
 // tail returns how a head ends now: Date, and Connection when it is the last.
 func (c *clock) tail(last bool) []byte {
-	if t := c.tails.Load(); !last {
-		return t.keep
-	} else {
+	t := c.tails.Load()
+	if last {
 		return t.close
 	}
+	return t.keep
 }
 
 // after is the tick that is at least d away.
@@ -45,18 +45,27 @@ func (c *clock) after(d time.Duration) int64 {
 	return c.ticks.Load() + int64((d+interval-1)/interval) + 1
 }
 
+// wait is the time until a second begins, but at least half of one: two ticks that come
+// too soon would cut time-outs short.
+func (c *clock) wait() time.Duration {
+	d := interval - time.Duration(c.now().Nanosecond())
+	if d < interval/2 {
+		d += interval
+	}
+	return d
+}
+
 // tick advances the clock until ctx is done, and wakes the connections whose time is
 // over. It fires as a second begins, so that Date is right.
 func (s *server) tick(ctx context.Context) error {
-	first := interval - time.Duration(s.clock.now().Nanosecond())
-	for t := time.NewTimer(first); ; {
+	for t := time.NewTimer(s.clock.wait()); ; {
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return nil
 		case <-t.C:
 		}
-		t.Reset(interval - time.Duration(s.clock.now().Nanosecond())%interval)
+		t.Reset(s.clock.wait())
 		s.clock.advance()
 		s.expire(s.clock.ticks.Load())
 	}

@@ -28,7 +28,7 @@ type conn struct {
 	again   bool         // twice, when it was taken from ready
 	due     atomic.Int64 // the tick at which its time is over
 	late    atomic.Bool  // it is
-	stalled atomic.Int64 // the tick since when there is rest, or 0
+	stalled atomic.Int64 // the tick since when there is rest, or a part of a request; or 0
 
 	in    []byte   // the beginning of a request, or what had to wait for rest
 	seen  int      // of in: what holds no whole request
@@ -109,12 +109,26 @@ func (s *server) events() error {
 		if c == nil {
 			return net.ErrClosed
 		}
-		if !c.turn(x, b) {
+		if !s.guarded(c, x, b) {
 			s.dismiss(c.wire)
 		} else if c.again {
 			c.wakeUp() // a request and the end of all, perhaps
 		}
 	}
+}
+
+// guarded is c.turn; a panic costs that connection alone.
+func (s *server) guarded(c *conn, x *exchange, b []byte) (lives bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			lives = false
+			if now := s.clock.ticks.Load(); now != s.panicked {
+				s.panicked = now // one line a second is enough
+				s.log.Error("a connection made the server panic", "panic", p, "from", address(c.RemoteAddr()))
+			}
+		}
+	}()
+	return c.turn(x, b)
 }
 
 // turn does what there is to do, and says whether the connection lives on.
@@ -154,7 +168,6 @@ func (c *conn) turn(x *exchange, b []byte) bool {
 	x.out = x.out[:0]
 	done, seen, o := c.s.answer(x, c, b, c.seen)
 	if o != goesOn {
-		c.in = nil
 		return c.after(o)
 	}
 	c.keep(b[done:], seen, done > 0)
@@ -169,7 +182,7 @@ func (c *conn) after(o outcome) bool {
 	if o == broken {
 		return false
 	}
-	c.last = true
+	c.last, c.in = true, nil
 	if len(c.rest) > 0 {
 		return true
 	}
@@ -183,6 +196,7 @@ func (c *conn) keep(b []byte, seen int, fresh bool) {
 	if len(b) == 0 {
 		c.in, c.begun = nil, false
 		if len(c.rest) == 0 {
+			c.stalled.Store(0)
 			c.due.Store(clock.after(c.s.Idle))
 		}
 		return
@@ -190,6 +204,7 @@ func (c *conn) keep(b []byte, seen int, fresh bool) {
 	c.in = append(c.in[:0], b...)
 	if len(c.rest) == 0 && (!c.begun || fresh) {
 		c.begun = true
+		c.stalled.Store(clock.ticks.Load())
 		c.due.Store(clock.after(c.s.Read))
 	}
 }

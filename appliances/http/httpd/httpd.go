@@ -48,10 +48,11 @@ type server struct {
 	conns map[net.Conn]*conn // nil for those with a goroutine
 	gone  atomic.Bool
 
-	log    *telemetry.Logger
-	access *access // nil: there is no access log
-	counts *counts // nil: nobody asks for them
-	memory memory  // guarded by mu
+	log      *telemetry.Logger
+	access   *access // nil: there is no access log
+	counts   *counts // nil: nobody asks for them
+	memory   memory  // guarded by mu
+	panicked int64   // the tick of the last panic; of events
 }
 
 // New gives the constructor for cfg.

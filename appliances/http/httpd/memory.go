@@ -6,11 +6,9 @@ import (
 	"slices"
 )
 
-// Shares of the memory limit, in percent, above which the collector is made to see what
-// is in use, and above which no connections are taken and stalled ones are ended. The
-// rest is for what comes between two looks.
 const (
-	lookAt = 92
+	// fullAt is the share of the memory limit, in percent, above which no connections
+	// are taken and stalled ones are ended. The rest is for what comes between two looks.
 	fullAt = 88
 	// every is how many connections come between two looks, and few how many need none.
 	every, few = 16, 64
@@ -34,11 +32,12 @@ func inUse() uint64 {
 	return s.HeapAlloc + s.StackInuse
 }
 
-// look finds out whether memory is short.
+// look finds out whether memory is short. Much of what seems to be in use may be
+// garbage, so the collector runs before it is believed; while it is, once in a tick.
 func (m *memory) look(now int64) {
 	m.since = 0
 	n := m.read()
-	if n > m.limit/100*lookAt && (now != m.last || !m.full) {
+	if n > m.limit/100*fullAt && (now != m.last || !m.full) {
 		m.last = now
 		runtime.GC()
 		n = m.read()
@@ -56,8 +55,8 @@ func (s *server) room() bool {
 	return !m.full
 }
 
-// relieve looks at the memory once in a tick, and ends some of the connections that
-// have not taken a response for longest when it is short. It is called with s.mu held.
+// relieve looks at the memory once in a tick, and when it is short ends some of the
+// connections that have not taken a response, or sent a whole request, for longest. It is called with s.mu held.
 func (s *server) relieve(now int64) {
 	if len(s.conns) < few {
 		s.memory.full = false
