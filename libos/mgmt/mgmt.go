@@ -25,6 +25,7 @@ import (
 	"ampoule/libos/format"
 	"ampoule/libos/http1"
 	"ampoule/libos/mgmt/certs"
+	"ampoule/libos/mgmt/door"
 	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/telemetry/metrics"
 )
@@ -52,7 +53,8 @@ type Config struct {
 	Initial []certs.Initial
 	// Connections is the most that are open at a time.
 	Connections int
-	// Handshakes is the most that are begun in a second, and at once.
+	// Handshakes is the most that are begun in a second, and as many again by who
+	// comes from where clients came from.
 	Handshakes int
 	// Parts are what the plane has besides.
 	Parts []Part
@@ -92,6 +94,7 @@ type Server struct {
 	host   *plane.Host
 	certs  *certs.Store
 	listen net.Listener
+	door   *door.Door
 	tls    *tls.Config
 	routes []Route
 	limits http1.Limits
@@ -99,9 +102,6 @@ type Server struct {
 	notice string                        // why nothing is kept that should be
 
 	mu         sync.Mutex // guards what follows
-	conns      map[*conn]struct{}
-	tokens     int // handshakes that may begin
-	filled     time.Time
 	collectors []metrics.Collector
 	ready      []func() string
 
@@ -155,7 +155,8 @@ func newServer(c *Config, h *plane.Host) (*Server, error) {
 	mine := *h
 	mine.Port = c.Port
 	h = &mine
-	s := &Server{cfg: c, host: h, limits: limits, conns: map[*conn]struct{}{}, tokens: c.Handshakes, filled: now}
+	s := &Server{cfg: c, host: h, limits: limits,
+		door: door.New(door.Config{Places: c.Connections, Rate: c.Handshakes}, time.Now)}
 	if err := s.openCerts(own, clients); err != nil {
 		return nil, err
 	}
@@ -284,8 +285,6 @@ func (l *secured) Accept() (net.Conn, error) {
 	}
 	return tls.Server(c, l.tls), nil
 }
-
-var errFull = errors.New("all connections are in use")
 
 // Addr is where the plane listens.
 func (s *Server) Addr() net.Addr { return s.listen.Addr() }

@@ -13,7 +13,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -22,6 +21,7 @@ import (
 	"ampoule/libos/http1"
 	"ampoule/libos/mgmt"
 	"ampoule/libos/mgmt/certs"
+	"ampoule/libos/mgmt/door"
 	"ampoule/libos/mgmt/plane"
 )
 
@@ -43,7 +43,8 @@ type Part struct {
 const (
 	handshakeTime  = 10 * time.Second
 	connectionTime = 5 * time.Minute
-	maxConnections = 4
+	maxConnections = 8
+	maxHandshakes  = 10 // in a second
 	maxSessions    = 16
 )
 
@@ -60,7 +61,8 @@ func (p Part) Start(h *plane.Host, do mgmt.Do) (func(context.Context) error, err
 	if err != nil {
 		return nil, format.Errorf("ssh: %w", err)
 	}
-	s := &server{keys: p.Keys, host: h, do: do, free: make(chan struct{}, maxConnections), conns: map[net.Conn]struct{}{}}
+	s := &server{keys: p.Keys, host: h, do: do,
+		door: door.New(door.Config{Places: maxConnections, Rate: maxHandshakes}, time.Now)}
 	s.config = &ssh.ServerConfig{ServerVersion: "SSH-2.0-ampoule", MaxAuthTries: 3, PublicKeyCallback: s.key}
 	s.config.KeyExchanges = []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}
 	s.config.PublicKeyAuthAlgorithms = ssh.SupportedAlgorithms().PublicKeyAuths // without SHA-1
@@ -79,10 +81,7 @@ type server struct {
 	do     mgmt.Do
 	config *ssh.ServerConfig
 	listen net.Listener
-	free   chan struct{} // one for each connection
-
-	mu    sync.Mutex // guards conns
-	conns map[net.Conn]struct{}
+	door   *door.Door
 }
 
 // What is known of a client, in its permissions.
@@ -109,49 +108,33 @@ func (s *server) serve(ctx context.Context) error {
 		if err != nil {
 			return format.Errorf("ssh: %w", err)
 		}
-		select {
-		case s.free <- struct{}{}:
-		default:
+		g, err := s.door.Enter(c)
+		if err != nil {
 			c.Close()
 			continue
 		}
-		s.mu.Lock()
-		s.conns[c] = struct{}{}
 		if ctx.Err() != nil {
-			c.Close() // close may have looked at conns already
+			c.Close() // close may have looked at the guests already
 		}
-		s.mu.Unlock()
 		go func() {
-			defer func() { <-s.free }()
-			defer s.forget(c)
+			defer g.Leave()
 			defer func() {
 				if r := recover(); r != nil {
 					s.host.Log.Error("a management client made the server panic", "from", c.RemoteAddr(), "panic", r)
 				}
 			}()
-			s.connection(c)
+			s.connection(g)
 		}()
 	}
 }
 
-func (s *server) forget(c net.Conn) {
-	c.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-}
-
 func (s *server) close() {
 	s.listen.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.Close()
-	}
+	s.door.Close()
 }
 
 // connection makes the handshake and serves sessions, one after the other.
-func (s *server) connection(c net.Conn) {
+func (s *server) connection(c *door.Guest) {
 	c.SetDeadline(time.Now().Add(handshakeTime))
 	conn, channels, requests, err := ssh.NewServerConn(c, s.config)
 	if err != nil {
@@ -159,6 +142,7 @@ func (s *server) connection(c net.Conn) {
 		return
 	}
 	defer conn.Close()
+	c.Known()
 	c.SetDeadline(time.Now().Add(connectionTime))
 	go ssh.DiscardRequests(requests)
 	i, err := strconv.Atoi(conn.Permissions.Extensions[keyIndex])
