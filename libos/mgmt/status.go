@@ -150,6 +150,13 @@ func (s *Server) collect(w *metrics.Writer) {
 		w.Signed(x.Expiry().Unix(), metrics.Label{Name: "slot", Value: name}, metrics.Label{Name: "sha256", Value: fingerprint(x.Leaf())},
 			metrics.Label{Name: "generation", Value: generation})
 	}
+	w.Family("ampoule_certificate_staple_expiry_timestamp_seconds", metrics.Gauge, "When the OCSP response about a certificate ends; it is not served from then on.")
+	for _, name := range slots(g.Certificates) {
+		x := g.Certificates[name]
+		if staple := x.Staple(); staple != nil {
+			w.Signed(staple.NextUpdate.Unix(), metrics.Label{Name: "slot", Value: name}, metrics.Label{Name: "sha256", Value: fingerprint(x.Leaf())})
+		}
+	}
 	w.Family("ampoule_management_handshakes_total", metrics.Counter, "TLS handshakes of management clients.")
 	w.Value(s.count.handshakes.Load(), metrics.Label{Name: "outcome", Value: "done"})
 	w.Value(s.count.failed.Load(), metrics.Label{Name: "outcome", Value: "failed"})

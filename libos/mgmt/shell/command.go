@@ -13,7 +13,8 @@ log level [LEVEL]              show or change it
 certs list | staged            what is in force; what is staged
 certs stage SLOT               a chain and its key, as PEM on the standard input
 authorities stage SLOT         authorities, likewise
-certs | authorities remove SLOT
+staples stage SLOT             an OCSP response for the slot's certificate, DER or PEM
+certs | authorities | staples remove SLOT
 revoke | restore SHA256        a management client's certificate
 certs validate                 what would a commit be refused for?
 certs commit GENERATION        put what is staged in the place of a generation
@@ -85,6 +86,10 @@ func parse(line string) (a action, err error) {
 		a.method, a.path, a.body = "PUT", "/v1/staged/certificates/"+last, true
 	case "authorities stage":
 		a.method, a.path, a.body = "PUT", "/v1/staged/authorities/"+last, true
+	case "staples stage":
+		a.method, a.path, a.body = "PUT", "/v1/staged/staples/"+last, true
+	case "staples remove":
+		a.method, a.path = "DELETE", "/v1/staged/staples/"+last
 	case "certs remove":
 		a.method, a.path = "DELETE", "/v1/staged/certificates/"+last
 	case "authorities remove":
