@@ -225,6 +225,9 @@ func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) err
 	if err == nil {
 		_, err = s.certs.Restore()
 	}
+	if box, ok := cfg.Keep.(plane.Box); ok && err == nil {
+		h.Box = box
+	}
 	if err != nil {
 		s.notice = err.Error()
 		h.Log.Error("certificates are not kept, and begin anew", "error", err)

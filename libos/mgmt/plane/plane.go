@@ -58,7 +58,17 @@ type Host struct {
 	// once at most. nil: the image can't have one.
 	Disk func(context.Context) (device.Block, error)
 
-	Port uint16 // of the plane; it sets it for its parts
+	// What the plane sets for its parts.
+	Port uint16
+	Box  Box // nil: nothing is kept over a restart
+}
+
+// Box keeps small secrets over a restart.
+type Box interface {
+	Get(name string) (secret []byte, ok bool)
+	// Put replaces a secret. It blocks for the disk; after an error there is the old
+	// one, as far as is known.
+	Put(name string, secret []byte) error
 }
 
 // Frames lets frames on the network be watched.

@@ -3,7 +3,8 @@
 // one command for each session, in words, whose answer is text, or JSON with
 // --json. There is no shell, no terminal, no forwarding and no file transfer.
 //
-// The host's key is made at boot, and its SHA-256 is in the log.
+// The host's key is made at the first boot and kept where the plane keeps anything
+// over a restart, else made at each boot. Its SHA-256 is in the log.
 package shell
 
 import (
@@ -53,11 +54,7 @@ func (Part) Routes(*plane.Host) []mgmt.Route { return nil }
 
 // Start implements mgmt.Starter.
 func (p Part) Start(h *plane.Host, do mgmt.Do) (func(context.Context) error, error) {
-	seed := make([]byte, ed25519.SeedSize)
-	if _, err := io.ReadFull(h.Rand, seed); err != nil {
-		return nil, format.Errorf("ssh: no randomness: %w", err)
-	}
-	signer, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed))
+	signer, kept, err := hostKey(h)
 	if err != nil {
 		return nil, format.Errorf("ssh: %w", err)
 	}
@@ -71,8 +68,33 @@ func (p Part) Start(h *plane.Host, do mgmt.Do) (func(context.Context) error, err
 	if s.listen, err = h.Listen("tcp", ":"+strconv.Itoa(int(p.Port))); err != nil {
 		return nil, err
 	}
-	h.Log.Info("management by SSH", "port", p.Port, "key", ssh.FingerprintSHA256(signer.PublicKey()))
+	h.Log.Info("management by SSH", "port", p.Port, "key", ssh.FingerprintSHA256(signer.PublicKey()), "kept", kept)
 	return s.serve, nil
+}
+
+// seedName is the name of the host key's seed in a plane.Box.
+const seedName = "ssh-host-key"
+
+// hostKey is the host's key, and whether the next start has it too.
+func hostKey(h *plane.Host) (key ssh.Signer, kept bool, err error) {
+	var seed []byte
+	if h.Box != nil {
+		seed, kept = h.Box.Get(seedName)
+	}
+	if len(seed) != ed25519.SeedSize {
+		seed, kept = make([]byte, ed25519.SeedSize), false
+		if _, err := io.ReadFull(h.Rand, seed); err != nil {
+			return nil, false, format.Errorf("no randomness: %w", err)
+		}
+		if h.Box != nil {
+			err := h.Box.Put(seedName, seed)
+			if kept = err == nil; !kept {
+				h.Log.Error("the key of the SSH host is not kept", "error", err)
+			}
+		}
+	}
+	key, err = ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed))
+	return key, kept, err
 }
 
 type server struct {
