@@ -99,6 +99,7 @@ type Server struct {
 	routes []Route
 	limits http1.Limits
 	serves []func(context.Context) error // of the parts
+	crash  plane.Crashes                 // nil: nothing keeps them
 	notice string                        // why nothing is kept that should be
 
 	mu         sync.Mutex // guards what follows
@@ -227,6 +228,9 @@ func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) err
 	}
 	if box, ok := cfg.Keep.(plane.Box); ok && err == nil {
 		h.Box = box
+	}
+	if crash, ok := cfg.Keep.(plane.Crashes); ok && err == nil {
+		s.keepCrash(crash)
 	}
 	if err != nil {
 		s.notice = err.Error()

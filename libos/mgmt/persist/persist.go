@@ -64,13 +64,23 @@ func (d Disk) Open(h *plane.Host) (certs.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keeper{store: s}, nil
+	k := &keeper{store: s}
+	last, err := s.KeepCrash(h.Build)
+	if err != nil {
+		k.why = err.Error()
+	}
+	if last != nil {
+		k.last = &plane.Crash{Time: last.Time, Build: last.Build, Text: string(last.Text)}
+	}
+	return k, nil
 }
 
-// keeper is a certs.Keeper and a plane.Box. The store's generations are more than
+// keeper is a certs.Keeper, a plane.Box and plane.Crashes. The store's generations are more than
 // those of certificates, whose number is a value of its own.
 type keeper struct {
 	store *store.Store
+	last  *plane.Crash // nil: none
+	why   string       // no crash of this run would be kept
 
 	mu    sync.Mutex // held by who commits
 	tried uint64     // the highest number that may be on the disk
@@ -159,3 +169,6 @@ func (k *keeper) Put(name string, secret []byte) error {
 	}
 	return k.commit(changes)
 }
+
+// Crash implements plane.Crashes.
+func (k *keeper) Crash() (*plane.Crash, string) { return k.last, k.why }

@@ -78,3 +78,16 @@ type Frames interface {
 	// keep the frame.
 	SetTap(tap func(frame []byte, size int, sent bool))
 }
+
+// Crash is what an earlier run said as it died.
+type Crash struct {
+	Time  time.Time
+	Build string
+	Text  string // the beginning: what the panic was, and where
+}
+
+// Crashes keeps the last crash over a restart.
+type Crashes interface {
+	// Crash is the last one, or nil; why says why this run's would not be kept, or "".
+	Crash() (last *Crash, why string)
+}

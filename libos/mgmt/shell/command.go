@@ -8,6 +8,7 @@ import (
 
 const help = `status                         what runs, and how it is
 health | ready | metrics       as it says
+crash                          what the last run that crashed said
 log [LINES]                    the last lines of the log
 log level [LEVEL]              show or change it
 certs list | staged            what is in force; what is staged
@@ -45,6 +46,8 @@ func verb(words string) (method, path string) {
 		return "GET", "/readyz"
 	case "metrics":
 		return "GET", "/metrics"
+	case "crash":
+		return "GET", "/v1/crash"
 	case "log":
 		return "GET", "/v1/log"
 	case "log level":
