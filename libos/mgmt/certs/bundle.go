@@ -30,6 +30,7 @@ type Certificate struct {
 
 	issuer *x509.Certificate // of the leaf
 	staple *Staple           // nil: none
+	with   tls.Certificate   // TLS with the staple
 }
 
 // Leaf is the certificate itself.

@@ -110,7 +110,10 @@ func stapleTimes(r *ocsp.Response, now time.Time) *Problem {
 // stapled is c with another staple, or none.
 func (c *Certificate) stapled(s *Staple) *Certificate {
 	out := *c
-	out.staple, out.TLS.OCSPStaple = s, nil
+	out.staple, out.with = s, c.TLS
+	if s != nil {
+		out.with.OCSPStaple = s.der
+	}
 	return &out
 }
 
@@ -123,9 +126,7 @@ func (c *Certificate) Serve(now time.Time) *tls.Certificate {
 	if c.staple == nil || !now.Before(c.staple.NextUpdate) {
 		return &c.TLS
 	}
-	out := c.TLS
-	out.OCSPStaple = c.staple.der
-	return &out
+	return &c.with
 }
 
 // stapleFor checks what was sent as a staple for the certificate that a commit would
