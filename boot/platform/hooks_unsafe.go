@@ -28,6 +28,9 @@ func ampSuspend() int
 //go:linkname ampStats runtime.ampStats
 func ampStats() (ticks, preempts, sleeps uint64)
 
+//go:linkname ampSetLast runtime.ampSetLast
+func ampSetLast(p unsafe.Pointer, room uintptr, write func(n int))
+
 //go:linkname nanotime runtime.nanotime
 func nanotime() int64
 
@@ -45,4 +48,10 @@ func getrandom(p []byte) {
 	if len(p) > 0 {
 		ampGetrandom(unsafe.Pointer(&p[0]), uintptr(len(p)))
 	}
+}
+
+// setLast has what the runtime says as it dies put into b, which must be memory that
+// boot mapped for good.
+func setLast(b []byte, write func(n int)) {
+	ampSetLast(unsafe.Pointer(&b[0]), uintptr(len(b)), write)
 }

@@ -58,8 +58,8 @@ func open(i int, d *rtabi.Device, g gate, pool *iopage.Pool) (device.Device, err
 	return nil, format.Errorf("virtio device of kind %d has no driver", d.Kind)
 }
 
-// Disk opens the first disk, and adds it to the devices of a machine from Open;
-// nil: there is none. It must be called once. The driver is in those images only
+// Disk opens the first disk, a device.LastWords, and adds it to the devices of a
+// machine from Open; nil: there is none. It must be called once. The driver is in those images only
 // that call this.
 func Disk(_ context.Context, m *pvboot.Machine) (device.Block, error) {
 	info := bootInfo()
@@ -73,7 +73,7 @@ func Disk(_ context.Context, m *pvboot.Machine) (device.Block, error) {
 			return nil, err
 		}
 		m.Devices = append(m.Devices, d)
-		return d, nil
+		return lasting{d}, nil
 	}
 	return nil, nil
 }

@@ -124,8 +124,8 @@ func (x *xenMachine) open(ctx context.Context, info *rtabi.BootInfo, m *pvboot.M
 	return nil
 }
 
-// Disk connects to the disk with the lowest number and adds it to the devices of
-// a machine from Open; nil: there is none. It must be called once, and waits for
+// Disk connects to the disk with the lowest number, a device.LastWords, and adds it
+// to the devices of a machine from Open; nil: there is none. It must be called once, and waits for
 // the backend no longer than the context allows, and half a minute at most. The
 // driver is in those images only that call this.
 func Disk(ctx context.Context, m *pvboot.Machine) (device.Block, error) {
@@ -147,7 +147,7 @@ func Disk(ctx context.Context, m *pvboot.Machine) (device.Block, error) {
 	}
 	x.disk = d
 	m.Devices = append(m.Devices, d)
-	return d, nil
+	return lasting{d}, nil
 }
 
 // waitNet waits for the first network interface.

@@ -13,6 +13,7 @@ import (
 	"ampoule/libos/netif"
 	"ampoule/libos/pvboot"
 	"ampoule/libos/telemetry"
+	"ampoule/libos/telemetry/syslog"
 )
 
 // Run is the main function of an appliance: it opens the machine, brings up
@@ -124,8 +125,9 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 		return err
 	}
 	defer stack.Close()
+	var sink *syslog.Sink
 	if feature.Syslog && sys.Syslog != nil {
-		defer collect(log, sys, name, stack)()
+		defer collect(log, sys, name, stack, &sink)()
 	}
 	now := stack.Addresses()
 	env := &Env{Net: stack, Link: dev.Info(), Addr: now, Log: log, Rand: m.Entropy, Now: time.Now}
@@ -135,6 +137,7 @@ func run(ctx context.Context, m *pvboot.Machine, sys config.System, name string,
 			return err
 		}
 		defer end()
+		count(env.Management, sink)
 	}
 	a, err := n(env)
 	if err != nil {

@@ -53,3 +53,27 @@ func (i BlockInfo) Check(n int, sector uint64) error {
 	}
 	return nil
 }
+
+// LastWriter is a Block that can write a page while the program dies, when nothing
+// else of it runs any more.
+type LastWriter interface {
+	Block
+	// LastPage sets a page of memory aside, iopage.Size bytes, for LastWrite; it is
+	// the same for each call.
+	LastPage() ([]byte, error)
+	// LastWrite writes the page at a sector and says whether it is durable. It spins
+	// until then, no longer than a few seconds; it neither allocates nor locks, and
+	// whatever was under way at the device is lost to who asked for it. Nothing may be
+	// asked of the device afterwards.
+	LastWrite(sector uint64) bool
+}
+
+// LastWords is a Block of a machine that hands on what the runtime says as it dies.
+type LastWords interface {
+	Block
+	// KeepLast has a page written at a sector when the program dies of a panic or a
+	// fatal error: what the runtime said is behind the first head bytes, and seal has
+	// completed it, given how many bytes that is. seal must neither allocate nor lock
+	// nor write a pointer. page is the page as it is now, for the caller to prepare.
+	KeepLast(sector uint64, head int, seal func(page []byte, n int)) (page []byte, err error)
+}

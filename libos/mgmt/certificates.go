@@ -22,7 +22,7 @@ func (s *Server) certificateRoutes() []Route {
 		{"POST", "/v1/staged/commit", Operate, s.commit},
 		{"POST", "/v1/staged/abort", Operate, s.abort},
 	}
-	for _, kind := range []certs.Kind{certs.KindCertificate, certs.KindAuthority, certs.KindRevoked} {
+	for _, kind := range []certs.Kind{certs.KindCertificate, certs.KindAuthority, certs.KindRevoked, certs.KindStaple} {
 		all = append(all,
 			Route{"PUT", "/v1/staged/" + string(kind) + "/{name}", Operate, func(c *Call) { s.stage(c, kind, false) }},
 			Route{"DELETE", "/v1/staged/" + string(kind) + "/{name}", Operate, func(c *Call) { s.stage(c, kind, true) }})
@@ -190,6 +190,13 @@ func (s *Server) list(c *Call) {
 		o.time("chain_not_after", x.Expiry())
 		o.number("chain", uint64(len(x.TLS.Certificate)))
 		o.strings("hosts", x.Hosts)
+		if staple := x.Staple(); staple != nil {
+			o.key("staple")
+			o.open('{')
+			o.time("this_update", staple.ThisUpdate)
+			o.time("next_update", staple.NextUpdate)
+			o.close('}')
+		}
 		o.close('}')
 	}
 	o.close(']')

@@ -8,6 +8,8 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -86,26 +88,82 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// TestHandshakeRate: handshakes beyond the rate are refused, and later ones are not.
+// TestHandshakeRate: handshakes beyond the rate wait, and none is refused.
 func TestHandshakeRate(t *testing.T) {
-	r := start(t, func(r *rig) { r.cfg.Handshakes = 3 })
-	good := 0
+	r := start(t, func(r *rig) { r.cfg.Handshakes = 2 })
+	cfg := &tls.Config{InsecureSkipVerify: true} // no certificate: a stranger
 	begin := time.Now()
-	for range 10 {
-		c, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{r.operator.TLS()}})
-		if err == nil {
-			if ask(c) == nil {
-				good++
-			}
-			c.Close()
+	for i := range 3 {
+		c, err := tls.Dial("tcp", r.addr, cfg)
+		if err != nil {
+			t.Fatalf("handshake %d: %v", i, err)
 		}
+		c.Close()
 	}
-	if most := 3 * (1 + int(time.Since(begin)/time.Second+1)); good < 3 || good > most {
-		t.Errorf("%d handshakes in %v, at most %d", good, time.Since(begin), most)
+	if took := time.Since(begin); took < time.Second {
+		t.Errorf("three handshakes of one source took %v, with one a second", took)
 	}
-	time.Sleep(1100 * time.Millisecond)
 	if err := ask(r.dial()); err != nil {
 		t.Error(err)
+	}
+	for i := range 4 { // where an operator comes from
+		c := r.dial()
+		if err := ask(c); err != nil {
+			t.Errorf("the operator's %d: %v", i, err)
+		}
+		c.Close()
+	}
+}
+
+// TestFlood: strangers who connect as fast as they can, silent or with handshakes,
+// delay neither an operator's first connection nor later ones by much.
+func TestFlood(t *testing.T) {
+	r := start(t, func(r *rig) { r.cfg.Connections, r.cfg.Handshakes = 8, 4 })
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	var tried atomic.Uint64
+	for i := range 6 {
+		flood.Go(func() {
+			d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i%2+1))}, Timeout: 5 * time.Second}
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				c, err := d.Dial("tcp", r.addr)
+				if err != nil {
+					continue
+				}
+				tried.Add(1)
+				c.SetDeadline(time.Now().Add(50 * time.Millisecond))
+				if i%3 == 0 {
+					tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake()
+				} else {
+					c.Read(make([]byte, 1)) // silent
+				}
+				c.Close()
+			}
+		})
+	}
+	defer flood.Wait()
+	defer close(stop)
+	time.Sleep(300 * time.Millisecond)
+	for i := range 5 {
+		before, begin := tried.Load(), time.Now()
+		c := r.dial()
+		if err := ask(c); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		t.Logf("connection %d after %v, beside %d of the flood", i, time.Since(begin), tried.Load()-before)
+		if took := time.Since(begin); took > 4*time.Second {
+			t.Errorf("connection %d took %v", i, took)
+		}
+		c.Close()
+		time.Sleep(100 * time.Millisecond)
+	}
+	if tried.Load() < 100 {
+		t.Errorf("a flood of only %d connections", tried.Load())
 	}
 }
 

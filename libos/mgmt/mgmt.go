@@ -25,6 +25,7 @@ import (
 	"ampoule/libos/format"
 	"ampoule/libos/http1"
 	"ampoule/libos/mgmt/certs"
+	"ampoule/libos/mgmt/door"
 	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/telemetry/metrics"
 )
@@ -52,7 +53,8 @@ type Config struct {
 	Initial []certs.Initial
 	// Connections is the most that are open at a time.
 	Connections int
-	// Handshakes is the most that are begun in a second, and at once.
+	// Handshakes is the most that are begun in a second, and as many again by who
+	// comes from where clients came from.
 	Handshakes int
 	// Parts are what the plane has besides.
 	Parts []Part
@@ -92,16 +94,15 @@ type Server struct {
 	host   *plane.Host
 	certs  *certs.Store
 	listen net.Listener
+	door   *door.Door
 	tls    *tls.Config
 	routes []Route
 	limits http1.Limits
 	serves []func(context.Context) error // of the parts
+	crash  plane.Crashes                 // nil: nothing keeps them
 	notice string                        // why nothing is kept that should be
 
 	mu         sync.Mutex // guards what follows
-	conns      map[*conn]struct{}
-	tokens     int // handshakes that may begin
-	filled     time.Time
 	collectors []metrics.Collector
 	ready      []func() string
 
@@ -155,7 +156,8 @@ func newServer(c *Config, h *plane.Host) (*Server, error) {
 	mine := *h
 	mine.Port = c.Port
 	h = &mine
-	s := &Server{cfg: c, host: h, limits: limits, conns: map[*conn]struct{}{}, tokens: c.Handshakes, filled: now}
+	s := &Server{cfg: c, host: h, limits: limits,
+		door: door.New(door.Config{Places: c.Connections, Rate: c.Handshakes}, time.Now)}
 	if err := s.openCerts(own, clients); err != nil {
 		return nil, err
 	}
@@ -228,6 +230,12 @@ func (s *Server) openCerts(own *certs.Certificate, clients *certs.Authority) err
 	if restored && len(c.Initial) > 0 {
 		h.Log.Info("certificates are those that were kept, not those of the image", "generation", s.certs.Current().Number)
 	}
+	if box, ok := cfg.Keep.(plane.Box); ok && err == nil {
+		h.Box = box
+	}
+	if crash, ok := cfg.Keep.(plane.Crashes); ok && err == nil {
+		s.keepCrash(crash)
+	}
 	if err != nil {
 		s.notice = err.Error()
 		h.Log.Error("certificates are not kept, and begin anew", "error", err)
@@ -288,8 +296,6 @@ func (l *secured) Accept() (net.Conn, error) {
 	}
 	return tls.Server(c, l.tls), nil
 }
-
-var errFull = errors.New("all connections are in use")
 
 // Addr is where the plane listens.
 func (s *Server) Addr() net.Addr { return s.listen.Addr() }

@@ -15,6 +15,7 @@ import (
 	"ampoule/libos/format"
 	"ampoule/libos/http1"
 	"ampoule/libos/mgmt/certs"
+	"ampoule/libos/mgmt/door"
 )
 
 // counters are the plane's own; s.mu guards them unless they are atomic.
@@ -26,10 +27,8 @@ type counters struct {
 
 // conn is one connection of a client.
 type conn struct {
-	net.Conn             // TLS
-	under    net.Conn    // what it runs over
-	since    time.Time   // the connection began
-	known    atomic.Bool // the handshake is done
+	*tls.Conn
+	guest    *door.Guest // what it runs over
 	cert     *x509.Certificate
 	chain    []*x509.Certificate
 	who      string
@@ -82,15 +81,18 @@ func (s *Server) Serve(ctx context.Context) error {
 			continue
 		}
 		failures = 0
-		c := &conn{Conn: tls.Server(nc, s.tls), under: nc, since: time.Now(), from: nc.RemoteAddr()}
-		if err := s.admit(ctx, c); err != nil {
+		guest, err := s.door.Enter(nc)
+		if err != nil {
 			s.count.refused.Add(1)
 			nc.Close()
 			continue
 		}
+		if ctx.Err() != nil {
+			nc.Close() // close may have looked at the guests already
+		}
 		go func() {
-			defer s.dismiss(c)
-			s.converse(c)
+			defer guest.Leave()
+			s.converse(&conn{Conn: tls.Server(guest, s.tls), guest: guest, from: nc.RemoteAddr()})
 		}()
 	}
 }
@@ -98,53 +100,7 @@ func (s *Server) Serve(ctx context.Context) error {
 // close ends all connections.
 func (s *Server) close() {
 	s.listen.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.under.Close()
-	}
-}
-
-// admit makes room for c: by ending the connection that has been without a
-// handshake for longest, so that nobody without a certificate keeps those out that
-// have one. Handshakes are rationed, since each takes more time than a thousand
-// answers of the appliance.
-func (s *Server) admit(ctx context.Context, c *conn) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if elapsed := now.Sub(s.filled); elapsed >= time.Second || elapsed < 0 {
-		s.tokens, s.filled = s.cfg.Handshakes, now
-	}
-	if s.tokens == 0 {
-		return errRate
-	}
-	s.tokens--
-	if len(s.conns) >= s.cfg.Connections {
-		var oldest *conn
-		for o := range s.conns {
-			if !o.known.Load() && (oldest == nil || o.since.Before(oldest.since)) {
-				oldest = o
-			}
-		}
-		if oldest == nil {
-			return errFull
-		}
-		delete(s.conns, oldest)
-		oldest.under.Close()
-	}
-	s.conns[c] = struct{}{}
-	if ctx.Err() != nil {
-		c.under.Close() // close may have looked at conns already
-	}
-	return nil
-}
-
-func (s *Server) dismiss(c *conn) {
-	c.Conn.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
+	s.door.Close()
 }
 
 // converse makes the handshake and answers requests.
@@ -154,9 +110,13 @@ func (s *Server) converse(c *conn) {
 			s.host.Log.Error("a management client made the server panic", "client", c.who, "panic", r)
 		}
 	}()
-	t := c.Conn.(*tls.Conn)
+	t := c.Conn
+	defer t.Close()
 	t.SetDeadline(time.Now().Add(handshakeTime))
-	if err := t.Handshake(); err != nil {
+	if err := t.Handshake(); errors.Is(err, door.ErrGaveWay) {
+		s.count.refused.Add(1)
+		return
+	} else if err != nil {
 		s.count.failed.Add(1)
 		if !errors.Is(err, io.EOF) {
 			s.host.Log.Debug("management handshake failed", "client", c.from, "error", err)
@@ -169,7 +129,9 @@ func (s *Server) converse(c *conn) {
 	c.cert = c.chain[0] // TLS has verified that there is one
 	c.who = identity(c.cert)
 	c.role = s.cfg.role(c.cert)
-	c.known.Store(c.role != None && s.certs.Current().Welcome(c.chain, s.host.Now()) == nil)
+	if c.role != None && s.certs.Current().Welcome(c.chain, s.host.Now()) == nil {
+		c.guest.Known()
+	}
 	http1.Serve(t, &s.limits, s.host.Now, func(x *http1.Exchange) { s.answer(c, x) }, func(x *http1.Exchange, e *http1.Error) {
 		fail(x, e.Status, "bad-request", e.Reason)
 		s.finish(x)
@@ -193,5 +155,3 @@ func fingerprint(x *x509.Certificate) string {
 }
 
 var errExpired = errors.New("the certificate has expired")
-
-var errRate = errors.New("too many handshakes")

@@ -18,6 +18,7 @@ func (s *Server) ownRoutes() []Route {
 		{"GET", "/readyz", Read, s.readyz},
 		{"GET", "/metrics", Read, s.metrics},
 		{"GET", "/v1/status", Read, s.status},
+		{"GET", "/v1/crash", Read, s.lastCrash},
 		{"GET", "/v1/log", Read, s.recent},
 		{"GET", "/v1/log/level", Read, func(c *Call) { c.Text([]byte(s.host.Log.Level().String() + "\n")) }},
 		{"PUT", "/v1/log/level", Operate, s.setLevel},
@@ -150,6 +151,14 @@ func (s *Server) collect(w *metrics.Writer) {
 		w.Signed(x.Expiry().Unix(), metrics.Label{Name: "slot", Value: name}, metrics.Label{Name: "sha256", Value: fingerprint(x.Leaf())},
 			metrics.Label{Name: "generation", Value: generation})
 	}
+	w.Family("ampoule_certificate_staple_expiry_timestamp_seconds", metrics.Gauge, "When the OCSP response about a certificate ends; it is not served from then on.")
+	for _, name := range slots(g.Certificates) {
+		x := g.Certificates[name]
+		if staple := x.Staple(); staple != nil {
+			w.Signed(staple.NextUpdate.Unix(), metrics.Label{Name: "slot", Value: name}, metrics.Label{Name: "sha256", Value: fingerprint(x.Leaf())})
+		}
+	}
+	s.countCrash(w)
 	w.Family("ampoule_management_handshakes_total", metrics.Counter, "TLS handshakes of management clients.")
 	w.Value(s.count.handshakes.Load(), metrics.Label{Name: "outcome", Value: "done"})
 	w.Value(s.count.failed.Load(), metrics.Label{Name: "outcome", Value: "failed"})

@@ -16,6 +16,7 @@
 //	amp_poll.go    domainpoll: netpoll, sleeping, waiting for devices
 //	amp_rand.go    getrandom
 //	amp_func.go    packed function tables
+//	amp_last.go    what a panic says, for the crash record
 //	amp_xen.go     save and restore on Xen
 package rt
 

@@ -29,6 +29,20 @@
 //	4  length of the value u32
 //	8  the name, then the value
 //
+// Behind the slots, at byte 2*SlotSize, there may be a crash record, one page:
+//
+//	 0  magic     "AMPCRASH"
+//	 8  version   u16, 1
+//	12  length    u32, bytes of the text
+//	16  time      i64, nanoseconds since 1970
+//	24  sum       FNV-1a of all others up to the end of the text, 64 bits
+//	32  owner     as above
+//	64  build     64 bytes, zeros behind
+//	128 text      what the runtime said as the program died, its beginning
+//
+// It is neither sealed nor proven, as it is written by a program that is dying: who
+// can write the disk can write another. No generation depends on it.
+//
 // # A commit
 //
 // It goes to the slot that does not hold the current generation, the first one to

@@ -2,6 +2,7 @@ package guesttest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -88,6 +89,56 @@ func kill(t *testing.T, g *vm.VM) {
 		t.Fatal(err)
 	}
 	<-g.Done()
+}
+
+// TestCrashRecord: each way of dying that goes through the runtime leaves what it said
+// on the disk, without arguments, and the store as it was; the next run reads it.
+func TestCrashRecord(t *testing.T) {
+	for i, v := range guest.Variants() {
+		t.Run(v.String(), func(t *testing.T) {
+			for name, want := range map[string]string{
+				"panic": "panic: on purpose", "nil": "panic: runtime error: invalid memory address or nil pointer dereference",
+				"fatal": "fatal error: sync: unlock of unlocked mutex", "stack": "fatal error: stack overflow",
+				"memory": "fatal error: runtime: out of memory", "wild": "fatal error: fault", "long": "panic: long long ",
+				"deadlock": "fatal error: all goroutines are asleep - deadlock!", "exit": "",
+			} {
+				if i > 0 && name != "panic" {
+					continue // what differs between variants is the driver's way
+				}
+				file := diskFile(t, nil)
+				g := withDisk(t, v, file, "", "load=commit end="+name)
+				ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+				defer cancel()
+				if _, err := g.Wait(ctx); err != nil {
+					t.Fatalf("%s: %v\n%s", name, err, g.Console())
+				}
+				said := g.Console()
+				g = withDisk(t, v, file, "", "")
+				line(t, g, "^found ")
+				line(t, g, "^consistent$")
+				there := strings.Contains(g.Console(), " of disk guest\n")
+				var text strings.Builder
+				for _, l := range g.Lines() {
+					if l, ok := strings.CutPrefix(l, "| "); ok {
+						text.WriteString(l + "\n")
+					}
+				}
+				if there != (want != "") || !strings.Contains(text.String(), want) || there && (text.Len() < 100 || text.Len() > 4096) {
+					t.Errorf("%s: %q; want %q; it said\n%s", name, &text, want, said)
+				}
+				for _, secret := range []string{"PRIVATE", "5ec2e7", "rax "} {
+					if strings.Contains(text.String(), secret) || strings.Contains(said, secret) {
+						t.Errorf("%s: %s is in\n%s", name, secret, said)
+					}
+				}
+				// What the console has, but for the end.
+				if whole := strings.LastIndexByte(strings.TrimSuffix(text.String(), "\n"), '\n'); there && !strings.Contains(said, text.String()[:max(whole, 0)]) {
+					t.Errorf("%s: the record is not what the console has:\n%s\n%s", name, &text, said)
+				}
+				kill(t, g)
+			}
+		})
+	}
 }
 
 // TestDiskPowerCut kills QEMU while the guest commits without pause: each time

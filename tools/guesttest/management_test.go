@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
@@ -354,6 +355,23 @@ func TestCertificatesKept(t *testing.T) {
 	if c := dialTLS(t, m.Addr("tcp", 853), root); c.ConnectionState().PeerCertificates[0].Subject.CommonName != "kept" {
 		t.Errorf("it serves %v", c.ConnectionState().PeerCertificates[0].Subject)
 	}
+	hostKey := regexp.MustCompile(`key=(SHA256:\S+) kept=true`)
+	first := hostKey.FindStringSubmatch(m.Console())
+	m.want("read", "404", "No crash is recorded.", "/v1/crash") // but one would be
+	// What comes with the next generation: a staple, made by openssl.
+	m.want("operate", "200", `"name":"dot"`, "-T", m.staple(root, bundle), "/v1/staged/staples/dot")
+	m.want("operate", "200", `"generation":2,`, "-X", "POST", "-H", `If-Match: "1"`, "/v1/staged/commit")
+	kill(t, m.VM)
+	boot(file, key)
+	if again := hostKey.FindStringSubmatch(m.Console()); first == nil || again == nil || first[1] != again[1] {
+		t.Errorf("the key of the SSH host was %v and is %v", first, again)
+	}
+	for _, version := range []string{"-tls1_2", "-tls1_3"} {
+		m.status(version, "OCSP Response Status: successful (0x0)", "Cert Status: good")
+	}
+	m.want("read", "200", `ampoule_certificate_staple_expiry_timestamp_seconds{slot="dot",`, "/metrics")
+	m.want("operate", "200", `"generation":3,`, "-X", "POST", "-H", `If-Match: "2"`, "/v1/certificates/rollback")
+	m.status("-tls1_3", "OCSP response: no response sent")
 	kill(t, m.VM)
 	content, err := os.ReadFile(file)
 	if err != nil || !strings.Contains(string(content), "AMPSTORE") || strings.Contains(string(content), "PRIVATE KEY") {
@@ -369,6 +387,36 @@ func TestCertificatesKept(t *testing.T) {
 		after, err := os.ReadFile(other)
 		if err != nil || !strings.HasPrefix(string(after), string(disk)) || strings.Contains(string(after[len(disk):]), "AMPSTORE") {
 			t.Errorf("%v, or the disk was written to", err)
+		}
+	}
+}
+
+// staple has openssl make an OCSP response about the first certificate of a bundle.
+func (m *managed) staple(root *mgmttest.Pair, bundle []byte) string {
+	m.t.Helper()
+	block, _ := pem.Decode(bundle)
+	x, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	index := fmt.Sprintf("V\t%s\t\t%X\tunknown\t/CN=kept\n", x.NotAfter.UTC().Format("060102150405Z"), x.SerialNumber.Bytes())
+	out := filepath.Join(m.dir, "staple.der")
+	issuer := m.write("servers.pem", root.Cert())
+	text, err := exec.Command("openssl", "ocsp", "-index", m.write("index.txt", []byte(index)), "-CA", issuer, "-rsigner", issuer,
+		"-rkey", m.write("servers.key", root.KeyPEM(m.t)), "-issuer", issuer, "-cert", m.write("kept.pem", bundle), "-ndays", "1", "-noverify", "-respout", out).CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("%v\n%s", err, text)
+	}
+	return out
+}
+
+// status has openssl ask DNS over TLS for a staple and wants texts in what it says.
+func (m *managed) status(version string, want ...string) {
+	m.t.Helper()
+	out, err := exec.Command("openssl", "s_client", "-connect", m.Addr("tcp", 853), "-servername", "ns1.example.org", "-status", version).CombinedOutput()
+	for _, text := range want {
+		if err != nil || !strings.Contains(string(out), text) {
+			m.t.Errorf("openssl %s: %v, want %q:\n%s", version, err, text, out)
 		}
 	}
 }

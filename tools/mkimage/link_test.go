@@ -21,9 +21,9 @@ import (
 
 // linked are configurations of images that TestLinked builds.
 var linked = map[string]string{
-	"IPv4 alone": "[network]\nipv4 = \"10.0.2.15/24\"\n",
+	"IPv4 alone": "[network]\nipv4 = \"10.0.2.15/24\"\n\n[syslog]\nserver = \"10.0.2.2:514\"\n",
 	"IPv6 alone": "[network]\nipv6 = [\"fec0::15/64\"]\n",
-	"all": "[network]\ndhcp = true\nslaac = true\n\n[syslog]\nserver = \"10.0.2.2:514\"\n" +
+	"all": "[network]\ndhcp = true\nslaac = true\n\n[syslog]\nserver = \"10.0.2.2:6514\"\nauthorities = \"ca.pem\"\n" +
 		"\n[management]\nclient_ca = \"ca.pem\"\npprof = true\ncapture = true\ndisk = true\nssh_port = 22\n" +
 		"\n[[management.ssh_keys]]\nname = \"a\"\nrole = \"read\"\nkey = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice@example\"\n",
 }
@@ -44,6 +44,8 @@ var modules = []struct {
 	{"SLAAC", regexp.MustCompile(`\blibos/netif/ip6\..*[aA]dvertised|\blibos/netif/layer\.|\blibos/netif\..*(follow|advertised)`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 	{"syslog", regexp.MustCompile(`\blibos/telemetry/syslog\.|\blibos/appliance\.collect`),
+		[]string{"IPv6 alone"}, []string{"IPv4 alone", "all"}},
+	{"syslog over TLS", regexp.MustCompile(`\blibos/telemetry/syslog/secure|^crypto/tls`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 	{"management", regexp.MustCompile(`\blibos/mgmt|\blibos/http1|\blibos/telemetry/(metrics|recent)|\blibos/appliance\.(manage|collect(Runtime|Network|Machine)|.*lag)|^crypto/(tls|x509)|^encoding/pem`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},

@@ -39,7 +39,7 @@ for purpose in "${@:-build}"; do
 	run) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils ;;
 	test) want qemu-system-x86_64 qemu-system-x86; want dig bind9-dnsutils; want ip iproute2; want xz xz-utils
 		want gcc gcc; want /usr/include/stdio.h libc6-dev; want /usr/include/xen/xen.h libxen-dev
-		want dnsmasq dnsmasq-base; want rsyslogd rsyslog; want dnsperf dnsperf
+		want dnsmasq dnsmasq-base; want rsyslogd rsyslog; want /usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so rsyslog-gnutls; want dnsperf dnsperf
 		# backend and judge of the TLS terminator; what the responses of sites are compared with
 		want nginx nginx-light; want testssl testssl.sh
 		want /usr/lib/nginx/modules/ngx_http_brotli_static_module.so libnginx-mod-http-brotli-static

@@ -32,8 +32,11 @@ type Generation struct {
 
 // Certificate is one with what it is for.
 type Certificate struct {
-	// TLS has chain, key, staple, and the parsed leaf.
+	// TLS has chain, key, the parsed leaf, and the staple, unless there is Serve.
 	TLS tls.Certificate
+	// Serve is TLS as it is served now, with its staple as long as that is good; nil:
+	// as it is. Its result is not changed.
+	Serve func() *tls.Certificate
 	// Names are the names that get it, in lower case; "*.example.org" is for all
 	// names with one more label. None: those that the certificate itself has.
 	Names []string
@@ -160,9 +163,17 @@ func Choose(found []*Certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
 	if len(found) > 1 {
 		for _, c := range found {
 			if hello.SupportsCertificate(&c.TLS) == nil {
-				return &c.TLS
+				return c.now()
 			}
 		}
 	}
-	return &found[0].TLS
+	return found[0].now()
+}
+
+// now is the certificate as it is served now.
+func (c *Certificate) now() *tls.Certificate {
+	if c.Serve != nil {
+		return c.Serve()
+	}
+	return &c.TLS
 }

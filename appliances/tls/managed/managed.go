@@ -9,8 +9,10 @@
 package managed
 
 import (
+	"crypto/tls"
 	"maps"
 	"slices"
+	"time"
 
 	"ampoule/appliances/tls/certs"
 	"ampoule/libos/appliance"
@@ -65,7 +67,8 @@ func (s *source) convert(g *held.Generation) *certs.Generation {
 	}
 	slices.SortStableFunc(all, held.Cheaper)
 	for _, c := range all {
-		out.Certificates = append(out.Certificates, certs.Certificate{TLS: c.TLS, Names: c.Hosts, Default: slices.Contains(fallback, c)})
+		out.Certificates = append(out.Certificates, certs.Certificate{TLS: c.TLS, Names: c.Hosts, Default: slices.Contains(fallback, c),
+			Serve: func() *tls.Certificate { return c.Serve(time.Now()) }})
 	}
 	switch a := g.Authorities[Clients]; {
 	case a == nil:

@@ -48,12 +48,14 @@ type Disk struct {
 	closed atomic.Bool
 	src    event.Source // waited on by who holds mu
 
-	mu    sync.Mutex // guards all below
-	q     *virtio.Queue
-	ctl   *iopage.Buf // headers and status bytes
-	data  [Depth]*iopage.Buf
-	slots int // of Depth, as many as the queue has room for
-	err   error
+	mu     sync.Mutex // guards all below
+	q      *virtio.Queue
+	ctl    *iopage.Buf // headers and status bytes
+	data   [Depth]*iopage.Buf
+	slots  int         // of Depth, as many as the queue has room for
+	giving bool        // requests are being handed over
+	last   *iopage.Buf // nil: LastPage was not called
+	err    error
 
 	status [Depth]uint8 // of the requests of this turn that came back
 }

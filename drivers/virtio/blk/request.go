@@ -43,11 +43,13 @@ type part struct {
 // them, and takes what was read. An error of the device in any of them is
 // device.ErrIO, or ErrGone when the device is out of use.
 func (d *Disk) turn(kind uint32, parts []part) error {
+	d.giving = true
 	for i := range parts {
 		d.stage(i, kind, parts[i])
 		d.q.Push(uint8(chain * i))
 	}
 	d.q.Flush()
+	d.giving = false
 	if err := d.wait(kind, parts); err != nil {
 		d.err = err
 		return d.usable()

@@ -49,11 +49,14 @@ type Disk struct {
 	src  event.Source // waited on by who holds calls
 	data [Depth]*iopage.Buf
 	link link
+	last *iopage.Buf // nil: LastPage was not called
 
 	calls sync.Mutex // held by a call; guards all below
 	ids   uint64     // made
 	dirty bool       // there are writes since the last flush
 	lost  uint64     // as link.lost was then
+
+	asking bool // requests are being made
 }
 
 var (

@@ -97,7 +97,9 @@ func (d *Disk) exchange(op uint8, parts []part, rings uint64, ask bool) (more bo
 		return false, nil, nil
 	}
 	if ask {
+		d.asking = true
 		d.ask(op, parts)
+		d.asking = false
 	}
 	for range l.ring.Sync() {
 		why, e := d.take(op, parts, l.ring.Next())

@@ -45,6 +45,7 @@ type capture struct {
 	snap int        // bytes of a frame that are kept
 	port uint16     // the only one; 0: all
 	lost uint64     // frames for which there was no room
+	runs uint64     // captures begun
 	stop *time.Timer
 }
 
@@ -63,18 +64,25 @@ func (c *capture) start(call *mgmt.Call) {
 		call.Fail(503, "no-frames", "Frames can't be watched here.")
 		return
 	}
+	c.begin(bytes, snap, uint16(port), time.Duration(seconds)*time.Second)
+	call.Audit("capture", "started", "bytes", bytes, "snap", snap, "seconds", seconds, "port", port)
+	call.Status = 201
+	call.Text([]byte("started\n"))
+}
+
+// begin begins a capture.
+func (c *capture) begin(bytes, snap int, port uint16, life time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stop != nil {
 		c.stop.Stop()
 	}
 	c.buf = append(make([]byte, 0, bytes), header(snap)...)
-	c.room, c.snap, c.port, c.lost = bytes, snap, uint16(port), 0
+	c.room, c.snap, c.port, c.lost = bytes, snap, port, 0
 	c.host.Frames.SetTap(c.frame)
-	c.stop = time.AfterFunc(time.Duration(seconds)*time.Second, c.done)
-	call.Audit("capture", "started", "bytes", bytes, "snap", snap, "seconds", seconds, "port", port)
-	call.Status = 201
-	call.Text([]byte("started\n"))
+	c.runs++
+	run := c.runs
+	c.stop = time.AfterFunc(life, func() { c.done(run) })
 }
 
 // number reads a parameter.
@@ -86,8 +94,15 @@ func number(s string, low, high, otherwise int) (int, bool) {
 	return n, err == nil && n >= low && n <= high
 }
 
-// done ends the capture and keeps what it has.
-func (c *capture) done() { c.host.Frames.SetTap(nil) }
+// done ends a capture and keeps what it has, unless another one has begun: a timer
+// that has fired can't be stopped.
+func (c *capture) done(run uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if run == c.runs {
+		c.host.Frames.SetTap(nil)
+	}
+}
 
 // read answers with what was captured so far.
 func (c *capture) read(call *mgmt.Call) {
@@ -110,6 +125,7 @@ func (c *capture) end(call *mgmt.Call) {
 		return
 	}
 	c.stop.Stop()
+	c.runs++
 	c.host.Frames.SetTap(nil)
 	c.buf = nil
 	call.Audit("capture", "ended")

@@ -23,10 +23,14 @@ const (
 // Certificate is a chain with its key, found good.
 type Certificate struct {
 	Slot  string
-	TLS   tls.Certificate // with Leaf; the root is left out
+	TLS   tls.Certificate // with Leaf; without the root, and the staple
 	Hosts []string        // the names and addresses of the leaf
 	pem   []byte          // as it came
 	until time.Time
+
+	issuer *x509.Certificate // of the leaf
+	staple *Staple           // nil: none
+	with   tls.Certificate   // TLS with the staple
 }
 
 // Leaf is the certificate itself.
@@ -70,6 +74,13 @@ func readCertificate(slot string, data []byte, now time.Time, roots []*x509.Cert
 	}
 	out := &Certificate{Slot: slot, Hosts: hosts, pem: slices.Clone(data)}
 	out.TLS = tls.Certificate{PrivateKey: c.keys[0], Leaf: leaf}
+	if len(chain) > 1 {
+		out.issuer = chain[1]
+	} else if selfSigned(leaf) {
+		out.issuer = leaf
+	} else if out.issuer, p = issuer(leaf, roots); p != nil {
+		return nil, p
+	}
 	for i, x := range chain {
 		if i == 0 || !selfSigned(x) {
 			out.TLS.Certificate = append(out.TLS.Certificate, x.Raw)

@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"time"
 )
@@ -84,7 +85,11 @@ func conflict(now, base uint64) *Problem {
 func (s *Store) replace(g *Generation) error {
 	now := s.current.Load()
 	if s.cfg.Keep != nil {
-		n, err := s.cfg.Keep.Keep(now.Number, g.values())
+		n, err := s.cfg.Keep.Keep(now.Number, both(g, now))
+		if errors.Is(err, ErrTooMuch) {
+			// The way back is given up after a restart, rather than the change.
+			n, err = s.cfg.Keep.Keep(now.Number, g.values())
+		}
 		if err != nil {
 			return refuse(StoreFailed, "The generation could not be stored: %v.", err)
 		}
@@ -108,16 +113,21 @@ func (s *Store) next(c Client) (*Generation, *Problem) {
 		return nil, refuse(Busy, "What is staged was staged by %s.", t.who)
 	}
 	g := s.current.Load().clone(c.Who, s.cfg.Now())
-	for e, v := range t.values {
-		if p := g.set(e, v); p != nil {
-			return nil, p
+	for _, staples := range []bool{false, true} { // which are for the new certificates
+		for e, v := range t.values {
+			if (e.kind == KindStaple) != staples {
+				continue
+			}
+			if p := g.set(e, v, s.cfg.Now()); p != nil {
+				return nil, p
+			}
 		}
 	}
 	return g, s.check(g, c)
 }
 
 // set changes one value of a generation that is not in force yet.
-func (g *Generation) set(e entry, v any) *Problem {
+func (g *Generation) set(e entry, v any, now time.Time) *Problem {
 	missing := refuse(SlotMissing, "There is nothing of that name that could go.")
 	missing.Slot = e.name
 	switch e.kind {
@@ -139,6 +149,20 @@ func (g *Generation) set(e entry, v any) *Problem {
 			return nil
 		}
 		g.Authorities[e.name] = v.(*Authority)
+	case KindStaple:
+		c := g.Certificates[e.name]
+		if c == nil || v == nil && c.staple == nil {
+			return missing
+		}
+		var staple *Staple
+		if v != nil {
+			var p *Problem
+			if staple, p = checkStaple(v.(*Staple).der, c, now); p != nil {
+				p.Slot = e.name
+				return p
+			}
+		}
+		g.Certificates[e.name] = c.stapled(staple)
 	case KindRevoked:
 		var sum [32]byte
 		hex.Decode(sum[:], []byte(e.name)) // Stage has seen that it is one

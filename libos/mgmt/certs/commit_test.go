@@ -207,6 +207,7 @@ type memory struct {
 	values []Value
 	number uint64
 	fail   error
+	most   int // values that it takes; 0: any number
 }
 
 func (m *memory) Load() ([]Value, uint64) { return m.values, m.number }
@@ -217,6 +218,9 @@ func (m *memory) Keep(base uint64, values []Value) (uint64, error) {
 	}
 	if base != m.number {
 		return 0, errors.New("another base")
+	}
+	if m.most > 0 && len(values) > m.most {
+		return 0, ErrTooMuch
 	}
 	m.values, m.number = values, m.number+3
 	return m.number, nil
@@ -242,7 +246,7 @@ func TestKeep(t *testing.T) {
 		t.Errorf("generation %d, %v", n, err)
 	}
 	for _, v := range m.values {
-		if v.Private != strings.HasPrefix(v.Name, "certificates/") {
+		if v.Private != (strings.Contains(v.Name, "certificates/") && string(v.Data) != same) {
 			t.Errorf("%s: private is %t", v.Name, v.Private)
 		}
 	}

@@ -41,6 +41,16 @@ const (
 	LeafIsCA        Code = "leaf-is-ca"
 )
 
+// What an OCSP response is refused for.
+const (
+	StapleMalformed Code = "staple-malformed"
+	StapleSerial    Code = "staple-serial"
+	StapleSignature Code = "staple-signature"
+	StapleStatus    Code = "staple-status"
+	StapleExpired   Code = "staple-expired"
+	StapleNotYet    Code = "staple-not-yet"
+)
+
 // What an operation is refused for.
 const (
 	SlotName    Code = "slot-name"

@@ -138,7 +138,7 @@ func (s *Store) TLS(base *tls.Config, adjust func(*tls.Config, *Generation), pic
 			c := base.Clone()
 			c.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 				if c := pick(g, h); c != nil {
-					return &c.TLS, nil
+					return c.Serve(s.cfg.Now()), nil
 				}
 				return nil, errNoCert
 			}

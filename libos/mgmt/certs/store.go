@@ -38,6 +38,7 @@ const (
 	KindCertificate Kind = "certificates" // chain and key, by slot
 	KindAuthority   Kind = "authorities"  // by slot
 	KindRevoked     Kind = "revoked"      // by fingerprint
+	KindStaple      Kind = "staples"      // OCSP response, by the slot of its certificate
 )
 
 // Required says that the certificate of a slot must cover hosts.
@@ -86,8 +87,8 @@ type transaction struct {
 	values map[entry]any
 }
 
-// entry names a value: *Certificate, *Authority or true, or nil for one that is
-// to go.
+// entry names a value: *Certificate, *Authority, *Staple or true, or nil for one that
+// is to go.
 type entry struct {
 	kind Kind
 	name string
@@ -163,6 +164,13 @@ func (s *Store) Stage(who string, kind Kind, name string, data []byte, remove bo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.expire()
+	if kind == KindStaple && !remove {
+		if v, p = s.stapleFor(name, data); p != nil {
+			p.Slot = name
+			return p
+		}
+	}
 	if p := s.begin(who); p != nil {
 		return p
 	}
@@ -207,7 +215,7 @@ func (s *Store) read(kind Kind, name string, data []byte, remove bool) (any, *Pr
 	if !validSlot(name) {
 		return nil, refuse(SlotName, "A slot is named by 1 to 64 small letters, digits, dots and hyphens.")
 	}
-	if remove {
+	if remove || kind == KindStaple { // which needs its certificate to be read
 		return nil, nil
 	}
 	if kind == KindAuthority {
@@ -229,10 +237,17 @@ func validSlot(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-.") == "" && s[0] != '.' && s[0] != '-'
 }
 
+// expire forgets a transaction that nobody goes on with.
+func (s *Store) expire() {
+	if s.staged != nil && s.cfg.Now().Sub(s.staged.last) > Patience {
+		s.staged = nil
+	}
+}
+
 // begin makes the transaction who's, if it can be.
 func (s *Store) begin(who string) *Problem {
 	now := s.cfg.Now()
-	if s.staged == nil || now.Sub(s.staged.last) > Patience {
+	if s.staged == nil {
 		s.staged = &transaction{who: who, values: map[entry]any{}}
 	}
 	if s.staged.who != who {

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"slices"
+	"time"
 
 	"ampoule/libos/format"
 )
@@ -57,7 +58,11 @@ func (s *Store) Begin(all []Initial) error {
 			return format.Errorf("%s of the image: %w", v.Name, err)
 		}
 		if i.Kind == KindCertificate && i.Staple != "" {
-			g.Certificates[i.Slot].TLS.OCSPStaple = []byte(i.Staple)
+			c := g.Certificates[i.Slot]
+			// One that clients would refuse is left out: they do without.
+			if staple, p := checkStaple([]byte(i.Staple), c, time.Time{}); p == nil {
+				g.Certificates[i.Slot] = c.stapled(staple)
+			}
 		}
 	}
 	if p := g.index(); p != nil {

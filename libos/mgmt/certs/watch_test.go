@@ -44,14 +44,16 @@ func TestWatch(t *testing.T) {
 // and gives way to what was kept.
 func TestBegin(t *testing.T) {
 	b := newBench(t, nil)
-	first := string(b.server("w.example"))
-	image := []Initial{{Kind: KindCertificate, Slot: "web", PEM: first, Staple: "stands for a response"},
+	pair := b.root.Issue(t, mgmttest.Spec{Name: "w.example", Hosts: []string{"w.example"}})
+	first := string(pair.Bundle(t, b.root))
+	image := []Initial{{Kind: KindCertificate, Slot: "web", PEM: first, Staple: string(respond(t, b.root, b.root, pair, false, nil))},
+		{Kind: KindCertificate, Slot: "bad", PEM: string(b.server("b.example")), Staple: "not to be read"},
 		{Kind: KindAuthority, Slot: "clients", PEM: string(b.ca.Cert())}}
 	if err := b.Begin(image); err != nil {
 		t.Fatal(err)
 	}
 	g := b.Current()
-	if g.Number != 0 || g.For("w.example") == nil || string(g.Certificates["web"].TLS.OCSPStaple) != image[0].Staple ||
+	if g.Number != 0 || g.For("w.example") == nil || string(g.Certificates["web"].Serve(b.now).OCSPStaple) != image[0].Staple || g.Certificates["bad"].Staple() != nil ||
 		g.Authorities["clients"] == nil || g.Certificates[Management] == nil {
 		t.Errorf("%+v", g)
 	}

@@ -1,5 +1,5 @@
-// Package persist keeps the generations of certificates on the VM's disk, in a
-// store (package store) that seals private keys with a key of its own.
+// Package persist keeps the generations of certificates and the keys of the plane on
+// the VM's disk, in a store (package store) that seals private keys with a key of its own.
 //
 // The key is compiled in, if the configuration says so, or given at the start on
 // the kernel command line (store-key=, 64 hexadecimal digits). Who has it and the
@@ -11,7 +11,10 @@ package persist
 import (
 	"context"
 	"encoding/hex"
+	"errors"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ampoule/libos/format"
@@ -61,42 +64,111 @@ func (d Disk) Open(h *plane.Host) (certs.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keeper{s}, nil
+	k := &keeper{store: s}
+	last, err := s.KeepCrash(h.Build)
+	if err != nil {
+		k.why = err.Error()
+	}
+	if last != nil {
+		k.last = &plane.Crash{Time: last.Time, Build: last.Build, Text: string(last.Text)}
+	}
+	return k, nil
 }
 
-// keeper is a certs.Keeper.
-type keeper struct{ *store.Store }
+// keeper is a certs.Keeper, a plane.Box and plane.Crashes. The store's generations are more than
+// those of certificates, whose number is a value of its own.
+type keeper struct {
+	store *store.Store
+	last  *plane.Crash // nil: none
+	why   string       // no crash of this run would be kept
+
+	mu    sync.Mutex // held by who commits
+	tried uint64     // the highest number that may be on the disk
+}
+
+// number is the name of the value that has the number of the generation of
+// certificates, and box is in front of the names of values in the Box.
+const (
+	number = "number"
+	box    = "box/"
+)
 
 // Load implements certs.Keeper.
-func (k keeper) Load() (values []certs.Value, number uint64) {
-	names, number := k.Names()
+func (k *keeper) Load() (values []certs.Value, generation uint64) {
+	names, of := k.store.Names()
 	for _, n := range names {
-		if data, ok := k.Get(n); ok {
+		data, ok := k.store.Get(n)
+		switch {
+		case !ok || strings.HasPrefix(n, box):
+		case n == number:
+			generation, _ = strconv.ParseUint(string(data), 10, 64)
+		default:
 			values = append(values, certs.Value{Name: n, Data: data})
 		}
 	}
-	return values, number
+	if generation == 0 && len(values) > 0 {
+		generation = of // from before there was a Box
+	}
+	return values, generation
 }
 
 // Keep implements certs.Keeper.
-func (k keeper) Keep(base uint64, values []certs.Value) (uint64, error) {
-	var changes []store.Change
+func (k *keeper) Keep(base uint64, values []certs.Value) (uint64, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old, now := k.Load()
+	if base != now {
+		return now, format.Errorf("generation %d is kept, not %d", now, base)
+	}
+	next := max(now, k.tried) + 1
+	changes := []store.Change{{Name: number, Value: strconv.AppendUint(nil, next, 10)}}
 	there := map[string]bool{}
 	for _, v := range values {
 		there[v.Name] = true
 		changes = append(changes, store.Change{Name: v.Name, Value: v.Data, Private: v.Private})
 	}
-	names, _ := k.Names()
-	for _, n := range names {
-		if !there[n] {
-			changes = append(changes, store.Change{Name: n, Forget: true})
+	for _, v := range old {
+		if !there[v.Name] {
+			changes = append(changes, store.Change{Name: v.Name, Forget: true})
 		}
 	}
-	return k.Commit(base, changes)
+	err := k.commit(changes)
+	if errors.Is(err, store.ErrTooLarge) {
+		return now, certs.ErrTooMuch
+	}
+	k.tried = next
+	if err != nil {
+		return now, err
+	}
+	return next, nil
+}
+
+// commit commits to the store; mu is held.
+func (k *keeper) commit(changes []store.Change) error {
+	_, of := k.store.Names()
+	_, err := k.store.Commit(of, changes)
+	return err
 }
 
 // Kept implements certs.Keeper.
-func (k keeper) Kept() (bool, string) {
-	st := k.Status()
+func (k *keeper) Kept() (bool, string) {
+	st := k.store.Status()
 	return st.Persisted, st.Notice
 }
+
+// Get implements plane.Box.
+func (k *keeper) Get(name string) ([]byte, bool) { return k.store.Get(box + name) }
+
+// Put implements plane.Box.
+func (k *keeper) Put(name string, secret []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changes := []store.Change{{Name: box + name, Value: secret, Private: true}}
+	if _, n := k.Load(); n > 0 { // which may be known by the store's only
+		changes = append(changes, store.Change{Name: number, Value: strconv.AppendUint(nil, n, 10)})
+	}
+	return k.commit(changes)
+}
+
+// Crash implements plane.Crashes.
+func (k *keeper) Crash() (*plane.Crash, string) { return k.last, k.why }

@@ -58,7 +58,17 @@ type Host struct {
 	// once at most. nil: the image can't have one.
 	Disk func(context.Context) (device.Block, error)
 
-	Port uint16 // of the plane; it sets it for its parts
+	// What the plane sets for its parts.
+	Port uint16
+	Box  Box // nil: nothing is kept over a restart
+}
+
+// Box keeps small secrets over a restart.
+type Box interface {
+	Get(name string) (secret []byte, ok bool)
+	// Put replaces a secret. It blocks for the disk; after an error there is the old
+	// one, as far as is known.
+	Put(name string, secret []byte) error
 }
 
 // Frames lets frames on the network be watched.
@@ -67,4 +77,17 @@ type Frames interface {
 	// to be sent, and its whole length; nil ends that. tap must neither block nor
 	// keep the frame.
 	SetTap(tap func(frame []byte, size int, sent bool))
+}
+
+// Crash is what an earlier run said as it died.
+type Crash struct {
+	Time  time.Time
+	Build string
+	Text  string // the beginning: what the panic was, and where
+}
+
+// Crashes keeps the last crash over a restart.
+type Crashes interface {
+	// Crash is the last one, or nil; why says why this run's would not be kept, or "".
+	Crash() (last *Crash, why string)
 }

@@ -8,12 +8,14 @@ import (
 
 const help = `status                         what runs, and how it is
 health | ready | metrics       as it says
+crash                          what the last run that crashed said
 log [LINES]                    the last lines of the log
 log level [LEVEL]              show or change it
 certs list | staged            what is in force; what is staged
 certs stage SLOT               a chain and its key, as PEM on the standard input
 authorities stage SLOT         authorities, likewise
-certs | authorities remove SLOT
+staples stage SLOT             an OCSP response for the slot's certificate, DER or PEM
+certs | authorities | staples remove SLOT
 revoke | restore SHA256        a management client's certificate
 certs validate                 what would a commit be refused for?
 certs commit GENERATION        put what is staged in the place of a generation
@@ -44,6 +46,8 @@ func verb(words string) (method, path string) {
 		return "GET", "/readyz"
 	case "metrics":
 		return "GET", "/metrics"
+	case "crash":
+		return "GET", "/v1/crash"
 	case "log":
 		return "GET", "/v1/log"
 	case "log level":
@@ -85,6 +89,10 @@ func parse(line string) (a action, err error) {
 		a.method, a.path, a.body = "PUT", "/v1/staged/certificates/"+last, true
 	case "authorities stage":
 		a.method, a.path, a.body = "PUT", "/v1/staged/authorities/"+last, true
+	case "staples stage":
+		a.method, a.path, a.body = "PUT", "/v1/staged/staples/"+last, true
+	case "staples remove":
+		a.method, a.path = "DELETE", "/v1/staged/staples/"+last
 	case "certs remove":
 		a.method, a.path = "DELETE", "/v1/staged/certificates/"+last
 	case "authorities remove":

@@ -3,7 +3,8 @@
 // one command for each session, in words, whose answer is text, or JSON with
 // --json. There is no shell, no terminal, no forwarding and no file transfer.
 //
-// The host's key is made at boot, and its SHA-256 is in the log.
+// The host's key is made at the first boot and kept where the plane keeps anything
+// over a restart, else made at each boot. Its SHA-256 is in the log.
 package shell
 
 import (
@@ -13,7 +14,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -22,6 +22,7 @@ import (
 	"ampoule/libos/http1"
 	"ampoule/libos/mgmt"
 	"ampoule/libos/mgmt/certs"
+	"ampoule/libos/mgmt/door"
 	"ampoule/libos/mgmt/plane"
 )
 
@@ -43,7 +44,8 @@ type Part struct {
 const (
 	handshakeTime  = 10 * time.Second
 	connectionTime = 5 * time.Minute
-	maxConnections = 4
+	maxConnections = 8
+	maxHandshakes  = 10 // in a second
 	maxSessions    = 16
 )
 
@@ -52,15 +54,12 @@ func (Part) Routes(*plane.Host) []mgmt.Route { return nil }
 
 // Start implements mgmt.Starter.
 func (p Part) Start(h *plane.Host, do mgmt.Do) (func(context.Context) error, error) {
-	seed := make([]byte, ed25519.SeedSize)
-	if _, err := io.ReadFull(h.Rand, seed); err != nil {
-		return nil, format.Errorf("ssh: no randomness: %w", err)
-	}
-	signer, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed))
+	signer, kept, err := hostKey(h)
 	if err != nil {
 		return nil, format.Errorf("ssh: %w", err)
 	}
-	s := &server{keys: p.Keys, host: h, do: do, free: make(chan struct{}, maxConnections), conns: map[net.Conn]struct{}{}}
+	s := &server{keys: p.Keys, host: h, do: do,
+		door: door.New(door.Config{Places: maxConnections, Rate: maxHandshakes}, time.Now)}
 	s.config = &ssh.ServerConfig{ServerVersion: "SSH-2.0-ampoule", MaxAuthTries: 3, PublicKeyCallback: s.key}
 	s.config.KeyExchanges = []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}
 	s.config.PublicKeyAuthAlgorithms = ssh.SupportedAlgorithms().PublicKeyAuths // without SHA-1
@@ -69,8 +68,33 @@ func (p Part) Start(h *plane.Host, do mgmt.Do) (func(context.Context) error, err
 	if s.listen, err = h.Listen("tcp", ":"+strconv.Itoa(int(p.Port))); err != nil {
 		return nil, err
 	}
-	h.Log.Info("management by SSH", "port", p.Port, "key", ssh.FingerprintSHA256(signer.PublicKey()))
+	h.Log.Info("management by SSH", "port", p.Port, "key", ssh.FingerprintSHA256(signer.PublicKey()), "kept", kept)
 	return s.serve, nil
+}
+
+// seedName is the name of the host key's seed in a plane.Box.
+const seedName = "ssh-host-key"
+
+// hostKey is the host's key, and whether the next start has it too.
+func hostKey(h *plane.Host) (key ssh.Signer, kept bool, err error) {
+	var seed []byte
+	if h.Box != nil {
+		seed, kept = h.Box.Get(seedName)
+	}
+	if len(seed) != ed25519.SeedSize {
+		seed, kept = make([]byte, ed25519.SeedSize), false
+		if _, err := io.ReadFull(h.Rand, seed); err != nil {
+			return nil, false, format.Errorf("no randomness: %w", err)
+		}
+		if h.Box != nil {
+			err := h.Box.Put(seedName, seed)
+			if kept = err == nil; !kept {
+				h.Log.Error("the key of the SSH host is not kept", "error", err)
+			}
+		}
+	}
+	key, err = ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed))
+	return key, kept, err
 }
 
 type server struct {
@@ -79,10 +103,7 @@ type server struct {
 	do     mgmt.Do
 	config *ssh.ServerConfig
 	listen net.Listener
-	free   chan struct{} // one for each connection
-
-	mu    sync.Mutex // guards conns
-	conns map[net.Conn]struct{}
+	door   *door.Door
 }
 
 // What is known of a client, in its permissions.
@@ -109,49 +130,33 @@ func (s *server) serve(ctx context.Context) error {
 		if err != nil {
 			return format.Errorf("ssh: %w", err)
 		}
-		select {
-		case s.free <- struct{}{}:
-		default:
+		g, err := s.door.Enter(c)
+		if err != nil {
 			c.Close()
 			continue
 		}
-		s.mu.Lock()
-		s.conns[c] = struct{}{}
 		if ctx.Err() != nil {
-			c.Close() // close may have looked at conns already
+			c.Close() // close may have looked at the guests already
 		}
-		s.mu.Unlock()
 		go func() {
-			defer func() { <-s.free }()
-			defer s.forget(c)
+			defer g.Leave()
 			defer func() {
 				if r := recover(); r != nil {
 					s.host.Log.Error("a management client made the server panic", "from", c.RemoteAddr(), "panic", r)
 				}
 			}()
-			s.connection(c)
+			s.connection(g)
 		}()
 	}
 }
 
-func (s *server) forget(c net.Conn) {
-	c.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-}
-
 func (s *server) close() {
 	s.listen.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.Close()
-	}
+	s.door.Close()
 }
 
 // connection makes the handshake and serves sessions, one after the other.
-func (s *server) connection(c net.Conn) {
+func (s *server) connection(c *door.Guest) {
 	c.SetDeadline(time.Now().Add(handshakeTime))
 	conn, channels, requests, err := ssh.NewServerConn(c, s.config)
 	if err != nil {
@@ -159,6 +164,7 @@ func (s *server) connection(c net.Conn) {
 		return
 	}
 	defer conn.Close()
+	c.Known()
 	c.SetDeadline(time.Now().Add(connectionTime))
 	go ssh.DiscardRequests(requests)
 	i, err := strconv.Atoi(conn.Permissions.Extensions[keyIndex])

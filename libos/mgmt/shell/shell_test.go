@@ -136,6 +136,11 @@ func TestOpenSSH(t *testing.T) {
 	if !strings.Contains(log.String(), "audit management who=ssh:alice what=commit result=done old=0 new=1") {
 		t.Errorf("the log lacks the change:\n%s", log.String())
 	}
+	silent(t, addr, 40)
+	begin := time.Now()
+	if out, err := run(reader, nil, "health"); err != nil || time.Since(begin) > 8*time.Second {
+		t.Errorf("beside silent connections: %v, %v, %s", time.Since(begin), err, out)
+	}
 	client, err := ssh.Dial("tcp", addr, &ssh.ClientConfig{User: "x", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey()})
 	if err != nil {
 		t.Fatal(err)
@@ -147,5 +152,18 @@ func TestOpenSSH(t *testing.T) {
 	if l, err := client.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 		t.Error("a port is forwarded")
+	}
+}
+
+// silent makes connections from elsewhere that stand and say nothing.
+func silent(t *testing.T, addr string, n int) {
+	t.Helper()
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, 1)}}
+	for range n {
+		c, err := d.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
 	}
 }

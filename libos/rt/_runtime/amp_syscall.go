@@ -62,6 +62,7 @@ func ampDispatch(r *ampRegs) uintptr {
 		if r.a3 > ampMaxWrite {
 			r.a3 = ampMaxWrite
 		}
+		ampKeep(unsafe.Pointer(r.a2), r.a3)
 		ampWrite(unsafe.Pointer(r.a2), r.a3)
 		return r.a3
 	case ampSysRead:

@@ -1,10 +1,12 @@
 // Package syslog sends the log to a collector, as RFC 5424 has it over UDP (RFC
-// 5426). The pairs of an event go as structured data.
+// 5426), or over what Config.Secure makes: TLS (RFC 5425) in package secure. The
+// pairs of an event go as structured data.
 //
 // An event is put into a queue and sent by a goroutine, so that logging never
 // waits for the network. When the queue is full the event is dropped and
 // counted, and the collector is told how many were when it can be. UDP loses
-// messages too: sequenceId shows the gaps.
+// messages too, and TLS those that were under way when a connection ended:
+// sequenceId shows the gaps.
 package syslog
 
 import (
@@ -26,6 +28,15 @@ type Config struct {
 	Level      telemetry.Level // the lowest that is sent
 	Queue      int             // the most events that wait, each of up to maxMessage bytes
 	Enterprise uint32          // the number under which our pairs stand (RFC 5424, section 7.2.2)
+	Secure     Secure          // nil: UDP
+}
+
+// Secure makes connections that nobody else can read.
+type Secure interface {
+	// Connect connects to a collector at an address. Each Write of the connection
+	// takes a whole message; it waits no longer than a collector may take, and hardly
+	// once ctx is done, which also ends the attempt to connect.
+	Connect(ctx context.Context, dial Dial, address string, now func() time.Time) (net.Conn, error)
 }
 
 // maxMessage bounds a message in bytes, so that it goes in one packet whatever
@@ -40,9 +51,15 @@ type Sink struct {
 	queue          chan []byte
 	seq            atomic.Uint32
 	sent, dropped  atomic.Uint64
-	told           uint64 // of dropped; Run's own
 	now            func() time.Time
 	enterpriseName string
+
+	// Run's own.
+	told    uint64 // of dropped
+	report  func(error)
+	trouble bool          // report was told
+	pause   time.Duration // before the next connection
+	since   time.Time     // the connection began
 }
 
 // New makes a Sink for the appliance app on host. Run must run for it to send.
@@ -73,16 +90,24 @@ func (s *Sink) Event(t time.Time, level telemetry.Level, msg string, pairs []tel
 	}
 }
 
-// retry is how long Run waits when there is no way to the collector.
-const retry = time.Second
+// How long Run waits before it connects again: for UDP, when there is no way to the
+// collector; else from the first to the last, doubling, unless the connection was a
+// steady one.
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+	steady     = 10 * time.Second
+)
 
 // Dial connects to a collector.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Run sends until ctx is done, and then what is queued as far as that goes
-// without waiting. When sending fails, mostly because our address has changed,
-// dial is called again.
-func (s *Sink) Run(ctx context.Context, dial Dial) {
+// without waiting. When sending fails, mostly because our address has changed, it
+// connects again. It tells report when the collector can't be reached, once, and nil
+// when it can be again; report must not block, but may log.
+func (s *Sink) Run(ctx context.Context, dial Dial, report func(error)) {
+	s.report = report
 	var conn net.Conn
 	for ctx.Err() == nil {
 		select {
@@ -107,13 +132,19 @@ func (s *Sink) send(ctx context.Context, dial Dial, conn net.Conn, m []byte) net
 				return nil
 			}
 		}
-		if _, err := conn.Write(m); err == nil {
+		_, err := conn.Write(m)
+		if err == nil {
 			s.sent.Add(1)
+			if s.trouble && time.Since(s.since) >= steady {
+				s.trouble = false
+				s.report(nil)
+			}
 			s.tell(conn)
 			return conn
 		}
 		conn.Close()
 		conn = nil
+		s.failed(err)
 		if try > 0 {
 			s.dropped.Add(1)
 			return nil
@@ -121,18 +152,54 @@ func (s *Sink) send(ctx context.Context, dial Dial, conn net.Conn, m []byte) net
 	}
 }
 
+// failed notes that a connection, or the attempt at one, has.
+func (s *Sink) failed(err error) {
+	if s.cfg.Secure == nil {
+		return
+	}
+	if s.pause = min(max(2*s.pause, firstPause), lastPause); time.Since(s.since) >= steady && !s.since.IsZero() {
+		s.pause = 0
+		return // a collector that restarts, or an address of ours that is gone
+	}
+	if !s.trouble {
+		s.trouble = true
+		s.report(err)
+	}
+}
+
 // connect dials until that works, or ctx is done: then it returns nil.
 func (s *Sink) connect(ctx context.Context, dial Dial) net.Conn {
 	for {
-		conn, err := dial(ctx, "udp", s.cfg.Server.String())
+		if !wait(ctx, s.pause) {
+			return nil
+		}
+		var conn net.Conn
+		var err error
+		if s.cfg.Secure == nil {
+			conn, err = dial(ctx, "udp", s.cfg.Server.String())
+		} else {
+			s.since = time.Time{}
+			conn, err = s.cfg.Secure.Connect(ctx, dial, s.cfg.Server.String(), s.now)
+		}
 		if err == nil {
+			s.since = time.Now()
 			return conn
 		}
-		select {
-		case <-ctx.Done():
+		if s.cfg.Secure != nil {
+			s.failed(err)
+		} else if !wait(ctx, firstPause) {
 			return nil
-		case <-time.After(retry):
 		}
+	}
+}
+
+// wait waits for d; false: ctx is done.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return ctx.Err() == nil
 	}
 }
 

@@ -139,7 +139,7 @@ func TestQueue(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { s.Run(ctx, c.dial); close(done) }()
+		go func() { s.Run(ctx, c.dial, func(error) {}); close(done) }()
 		synctest.Wait()
 		log.Info("after")
 		synctest.Wait()
@@ -179,7 +179,7 @@ func TestNoWay(t *testing.T) {
 			return c.dial(ctx, network, address)
 		}
 		done := make(chan struct{})
-		go func() { s.Run(ctx, dial); close(done) }()
+		go func() { s.Run(ctx, dial, func(error) {}); close(done) }()
 		began := time.Now()
 		s.Event(at, telemetry.Info, "first", nil)
 		if time.Since(began) > 0 {
@@ -207,7 +207,7 @@ func TestEnd(t *testing.T) {
 		t.Errorf("%+v", c.got)
 	}
 	s.Event(at, telemetry.Info, "lost", nil)
-	s.Run(ctx, func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") })
+	s.Run(ctx, func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }, func(error) {})
 	if s.Stats() != (Stats{Sent: 1, Dropped: 1}) {
 		t.Errorf("%+v", s.Stats())
 	}

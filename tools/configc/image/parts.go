@@ -42,6 +42,8 @@ func (img *Image) Parts() []Part {
 		func(img *Image) { img.Network.Fragments = false }})
 	add(img.Syslog != nil, Part{"syslog", []string{"syslog"}, "the log's way to a collector", "",
 		func(img *Image) { img.Syslog = nil }})
+	add(img.Syslog != nil && img.Syslog.Authorities != nil, Part{"syslog.authorities", []string{"syslog.authorities"}, "TLS on that way", "syslog",
+		withoutSecureLog})
 	m := img.Mgmt
 	add(m != nil, Part{"management", []string{"management"}, "the management plane", "", withoutManagement})
 	add(m != nil && m.Disk, Part{"management.disk", []string{"management.disk"}, "disks, and certificates on one", "management",
@@ -107,6 +109,14 @@ func withoutSLAAC(img *Image) {
 		n.IPv6 = []netip.Prefix{netip.MustParsePrefix("2001:db8::1/64")}
 	}
 	n.SLAAC = false
+}
+
+func withoutSecureLog(img *Image) {
+	if img.Syslog != nil {
+		l := *img.Syslog
+		l.Authorities = nil
+		img.Syslog = &l
+	}
 }
 
 func withoutManagement(img *Image) { img.Mgmt, img.DNS.TLSPort = nil, 0 }

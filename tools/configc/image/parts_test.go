@@ -18,7 +18,7 @@ func TestParts(t *testing.T) {
 	if list.Failed() {
 		t.Fatal(list.Problems())
 	}
-	img.Network.Fragments, img.Network.DHCP, img.Network.SLAAC, img.Syslog = true, true, true, &Syslog{}
+	img.Network.Fragments, img.Network.DHCP, img.Network.SLAAC, img.Syslog = true, true, true, &Syslog{Authorities: []byte("x")}
 	img.Mgmt = &Management{Disk: true, Pprof: true, Capture: true}
 	img.DNS.Keys = []Key{{Name: "a."}}
 	img.DNS.Zones[0].Notify = []Peer{{}}
@@ -30,7 +30,7 @@ func TestParts(t *testing.T) {
 		return names
 	}
 	all := names(img)
-	if len(all) != 14 {
+	if len(all) != 15 {
 		t.Errorf("parts %q", all)
 	}
 	for _, p := range img.Parts() {

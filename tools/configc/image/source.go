@@ -68,6 +68,9 @@ func (img *Image) imports(w io.Writer, std []string, own ...string) {
 	}
 	if img.Syslog != nil {
 		own = append(own, "ampoule/libos/telemetry/syslog")
+		if img.Syslog.Authorities != nil {
+			own = append(own, "ampoule/libos/telemetry/syslog/secure")
+		}
 	}
 	if img.Mgmt != nil {
 		own = append(own, img.Mgmt.imports()...)
@@ -115,10 +118,8 @@ func (img *Image) system(w io.Writer) {
 	fmt.Fprint(w, "\t},\n")
 	img.Limits.source(w)
 	fmt.Fprintf(w, "\tConsole: %s,\n", level(img.Console))
-	if l := img.Syslog; l != nil {
-		fmt.Fprintf(w, "\tSyslog: &syslog.Config{\n\t\tServer: netip.AddrPortFrom(%s, %d), // %s\n"+
-			"\t\tFacility: %d, // %s\n\t\tLevel: %s,\n\t\tQueue: %d,\n\t\tEnterprise: %d,\n\t},\n",
-			addr(l.Server.Addr()), l.Server.Port(), l.Server, l.Facility, facilities[l.Facility], level(l.Level), l.Queue, l.Enterprise)
+	if img.Syslog != nil {
+		img.Syslog.source(w)
 	}
 	if img.Mgmt != nil {
 		img.Mgmt.source(w)
