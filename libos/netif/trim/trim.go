@@ -58,6 +58,7 @@ var Additions = map[string]string{
 	"pkg/tcpip/transport/tcp/ampoule.go": "tcp.go",
 	"pkg/tcpip/stack/ampoule.go":         "route.go",
 	"pkg/tcpip/ampoule.go":               "monotonic.go",
+	"pkg/sync/ampoule.go":                "pool.go",
 }
 
 // Drops are the files that are left out.
