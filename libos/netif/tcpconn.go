@@ -105,7 +105,8 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 			return n, nil
 		}
 		c.from.Reset(b[n:])
-		k, err := c.ep.Write(&c.from, tcpip.WriteOptions{})
+		// Atomic: the endpoint stays locked while it copies, which is a moment.
+		k, err := c.ep.Write(&c.from, tcpip.WriteOptions{Atomic: true})
 		n += int(k)
 		_, full := err.(*tcpip.ErrWouldBlock)
 		switch {
