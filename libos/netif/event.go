@@ -7,14 +7,13 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// watch is what a Conn keeps for Watch, TryRead and TryWrite.
+// watch is what a Conn keeps for Watch and TryWrite.
 type watch struct {
 	f     func()
 	in    waiter.Entry
 	out   waiter.Entry // registered while waits
 	waits bool
 	parts parts
-	into  tcpip.SliceWriter
 }
 
 // NotifyEvent implements waiter.EventListener.

@@ -15,17 +15,49 @@ var Cheap = []edit.Edit{
 	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
 		Old: "type processor struct {\n", New: "type processor struct {\n\towing owing\n"},
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
-		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n"},
+		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n\toptions [maxOptionSize]byte // of a segment that is being sent\n"},
 
 	// There is one processor, as there is one P.
 	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
 		Old: "\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n",
 		New: "\tif len(d.processors) == 1 {\n\t\treturn &d.processors[0]\n\t}\n\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n"},
 
-	// A segment to a neighbour that is known goes to the link endpoint at once:
-	// route.go says when not.
-	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 2,
-		Old: "r.WritePacket(stack.NetworkHeaderParams{", New: "r.WriteSegment(stack.NetworkHeaderParams{"},
+	// A segment to a neighbour that is known goes to the link endpoint at once, in
+	// one copy: route.go and straight.go say when not.
+	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1,
+		Old: "\tpkt.GSOOptions = gso\n\tpkt.Hash = tf.txHash\n\tpkt.Owner = owner\n\tbuildTCPHdr(",
+		New: "\tif err, ok := writeStraight(r, &tf, pkt, gso); ok {\n\t\treturn err\n\t}\n" +
+			"\tpkt.GSOOptions = gso\n\tpkt.Hash = tf.txHash\n\tpkt.Owner = owner\n\tbuildTCPHdr("},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "\t// We need to clone the packet because sendRaw takes ownership of pkt,\n",
+		New: "\tif err, ok := s.ep.sendStraight(pkt, flags, seq, rcvNxt, rcvWnd); ok {\n\t\treturn err\n\t}\n\n" +
+			"\t// We need to clone the packet because sendRaw takes ownership of pkt,\n"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "\treturn s.ep.sendEmptyRaw(flags, seq, rcvNxt, rcvWnd)\n",
+		New: "\tif err, ok := s.ep.sendStraight(nil, flags, seq, rcvNxt, rcvWnd); ok {\n\t\treturn err\n\t}\n" +
+			"\treturn s.ep.sendEmptyRaw(flags, seq, rcvNxt, rcvWnd)\n"},
+	{File: "pkg/tcpip/stack/nic.go", Count: 1,
+		Old: "type nic struct {\n", New: "type nic struct {\n\tsegments segmentWriter // NetworkLinkEndpoint, if it is one\n"},
+	{File: "pkg/tcpip/stack/nic.go", Count: 1,
+		Old: "\tnic.linkResQueue.init(nic)\n", New: "\tnic.linkResQueue.init(nic)\n\tnic.segments, _ = ep.(segmentWriter)\n"},
+
+	// Whether a segment is in the list of those to be sent was a set beside it.
+	{File: "pkg/tcpip/transport/tcp/segment.go", Count: 1,
+		Old: "type segment struct {\n", New: "type segment struct {\n\tqueued bool // in the write list\n"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "\tset       map[*segment]struct{}\n", New: ""},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "\t\twriteList: protectedWriteList{\n\t\t\tset: make(map[*segment]struct{}),\n\t\t},\n", New: ""},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "if _, ok := wl.set[seg]; !ok {", New: "if !seg.queued {"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 2,
+		Old: "if _, ok := wl.set[seg]; ok {", New: "if seg.queued {"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 2,
+		Old: "\twl.set[seg] = struct{}{}\n", New: "\tseg.queued = true\n"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "\tdelete(wl.set, seg)\n", New: "\tseg.queued = false\n"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "if _, ok := s.writeList.set[seg]; !ok {", New: "if !seg.queued {"},
 
 	// Monotonic times are integers; the way through time.Unix costs a twentieth
 	// of a request. What does not fit is cut off as there.
