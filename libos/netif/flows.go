@@ -30,15 +30,30 @@ type flows struct {
 // straightQueue is what the trimmed stack's TCP offers (package trim): it takes
 // a frame for an endpoint without blocking. The frame has headers of link, ip
 // and transport bytes, of which head is the beginning. verified says that the
-// checksum is known to be good.
+// checksum is known to be good. The goroutine that receives calls Begin before
+// it queues frames, here or by way of the layers, and Work after, which processes
+// them; then Pay, when those have run whom they were for, to acknowledge what was
+// not answered.
 type straightQueue interface {
 	QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer, head []byte, network tcpip.NetworkProtocolNumber, nic tcpip.NICID, link, ip, transport int, verified bool)
+	Begin()
+	Work()
+	Pay()
 }
 
 // layered is a straightQueue of the stack as it comes, on which tests run.
 type layered struct {
 	QueuePacket func(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
 }
+
+// Begin implements straightQueue: other goroutines do the work.
+func (layered) Begin() {}
+
+// Work implements straightQueue.
+func (layered) Work() {}
+
+// Pay implements straightQueue.
+func (layered) Pay() {}
 
 // QueueStraight implements straightQueue.
 func (l layered) QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer, _ []byte, network tcpip.NetworkProtocolNumber, nic tcpip.NICID, link, ip, transport int, verified bool) {

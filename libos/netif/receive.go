@@ -48,6 +48,8 @@ type receiver struct {
 	done   int            // of those, dealt with
 	ready  int            // of those, rewritten by the fast path and moved to the front, not sent yet
 	away   bool           // the device was gone
+
+	settling bool // in settle: a panic is none of a frame's
 }
 
 // bursts is receive until there is a panic, of which it takes as many as deliver
@@ -56,7 +58,7 @@ type receiver struct {
 func (l *link) bursts(r *receiver) (ended bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			if l.count.panics.Add(1) > maxPanics {
+			if l.count.panics.Add(1) > maxPanics || r.settling {
 				panic(p)
 			}
 			if l.turner != nil {
@@ -67,6 +69,7 @@ func (l *link) bursts(r *receiver) (ended bool) {
 			r.n, r.done, r.ready = 0, 0, 0
 		}
 	}()
+	l.settle(r)                             // what a burst with a panic has left
 	var ready *event.Source = l.dev.Ready() // named, so that its methods are inlined
 	for !l.closed.Load() {
 		var n int
@@ -82,9 +85,7 @@ func (l *link) bursts(r *receiver) (ended bool) {
 				l.returned(r)
 			}
 			if r.n > 0 && l.burst(r) {
-				// Let those run whom the frames were for, so that their queues
-				// have room for the next burst.
-				runtime.Gosched()
+				l.settle(r)
 			}
 		case err != nil && !errors.Is(err, device.ErrAgain):
 			l.count.gone.Store(true)
@@ -102,6 +103,16 @@ func (l *link) bursts(r *receiver) (ended bool) {
 		}
 	}
 	return true
+}
+
+// settle has the stack process the segments of a burst, and lets those run whom
+// frames were for, so that their queues have room for the next burst.
+func (l *link) settle(r *receiver) {
+	r.settling = true
+	l.flows.queue.Work()
+	runtime.Gosched()
+	l.flows.queue.Pay()
+	r.settling = false
 }
 
 // turn has the device answer frames for the fast path. r then has what that passed.
@@ -183,6 +194,9 @@ func (l *link) burst(r *receiver) (passed bool) {
 			l.count.fastDropped.Add(1)
 			f.Buf.Release()
 		default:
+			if !passed {
+				l.flows.queue.Begin()
+			}
 			l.pass(f)
 			f.Buf.Release()
 			passed = true

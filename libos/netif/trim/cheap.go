@@ -9,18 +9,30 @@ var Cheap = []edit.Edit{
 	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1,
 		Old: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n",
 		New: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck && !e.oweAck() {\n\t\te.snd.sendAck()\n\t}\n"},
-	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
-		Old: "\t\t\t\tif ep == nil {\n\t\t\t\t\tbreak\n\t\t\t\t}\n",
-		New: "\t\t\t\tif ep == nil && p.payAcks() {\n\t\t\t\t\tcontinue\n\t\t\t\t}\n\t\t\t\tif ep == nil {\n\t\t\t\t\tbreak\n\t\t\t\t}\n"},
-	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
-		Old: "type processor struct {\n", New: "type processor struct {\n\towing owing\n"},
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
 		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n\toptions [maxOptionSize]byte // of a segment that is being sent\n"},
 
-	// There is one processor, as there is one P.
+	// The goroutine that receives processes what it has queued: tcp.go.
 	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
-		Old: "\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n",
-		New: "\tif len(d.processors) == 1 {\n\t\treturn &d.processors[0]\n\t}\n\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n"},
+		Old: "type processor struct {\n", New: "type processor struct {\n\tturn\n"},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\tp.newEndpointWaker.Assert()\n}\n", New: "\tif !p.polled.Load() {\n\t\tp.newEndpointWaker.Assert()\n\t}\n}\n"},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\t\tcase w == &p.newEndpointWaker:\n\t\t\tfor {\n",
+		New: "\t\tcase w == &p.newEndpointWaker:\n\t\t\tp.run()\n\t\t}\n\t}\n}\n\n" +
+			"// work is the loop that was here.\nfunc (p *processor) work() {\n\t{\n\t\t{\n\t\t\tfor {\n"},
+	// An endpoint that another goroutine than a user's holds: let that one go on.
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\t\t\t\t\tp.epQ.enqueue(ep)\n", New: "\t\t\t\t\tp.epQ.enqueue(ep)\n\t\t\t\t\truntime.Gosched()\n"},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\t\"math/rand\"\n", New: "\t\"math/rand\"\n\t\"runtime\"\n"},
+
+	// There is one processor, as there is one P.
+	{File: "pkg/tcpip/transport/tcp/protocol.go", Count: 1,
+		Old: "p.dispatcher.init(s.InsecureRNG(), runtime.GOMAXPROCS(0))", New: "p.dispatcher.init(s.InsecureRNG(), 1)"},
+	{File: "pkg/tcpip/transport/tcp/protocol.go", Count: 1, Old: "\t\"runtime\"\n", New: ""},
+	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
+		Old: "\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n", New: "\treturn &d.processors[0]\n"},
 
 	// A segment to a neighbour that is known goes to the link endpoint at once, in
 	// one copy: route.go and straight.go say when not.
