@@ -24,8 +24,15 @@ func (c *clock) NowMonotonic() tcpip.MonotonicTime {
 
 // AfterFunc implements tcpip.Clock; f runs in a goroutine of its own.
 func (c *clock) AfterFunc(d time.Duration, f func()) tcpip.Timer {
-	return tcpip.NewStdTimer(time.AfterFunc(d, f))
+	return (*timer)(time.AfterFunc(d, f))
 }
+
+// timer implements tcpip.Timer.
+type timer time.Timer
+
+func (t *timer) Stop() bool { return (*time.Timer)(t).Stop() }
+
+func (t *timer) Reset(d time.Duration) { (*time.Timer)(t).Reset(d) }
 
 // source is the stack's source of numbers that need not be secret but had
 // better not be guessed: ephemeral ports, IP identifiers.

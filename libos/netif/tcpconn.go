@@ -56,7 +56,7 @@ func (c *TCPConn) init(wq *waiter.Queue, ep tcpip.Endpoint) {
 	c.ep, c.wq = ep, wq
 	c.slices, _ = ep.(sliceEndpoint)
 	c.r.entry, c.r.ready = waiter.NewChannelEntry(waiter.ReadableEvents)
-	c.w.entry, c.w.ready = waiter.NewChannelEntry(waiter.WritableEvents)
+	c.w.ready = make(chan struct{}, 1)
 	wq.EventRegister(&c.r.entry)
 }
 
@@ -142,6 +142,7 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 		case err != nil && !full:
 			return n, c.opError("write", tcpError(err))
 		case full && !waits: // and look again: there may be room since
+			c.w.entry.Init(waiter.ChannelNotifier(c.w.ready), waiter.WritableEvents)
 			c.wq.EventRegister(&c.w.entry)
 			waits = true
 		case full:

@@ -105,4 +105,60 @@ var Cheap = []edit.Edit{
 	// each segment.
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
 		Old: "\tif nic, err := e.stack.GetNICByID(route.OutgoingNIC()); err == nil && nic.GetExperimentIPOptionEnabled() {\n", New: "\tif false {\n"},
+
+	// A connection asked for each of its settings by way of a table of protocols,
+	// and got it in memory of its own.
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 7,
+		Old: "err := s.TransportProtocolOption(ProtocolNumber, &", New: "err := protocol.Option(&"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "err := e.stack.TransportProtocolOption(ProtocolNumber, &v);", New: "err := e.protocol.Option(&v);"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 3,
+		Old: "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &", New: "ep.protocol.Option(&"},
+	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1,
+		Old: "e.stack.TransportProtocolOption(ProtocolNumber, &tcpTW)", New: "e.protocol.Option(&tcpTW)"},
+	{File: "pkg/tcpip/transport/tcp/accept.go", Count: 1,
+		Old: "err := e.stack.TransportProtocolOption(header.TCPProtocolNumber, &alwaysUseSynCookies);",
+		New: "err := e.protocol.Option(&alwaysUseSynCookies);"},
+
+	// Most timers of a connection are never set: what they call is made when they
+	// are (timers.go).
+	{File: "pkg/tcpip/transport/tcp/timer.go", Count: 1,
+		Old: "type timer struct {\n", New: "type timer struct {\n\tof   *Endpoint\n\tkind timerKind\n"},
+	{File: "pkg/tcpip/transport/tcp/timer.go", Count: 1,
+		Old: "t.clock.AfterFunc(d, t.callback)", New: "t.clock.AfterFunc(d, t.handler())"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "e.keepalive.timer.init(e.stack.Clock(), timerHandler(e, e.keepaliveTimerExpired))",
+		New: "e.keepalive.timer.prepare(e, keepaliveTimer)"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "ep.snd.resendTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.retransmitTimerExpired))",
+		New: "ep.snd.resendTimer.prepare(ep, resendTimer)"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "ep.snd.reorderTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.rc.reorderTimerExpired))",
+		New: "ep.snd.reorderTimer.prepare(ep, reorderTimer)"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "ep.snd.probeTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.probeTimerExpired))",
+		New: "ep.snd.probeTimer.prepare(ep, probeTimer)"},
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "ep.snd.corkTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.corkTimerExpired))",
+		New: "ep.snd.corkTimer.prepare(ep, corkTimer)"},
+
+	// The tree of what was received out of order is made when something is.
+	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
+		Old: "\t\tranges:    btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess),\n", New: ""},
+	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
+		Old: "\ts.ranges = btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess)\n", New: "\ts.ranges = nil\n"},
+	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
+		Old: "\tif s.ranges.Len() >= maxSACKBlocks {\n", New: "\tif s.tree().Len() >= maxSACKBlocks {\n"},
+	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 2,
+		Old: "\ts.ranges.Ascend(", New: "\ts.tree().Ascend("},
+	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
+		Old: "\treturn s.ranges.Len() == 0\n", New: "\treturn s.ranges == nil || s.ranges.Len() == 0\n"},
+
+	// One call of the hash for a sequence number and for the offset of timestamps,
+	// without memory of their own (secrets.go).
+	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1, Old: "\nfunc generateSecureISN(", New: "\nfunc generalSecureISN("},
+	{File: "pkg/tcpip/transport/tcp/protocol.go", Count: 1, Old: "\nfunc (p *protocol) tsOffset(", New: "\nfunc (p *protocol) generalTSOffset("},
+
+	// A fresh connection reads and writes by slices.
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1, Old: "\t\tlimRdr:        &io.LimitedReader{},\n", New: ""},
 }

@@ -57,6 +57,8 @@ var Additions = map[string]string{
 	// What the edits of Cheap call.
 	"pkg/tcpip/transport/tcp/ampoule.go":  "tcp.go",
 	"pkg/tcpip/transport/tcp/straight.go": "straight.go",
+	"pkg/tcpip/transport/tcp/timers.go":   "timers.go",
+	"pkg/tcpip/transport/tcp/secrets.go":  "secrets.go",
 	"pkg/tcpip/stack/ampoule.go":          "route.go",
 	"pkg/tcpip/ampoule.go":                "monotonic.go",
 	"pkg/sync/ampoule.go":                 "pool.go",

@@ -41,10 +41,24 @@ func (r *Route) knownNeighbour() (tcpip.LinkAddress, bool) {
 		return "", false
 	case len(addr) > 0:
 		return addr, true
-	case entry == nil:
+	case entry != nil:
+		return entry.getRemoteLinkAddress()
+	case r.linkRes == nil:
 		return "", false
 	}
-	return entry.getRemoteLinkAddress()
+	// The first segment over this route.
+	n := &r.linkRes.neigh
+	n.mu.RLock()
+	entry = n.mu.cache[r.nextHop()]
+	n.mu.RUnlock()
+	if entry == nil {
+		return "", false
+	}
+	addr, ok := entry.getRemoteLinkAddress()
+	if ok {
+		r.setCachedNeighborEntry(entry)
+	}
+	return addr, ok
 }
 
 // NewReceived is the packet of a frame whose headers have been read: they are
