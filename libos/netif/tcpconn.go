@@ -28,14 +28,17 @@ type TCPConn struct {
 	into tcpip.SliceWriter // of the Read under way; r.mu protects it
 
 	w    half
-	from bytes.Reader // of the Write under way; w.mu protects it
+	from bytes.Reader // of the Write under way; w.mu protects both
+	one  [1][]byte
 }
 
 // sliceEndpoint is what the trimmed stack's TCP offers for Read and Write, which
 // are general.
 type sliceEndpoint interface {
-	ReadSlice([]byte) (int, tcpip.Error)  // b is not empty
-	WriteSlice([]byte) (int, tcpip.Error) // of less than b: there is no more room
+	ReadSlice([]byte) (int, tcpip.Error) // of one byte or more
+	// WriteSlices takes what there is room for of what is behind the first skip
+	// bytes of all slices together.
+	WriteSlices(all [][]byte, skip int) (int, tcpip.Error)
 }
 
 // half is one direction: what its operations wait for.
@@ -106,7 +109,10 @@ func (c *TCPConn) read(b []byte) (int, tcpip.Error) {
 // write takes what there is room for.
 func (c *TCPConn) write(b []byte) (int, tcpip.Error) {
 	if c.slices != nil {
-		return c.slices.WriteSlice(b)
+		c.one[0] = b
+		n, err := c.slices.WriteSlices(c.one[:], 0)
+		c.one[0] = nil
+		return n, err
 	}
 	c.from.Reset(b)
 	// Atomic: the endpoint stays locked while it copies, which is a moment.

@@ -186,21 +186,22 @@ func (e *Endpoint) ReadSlice(b []byte) (int, tcpip.Error) {
 // writeChunk is the largest piece of memory that data to be sent is copied to.
 const writeChunk = 16 << 10
 
-// WriteSlice is Write of b. It says how much there was room for.
-func (e *Endpoint) WriteSlice(b []byte) (int, tcpip.Error) {
+// WriteSlices is Write of what is behind the first skip bytes of all, taken
+// together. It says how much there was room for.
+func (e *Endpoint) WriteSlices(all [][]byte, skip int) (int, tcpip.Error) {
 	e.LockUser()
 	defer e.UnlockUser()
-	s, n, err := e.queueSlice(b)
+	s, n, err := e.queueSlices(all, skip)
 	if s != nil {
 		e.sendData(s)
 	}
 	return n, err
 }
 
-// queueSlice is queueSegment of b.
+// queueSlices is queueSegment of the same.
 //
 // +checklocks:e.mu
-func (e *Endpoint) queueSlice(b []byte) (*segment, int, tcpip.Error) {
+func (e *Endpoint) queueSlices(all [][]byte, skip int) (*segment, int, tcpip.Error) {
 	e.sndQueueInfo.sndQueueMu.Lock()
 	defer e.sndQueueInfo.sndQueueMu.Unlock()
 	room, err := e.isEndpointWritableLocked()
@@ -208,18 +209,39 @@ func (e *Endpoint) queueSlice(b []byte) (*segment, int, tcpip.Error) {
 		e.stats.WriteErrors.WriteClosed.Increment()
 		return nil, 0, err
 	}
-	b = b[:min(len(b), room)]
-	if len(b) == 0 {
+	n := -skip
+	for _, b := range all {
+		n += len(b)
+	}
+	n = min(n, room)
+	if n <= 0 {
 		return nil, 0, nil
 	}
-	var data buffer.Buffer
-	for rest := b; len(rest) > 0; {
-		k := min(len(rest), writeChunk)
-		data.Append(buffer.NewViewWithData(rest[:k]))
-		rest = rest[k:]
-	}
-	s := newOutgoingSegment(e.TransportEndpointInfo.ID, e.stack.Clock(), data)
-	e.sndQueueInfo.SndBufUsed += len(b)
+	s := newOutgoingSegment(e.TransportEndpointInfo.ID, e.stack.Clock(), copied(all, skip, n))
+	e.sndQueueInfo.SndBufUsed += n
 	e.snd.writeList.PushBack(s)
-	return s, len(b), nil
+	return s, n, nil
+}
+
+// copied is a copy of n bytes behind the first skip of all, which has them.
+func copied(all [][]byte, skip, n int) (data buffer.Buffer) {
+	for n > 0 {
+		k := min(n, writeChunk)
+		n -= k
+		v := buffer.NewView(k)
+		for k > 0 {
+			b := all[0]
+			if skip >= len(b) {
+				skip -= len(b)
+				all = all[1:]
+				continue
+			}
+			b = b[skip:min(len(b), skip+k)]
+			v.Write(b)
+			skip += len(b)
+			k -= len(b)
+		}
+		data.Append(v)
+	}
+	return data
 }
