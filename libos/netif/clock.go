@@ -12,20 +12,27 @@ import (
 // clock is gVisor's view of time. Monotonic readings are plain integers: the
 // conversions that gVisor's own clock makes through time.Time cost more than a
 // tenth of a small request.
-type clock struct{ start time.Time }
+type clock struct{ start int64 } // of nanotime
 
 // Now implements tcpip.Clock.
 func (c *clock) Now() time.Time { return time.Now() }
 
 // NowMonotonic implements tcpip.Clock.
 func (c *clock) NowMonotonic() tcpip.MonotonicTime {
-	return monotonic(int64(time.Since(c.start)))
+	return monotonic(nanotime() - c.start)
 }
 
 // AfterFunc implements tcpip.Clock; f runs in a goroutine of its own.
 func (c *clock) AfterFunc(d time.Duration, f func()) tcpip.Timer {
-	return tcpip.NewStdTimer(time.AfterFunc(d, f))
+	return (*timer)(time.AfterFunc(d, f))
 }
+
+// timer implements tcpip.Timer.
+type timer time.Timer
+
+func (t *timer) Stop() bool { return (*time.Timer)(t).Stop() }
+
+func (t *timer) Reset(d time.Duration) { (*time.Timer)(t).Reset(d) }
 
 // source is the stack's source of numbers that need not be secret but had
 // better not be guessed: ephemeral ports, IP identifiers.

@@ -31,12 +31,13 @@ func newConn(wq *waiter.Queue, ep tcpip.Endpoint) *Conn {
 // goroutine at a time may read: 0 and
 // nil means that nothing has.
 func (c *Conn) TryRead(b []byte) (int, error) {
-	c.watch.into = b
-	res, err := c.ep.Read(&c.watch.into, tcpip.ReadOptions{})
-	c.watch.into = nil
+	if len(b) == 0 {
+		return 0, nil
+	}
+	n, err := c.read(b)
 	switch err.(type) {
 	case nil:
-		return res.Count, nil
+		return n, nil
 	case *tcpip.ErrWouldBlock:
 		return 0, nil
 	case *tcpip.ErrClosedForReceive:

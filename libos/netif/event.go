@@ -7,14 +7,13 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// watch is what a Conn keeps for Watch, TryRead and TryWrite.
+// watch is what a Conn keeps for Watch and TryWrite.
 type watch struct {
 	f     func()
 	in    waiter.Entry
 	out   waiter.Entry // registered while waits
 	waits bool
 	parts parts
-	into  tcpip.SliceWriter
 }
 
 // NotifyEvent implements waiter.EventListener.
@@ -55,9 +54,8 @@ func (c *Conn) TryWrite(all [][]byte) (int, error) {
 func (c *Conn) writeParts(total int) (int, error) {
 	w := &c.watch
 	for n := 0; ; {
-		// Atomic: none of what is read from parts is thrown away.
-		k, err := c.ep.Write(&w.parts, tcpip.WriteOptions{Atomic: true})
-		n += int(k)
+		k, err := c.writeMore(n)
+		n += k
 		_, full := err.(*tcpip.ErrWouldBlock)
 		switch {
 		case err != nil && !full:
@@ -71,6 +69,17 @@ func (c *Conn) writeParts(total int) (int, error) {
 			c.waitsForRoom(true)
 		}
 	}
+}
+
+// writeMore writes from c.watch.parts, of which n bytes are written.
+func (c *Conn) writeMore(n int) (int, tcpip.Error) {
+	w := &c.watch
+	if c.slices != nil {
+		return c.slices.WriteSlices(w.parts.all, n)
+	}
+	// Atomic: none of what is read from parts is thrown away.
+	k, err := c.ep.Write(&w.parts, tcpip.WriteOptions{Atomic: true})
+	return int(k), err
 }
 
 // waitsForRoom says whether Watch's function is called when there is room.

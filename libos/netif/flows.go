@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -19,17 +20,53 @@ import (
 // A connection that has ended may stay here for a moment: the stack itself
 // passes on what is queued to a closed endpoint.
 type flows struct {
-	queue segmentQueue
+	queue straightQueue
 	n     atomic.Int32 // entries, so that a machine without connections looks up nothing
 
 	mu sync.Mutex
-	m  map[flowKey]flow
+	m  map[flowKey]stack.TransportEndpoint
 }
 
-// segmentQueue is what the stack's TCP offers to its layers: it takes a segment
-// for an endpoint, without blocking.
-type segmentQueue interface {
-	QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
+// straightQueue is what the trimmed stack's TCP offers (package trim): it takes
+// a frame for an endpoint without blocking. The frame has headers of link, ip
+// and transport bytes, of which head is the beginning. verified says that the
+// checksum is known to be good. The goroutine that receives calls Begin before
+// it queues frames, here or by way of the layers, and Work after, which processes
+// them; then Pay, when those have run whom they were for, to acknowledge what was
+// not answered.
+type straightQueue interface {
+	QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer, head []byte, network tcpip.NetworkProtocolNumber, nic tcpip.NICID, link, ip, transport int, verified bool)
+	Begin()
+	Work()
+	Pay()
+}
+
+// layered is a straightQueue of the stack as it comes, on which tests run.
+type layered struct {
+	QueuePacket func(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
+}
+
+// Begin implements straightQueue: other goroutines do the work.
+func (layered) Begin() {}
+
+// Work implements straightQueue.
+func (layered) Work() {}
+
+// Pay implements straightQueue.
+func (layered) Pay() {}
+
+// QueueStraight implements straightQueue.
+func (l layered) QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer, _ []byte, network tcpip.NetworkProtocolNumber, nic tcpip.NICID, link, ip, transport int, verified bool) {
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: frame})
+	defer pkt.DecRef()
+	pkt.LinkHeader().Consume(link)
+	pkt.NetworkHeader().Consume(ip)
+	pkt.TransportHeader().Consume(transport)
+	pkt.NetworkProtocolNumber, pkt.TransportProtocolNumber = network, header.TCPProtocolNumber
+	pkt.NICID, pkt.RXChecksumValidated = nic, verified
+	if info, ok := to.(tcpip.Endpoint).Info().(*stack.TransportEndpointInfo); ok {
+		l.QueuePacket(to, info.ID, pkt)
+	}
 }
 
 // flowKey is written like this to be hashed as a block of memory.
@@ -39,14 +76,16 @@ type flowKey struct {
 	etherType             uint16
 }
 
-type flow struct {
-	ep stack.TransportEndpoint
-	id stack.TransportEndpointID
-}
-
 func (f *flows) init(gv *stack.Stack) {
-	f.queue, _ = gv.TransportProtocolInstance(tcp.ProtocolNumber).(segmentQueue)
-	f.m = map[flowKey]flow{}
+	switch p := gv.TransportProtocolInstance(tcp.ProtocolNumber).(type) {
+	case straightQueue:
+		f.queue = p
+	case interface {
+		QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
+	}:
+		f.queue = layered{p.QueuePacket}
+	}
+	f.m = map[flowKey]stack.TransportEndpoint{}
 }
 
 // add enters an established endpoint, and sets key to what remove takes.
@@ -65,7 +104,7 @@ func (f *flows) add(key *flowKey, ep tcpip.Endpoint) {
 	copy(k.local[:], id.LocalAddress.AsSlice())
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.m[k] = flow{to, id}
+	f.m[k] = to
 	f.n.Store(int32(len(f.m)))
 	*key = k
 }
@@ -74,7 +113,7 @@ func (f *flows) add(key *flowKey, ep tcpip.Endpoint) {
 func (f *flows) remove(key *flowKey, ep tcpip.Endpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if e, ok := f.m[*key]; ok && any(e.ep) == any(ep) {
+	if e, ok := f.m[*key]; ok && any(e) == any(ep) {
 		delete(f.m, *key)
 		f.n.Store(int32(len(f.m)))
 	}
@@ -89,31 +128,28 @@ func (f *flows) forget() {
 	f.n.Store(0)
 }
 
-// take hands a segment to its connection, if there is one and the segment is a
-// plain one. head is the start of the frame, and pkt the frame with its link
-// header consumed. verified says that the device vouches for its TCP checksum,
-// and that its IP checksum has been checked here. It does not block.
-func (f *flows) take(head []byte, p packet, pkt *stack.PacketBuffer, verified bool) bool {
-	if f.n.Load() == 0 || p.proto != protoTCP || p.fragment || pkt.PktType != tcpip.PacketHost {
+// take hands a frame to its connection, if there is one and it holds a plain
+// segment. head is the start of the frame, which is for our link address.
+// verified says that the device vouches for its TCP checksum, and that its IP
+// checksum has been checked here. It takes over a frame that it takes, and does
+// not block.
+func (f *flows) take(head []byte, p packet, frame *buffer.Buffer, verified bool) bool {
+	if f.n.Load() == 0 || p.proto != protoTCP || p.fragment {
 		return false
 	}
-	k, ip, n, ok := plain(head, p, pkt.Data().Size(), verified)
+	k, ip, n, ok := plain(head, p, int(frame.Size())-ethernetSize, verified)
 	if !ok {
 		return false
 	}
 	f.mu.Lock()
-	e, ok := f.m[k]
+	ep, ok := f.m[k]
 	f.mu.Unlock()
 	if !ok {
 		return false
 	}
-	offset := int(head[p.transport+12]>>4) * 4
-	pkt.NetworkHeader().Consume(ip)
-	pkt.Data().CapLength(n)
-	pkt.TransportHeader().Consume(offset)
-	pkt.TransportProtocolNumber = header.TCPProtocolNumber
-	pkt.NICID, pkt.RXChecksumValidated = nic, verified
-	f.queue.QueuePacket(e.ep, e.id, pkt)
+	frame.Truncate(int64(ethernetSize + ip + n))
+	f.queue.QueueStraight(ep, *frame, head, tcpip.NetworkProtocolNumber(p.etherType), nic,
+		ethernetSize, ip, int(head[p.transport+12]>>4)*4, verified)
 	return true
 }
 

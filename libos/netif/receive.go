@@ -48,6 +48,8 @@ type receiver struct {
 	done   int            // of those, dealt with
 	ready  int            // of those, rewritten by the fast path and moved to the front, not sent yet
 	away   bool           // the device was gone
+
+	settling bool // in settle: a panic is none of a frame's
 }
 
 // bursts is receive until there is a panic, of which it takes as many as deliver
@@ -56,7 +58,7 @@ type receiver struct {
 func (l *link) bursts(r *receiver) (ended bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			if l.count.panics.Add(1) > maxPanics {
+			if l.count.panics.Add(1) > maxPanics || r.settling {
 				panic(p)
 			}
 			if l.turner != nil {
@@ -67,6 +69,7 @@ func (l *link) bursts(r *receiver) (ended bool) {
 			r.n, r.done, r.ready = 0, 0, 0
 		}
 	}()
+	l.settle(r)                             // what a burst with a panic has left
 	var ready *event.Source = l.dev.Ready() // named, so that its methods are inlined
 	for !l.closed.Load() {
 		var n int
@@ -82,9 +85,7 @@ func (l *link) bursts(r *receiver) (ended bool) {
 				l.returned(r)
 			}
 			if r.n > 0 && l.burst(r) {
-				// Let those run whom the frames were for, so that their queues
-				// have room for the next burst.
-				runtime.Gosched()
+				l.settle(r)
 			}
 		case err != nil && !errors.Is(err, device.ErrAgain):
 			l.count.gone.Store(true)
@@ -102,6 +103,16 @@ func (l *link) bursts(r *receiver) (ended bool) {
 		}
 	}
 	return true
+}
+
+// settle has the stack process the segments of a burst, and lets those run whom
+// frames were for, so that their queues have room for the next burst.
+func (l *link) settle(r *receiver) {
+	r.settling = true
+	l.flows.queue.Work()
+	runtime.Gosched()
+	l.flows.queue.Pay()
+	r.settling = false
 }
 
 // turn has the device answer frames for the fast path. r then has what that passed.
@@ -183,6 +194,9 @@ func (l *link) burst(r *receiver) (passed bool) {
 			l.count.fastDropped.Add(1)
 			f.Buf.Release()
 		default:
+			if !passed {
+				l.flows.queue.Begin()
+			}
 			l.pass(f)
 			f.Buf.Release()
 			passed = true
@@ -230,90 +244,94 @@ func (l *link) reply(frames []device.Frame) {
 // pass copies a frame for the stack and hands it over. The frame stays the
 // caller's.
 func (l *link) pass(f *device.Frame) {
-	data, ok := gather(f.Buf)
+	defer func() { // outlive the stack when it panics
+		if r := recover(); r != nil && l.count.panics.Add(1) > maxPanics {
+			panic(r)
+		}
+	}()
+	data, head, ok := gather(f.Buf)
 	if !ok {
 		l.count.rxInvalid.Add(1)
 		return
 	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
-	defer pkt.DecRef()
 	// All checks are made on the copy: a device may still write to the page.
-	head, ok := pkt.Data().PullUp(min(pkt.Data().Size(), maxHeaders))
-	if !ok {
-		return
-	}
 	p, ok := parse(head)
 	if !ok {
 		l.count.rxInvalid.Add(1)
+		data.Release()
 		return
 	}
-	if l.accept(head, p, f, pkt) {
-		l.deliver(head, p, pkt)
+	verified, ok := l.accept(head, p, f)
+	if !ok {
+		data.Release()
+		return
 	}
+	if head[0]&1 == 0 && l.flows.take(head, p, &data, verified) {
+		return
+	}
+	l.deliver(head, p, data, verified)
 }
 
 // maxHeaders is as far as netif looks into a frame.
 const maxHeaders = 256
 
-// accept decides whether the frame that starts with head is for the stack.
-func (l *link) accept(head []byte, p packet, f *device.Frame, pkt *stack.PacketBuffer) bool {
+// accept decides whether the frame that starts with head is for the stack, and
+// whether its checksums are known to be good.
+func (l *link) accept(head []byte, p packet, f *device.Frame) (verified, ok bool) {
 	if p.fragment && !l.frags {
 		l.count.rxFragments.Add(1)
-		return false
+		return false, false
 	}
 	if !l.asking.received(head, p) {
 		l.count.rxUnresolved.Add(1)
-		return false
+		return false, false
 	}
-	switch dst := head[:6]; {
-	case string(dst) == string(l.LinkAddress()):
-		pkt.PktType = tcpip.PacketHost
-	case dst[0]&1 == 0:
+	if head[0]&1 == 0 && string(head[:6]) != string(l.LinkAddress()) {
 		l.count.rxForeign.Add(1)
-		return false
-	case string(dst) == string(header.EthernetBroadcastAddress):
-		pkt.PktType = tcpip.PacketBroadcast
-	default:
-		pkt.PktType = tcpip.PacketMulticast
+		return false, false
 	}
-	ours := f.State != device.ChecksumNone && l.info.Offload&device.RxChecksum != 0
-	if ours && !headerValid(head, p) {
+	verified = f.State != device.ChecksumNone && l.info.Offload&device.RxChecksum != 0
+	if verified && !headerValid(head, p) {
 		l.count.rxInvalid.Add(1)
-		return false
+		return false, false
 	}
-	if feature.DHCP && l.leases != nil && l.leases(head, p, pkt, ours) {
-		return false
-	}
-	l.verified.Store(ours)
-	if _, ok := pkt.LinkHeader().Consume(ethernetSize); !ok {
-		l.count.rxInvalid.Add(1)
-		return false
-	}
-	pkt.NetworkProtocolNumber = tcpip.NetworkProtocolNumber(p.etherType)
-	return true
+	return verified, true
 }
 
-// deliver hands pkt to its connection or to the stack, and outlives them when
-// they panic.
-func (l *link) deliver(head []byte, p packet, pkt *stack.PacketBuffer) {
-	defer func() {
-		if r := recover(); r != nil {
-			if l.count.panics.Add(1) > maxPanics {
-				panic(r)
-			}
-		}
-	}()
-	if l.flows.take(head, p, pkt, l.verified.Load()) {
+// packetType tells to whom a frame goes that starts with head.
+func packetType(head []byte) tcpip.PacketType {
+	switch {
+	case head[0]&1 == 0:
+		return tcpip.PacketHost
+	case string(head[:6]) == string(header.EthernetBroadcastAddress):
+		return tcpip.PacketBroadcast
+	}
+	return tcpip.PacketMulticast
+}
+
+// deliver hands a frame to the DHCP client or to the stack. It takes over data,
+// which starts with head.
+func (l *link) deliver(head []byte, p packet, data buffer.Buffer, verified bool) {
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
+	defer pkt.DecRef()
+	pkt.PktType = packetType(head)
+	if feature.DHCP && l.leases != nil && l.leases(head, p, pkt, verified) {
 		return
 	}
+	l.verified.Store(verified)
+	if _, ok := pkt.LinkHeader().Consume(ethernetSize); !ok {
+		l.count.rxInvalid.Add(1)
+		return
+	}
+	pkt.NetworkProtocolNumber = tcpip.NetworkProtocolNumber(p.etherType)
 	if d := l.dispatcher(); d != nil {
 		d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, pkt)
 	}
 }
 
-// gather copies a chain of pages into a buffer of the stack's.
-func gather(b *iopage.Buf) (buffer.Buffer, bool) {
-	var out buffer.Buffer
+// gather copies a chain of pages into a buffer of the stack's. head is the
+// beginning of the copy: all headers, unless the frame is malformed.
+func gather(b *iopage.Buf) (data buffer.Buffer, head []byte, ok bool) {
 	total := 0
 	for ; b != nil; b = b.Next() {
 		src := b.Bytes()
@@ -321,13 +339,18 @@ func gather(b *iopage.Buf) (buffer.Buffer, bool) {
 			continue
 		}
 		if total += len(src); total > maxFrame {
-			out.Release()
-			return buffer.Buffer{}, false
+			data.Release()
+			return buffer.Buffer{}, nil, false
 		}
-		if err := out.Append(buffer.NewViewWithData(src)); err != nil {
-			out.Release()
-			return buffer.Buffer{}, false
+		if err := data.Append(buffer.NewViewWithData(src)); err != nil {
+			data.Release()
+			return buffer.Buffer{}, nil, false
 		}
 	}
-	return out, total >= ethernetSize
+	if total < ethernetSize {
+		data.Release()
+		return buffer.Buffer{}, nil, false
+	}
+	start, ok := data.PullUp(0, min(total, maxHeaders))
+	return data, start.AsSlice(), ok
 }

@@ -4,73 +4,104 @@ import (
 	"encoding/binary"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"ampoule/libos/config/feature"
 	"ampoule/libos/device"
+	"ampoule/libos/iopage"
 )
 
 // WriteSegment sends a TCP segment that the stack's TCP gives it without going
-// through the layers between: pkt starts with its TCP header, remote is the
-// neighbour that it goes to. It writes all headers straight into an I/O page and
-// copies the segment behind them. It says false for what it leaves to the
-// layers. It may block like WritePackets. Only the trimmed stack calls it
+// through the layers between: h is its header but for length and checksum,
+// remote the neighbour that it goes to. It writes all headers straight into an
+// I/O page and copies the data behind them. It says false for what it leaves to
+// the layers. It may block like WritePackets. Only the trimmed stack calls it
 // (package trim).
-func (l *link) WriteSegment(r *stack.Route, remote tcpip.LinkAddress, p stack.NetworkHeaderParams, pkt *stack.PacketBuffer) (tcpip.Error, bool) {
-	ip := ipv4Size
+func (l *link) WriteSegment(r *stack.Route, remote tcpip.LinkAddress, p stack.NetworkHeaderParams, h header.TCPFields, options []byte, data *stack.PacketBuffer, gso stack.GSO) (tcpip.Error, bool) {
+	s := segment{at: ethernetSize + ipv4Size, size: tcpSize + len(options)}
 	if r.NetProto() == header.IPv6ProtocolNumber {
-		ip = ipv6Size
+		s.at = ethernetSize + ipv6Size
 	}
-	size := pkt.Size()
-	tooLong := ip+size > l.info.MTU && pkt.GSOOptions.Type == stack.GSONone || ip+size > maxFrame-ethernetSize
-	if tooLong || ip == ipv4Size && !p.DF || len(remote) != 6 {
+	if data != nil {
+		s.payload = data.Size()
+	}
+	frame := s.at + s.size + s.payload
+	tooLong := frame > l.info.MTU+ethernetSize && gso.Type == stack.GSONone || frame > maxFrame
+	if tooLong || s.at == ethernetSize+ipv4Size && !p.DF || len(remote) != 6 {
 		return nil, false
 	}
 	t := &l.tx
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.segment(r, remote, &p, pkt, ip); err != nil {
+	buf := t.room(frame)
+	if buf == nil {
 		t.flush()
-		return err, true
+		t.mu.Unlock()
+		return &tcpip.ErrNoBufferSpace{}, true
 	}
-	if !t.flush() {
+	b := buf.Bytes()
+	copy(b, remote)
+	copy(b[6:], l.LinkAddress())
+	local, peer := r.LocalAddress(), r.RemoteAddress()
+	if s.at == ethernetSize+ipv4Size {
+		binary.BigEndian.PutUint16(b[12:], typeIPv4)
+		header4(b[ethernetSize:], &p, local.AsSlice(), peer.AsSlice(), s.size+s.payload)
+	} else {
+		binary.BigEndian.PutUint16(b[12:], typeIPv6)
+		header6(b[ethernetSize:], &p, local.AsSlice(), peer.AsSlice(), s.size+s.payload)
+	}
+	headerTCP(b[s.at:], &h, options)
+	if data != nil {
+		fill(buf, s.at+s.size, data)
+	}
+	f := device.Frame{Buf: buf}
+	l.finish(&f, &s, data, &gso)
+	sent := t.append(f)
+	t.mu.Unlock()
+	if !sent {
 		return &tcpip.ErrNoBufferSpace{}, true
 	}
 	return nil, true
 }
 
-// segment appends a segment to the batch, in a packet with ip bytes of header.
-func (t *transmitter) segment(r *stack.Route, remote tcpip.LinkAddress, p *stack.NetworkHeaderParams, pkt *stack.PacketBuffer, ip int) tcpip.Error {
+// segment is where the TCP header of a frame begins, how long it is, and the
+// data behind it, in bytes.
+type segment struct{ at, size, payload int }
+
+// room is a chain of pages for a frame of n bytes, or nil.
+func (t *transmitter) room(n int) *iopage.Buf {
 	if t.n == len(t.frames) && !t.flush() {
-		return &tcpip.ErrNoBufferSpace{}
+		return nil
 	}
-	size := pkt.Size()
-	buf := t.alloc(ethernetSize + ip + size)
+	buf := t.alloc(n)
 	if buf == nil {
 		t.l.count.txDropped.Add(1)
-		return &tcpip.ErrNoBufferSpace{}
 	}
-	b := buf.Bytes()
-	copy(b, remote)
-	copy(b[6:], t.l.LinkAddress())
-	local, peer := r.LocalAddress(), r.RemoteAddress()
-	if ip == ipv4Size {
-		binary.BigEndian.PutUint16(b[12:], typeIPv4)
-		header4(b[ethernetSize:], p, local.AsSlice(), peer.AsSlice(), size)
-	} else {
-		binary.BigEndian.PutUint16(b[12:], typeIPv6)
-		header6(b[ethernetSize:], p, local.AsSlice(), peer.AsSlice(), size)
-	}
-	fill(buf, ethernetSize+ip, pkt)
-	f := device.Frame{Buf: buf}
-	t.l.offloadSegment(&f, pkt, ip)
+	return buf
+}
+
+// append sends a frame, with those that are built already, and says whether all
+// went out.
+func (t *transmitter) append(f device.Frame) bool {
 	t.frames[t.n] = f
 	t.n++
 	if feature.Capture {
 		t.l.watch(t.frames[t.n-1:t.n], true)
 	}
-	return nil
+	return t.flush()
+}
+
+// headerTCP writes a TCP header (RFC 9293, section 3.1) without a checksum.
+func headerTCP(b []byte, h *header.TCPFields, options []byte) {
+	n := tcpSize + len(options)
+	b = b[:n]
+	binary.BigEndian.PutUint32(b, uint32(h.SrcPort)<<16|uint32(h.DstPort))
+	binary.BigEndian.PutUint32(b[4:], h.SeqNum)
+	binary.BigEndian.PutUint32(b[8:], h.AckNum)
+	binary.BigEndian.PutUint32(b[12:], uint32(n/4)<<28|uint32(h.Flags)<<16|uint32(h.WindowSize))
+	binary.BigEndian.PutUint32(b[16:], 0)
+	copy(b[tcpSize:], options)
 }
 
 // header4 writes the IPv4 header of a packet with size bytes after it (RFC 791,
@@ -100,29 +131,31 @@ func header6(b []byte, p *stack.NetworkHeaderParams, local, remote []byte, size 
 	copy(b[24:40], remote)
 }
 
-// offloadSegment is offload for a segment behind ip bytes of header.
-func (l *link) offloadSegment(f *device.Frame, pkt *stack.PacketBuffer, ip int) {
-	gso := &pkt.GSOOptions
-	done := gso.Type != stack.GSONone && gso.NeedsCsum
-	if !done && (l.info.Offload&device.TxChecksum == 0 || l.frags) {
+// finish sets the checksum of a segment, or has the device do it, and cut it.
+func (l *link) finish(f *device.Frame, s *segment, data *stack.PacketBuffer, gso *stack.GSO) {
+	p := packet{etherType: typeIPv4, transport: s.at, proto: protoTCP}
+	if s.at != ethernetSize+ipv4Size {
+		p.etherType = typeIPv6
+	}
+	b := f.Buf.Bytes()
+	pseudo(b, p, s.size+s.payload, tcpSum)
+	cuts := gso.Type != stack.GSONone && gso.NeedsCsum
+	if !cuts && (l.info.Offload&device.TxChecksum == 0 || l.frags) {
+		sum := checksum.Checksum(b[s.at:s.at+s.size], 0) // the pseudo-header's is in it
+		if data != nil {
+			sum = checksum.Combine(sum, data.Data().Checksum())
+		}
+		binary.BigEndian.PutUint16(b[s.at+tcpSum:], ^sum)
 		return
 	}
-	at := ethernetSize + ip
-	if !done {
-		etherType := uint16(typeIPv4)
-		if ip == ipv6Size {
-			etherType = typeIPv6
-		}
-		pseudo(f.Buf.Bytes(), packet{etherType: etherType, transport: at, proto: protoTCP}, pkt.Size(), tcpSum)
-	}
 	f.State = device.ChecksumPartial
-	f.CsumStart, f.CsumOffset = uint16(at), tcpSum
-	if !done || pkt.Data().Size() <= int(gso.MSS) {
+	f.CsumStart, f.CsumOffset = uint16(s.at), tcpSum
+	if !cuts || s.payload <= int(gso.MSS) {
 		return
 	}
 	f.GSO = device.GSOTCP4
-	if ip == ipv6Size {
+	if p.etherType == typeIPv6 {
 		f.GSO = device.GSOTCP6
 	}
-	f.HeaderLen, f.SegmentSize = uint16(at+pkt.HeaderSize()), gso.MSS
+	f.HeaderLen, f.SegmentSize = uint16(s.at+s.size), gso.MSS
 }

@@ -3,7 +3,6 @@ package netif
 import (
 	"io"
 	"math/rand/v2"
-	"time"
 
 	"golang.org/x/time/rate"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -126,7 +125,7 @@ func newStack(cfg *Config, opts *Options, l *link, learned *layer.Learned) (*sta
 	return stack.New(stack.Options{
 		NetworkProtocols:   layers,
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
-		Clock:              &clock{start: time.Now()},
+		Clock:              &clock{start: nanotime()},
 		HandleLocal:        true,
 		RandSource:         &source{r: rand.NewChaCha8(seed)},
 		SecureRNG:          opts.Rand,

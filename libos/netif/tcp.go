@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"sync"
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -39,7 +38,6 @@ func (s *Stack) Listen(network, address string) (net.Listener, error) {
 	l.ep = ep
 	l.entry, l.ready = waiter.NewChannelEntry(waiter.ReadableEvents)
 	l.wq.EventRegister(&l.entry)
-	l.done = make(chan struct{})
 	return l, nil
 }
 
@@ -49,9 +47,8 @@ type listener struct {
 	ep    tcpip.Endpoint
 	wq    waiter.Queue
 	entry waiter.Entry
-	ready chan struct{}
-	once  sync.Once
-	done  chan struct{}
+	ready chan struct{} // one token: it is worth looking again
+	done  atomic.Bool
 }
 
 // Accept implements net.Listener. One goroutine at a time may wait in it.
@@ -68,29 +65,35 @@ func (l *listener) Accept() (net.Conn, error) {
 		default:
 			return nil, l.fail(err)
 		}
-		select {
-		case <-l.ready:
-		case <-l.done:
-			return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: net.ErrClosed}
+		if l.done.Load() {
+			return nil, l.fail(err)
 		}
+		<-l.ready
+	}
+}
+
+func (l *listener) wake() {
+	select {
+	case l.ready <- struct{}{}:
+	default:
 	}
 }
 
 func (l *listener) fail(err tcpip.Error) error {
-	select {
-	case <-l.done:
-		return &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: net.ErrClosed}
-	default:
-		return &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: errors.New(err.String())}
+	e := &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: errors.New(err.String())}
+	if l.done.Load() {
+		e.Err = net.ErrClosed
+		l.wake() // others who wait
 	}
+	return e
 }
 
 // Close implements net.Listener. Connections already accepted live on.
 func (l *listener) Close() error {
-	l.once.Do(func() {
-		close(l.done)
+	if !l.done.Swap(true) {
 		l.ep.Close()
-	})
+		l.wake()
+	}
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 // not fail, nor by a deadline that is put off.
 type TCPConn struct {
 	ep     tcpip.Endpoint
+	slices sliceEndpoint // ep, if the stack is trimmed, or nil
 	wq     *waiter.Queue
 	closed atomic.Bool
 
@@ -27,7 +28,17 @@ type TCPConn struct {
 	into tcpip.SliceWriter // of the Read under way; r.mu protects it
 
 	w    half
-	from bytes.Reader // of the Write under way; w.mu protects it
+	from bytes.Reader // of the Write under way; w.mu protects both
+	one  [1][]byte
+}
+
+// sliceEndpoint is what the trimmed stack's TCP offers for Read and Write, which
+// are general.
+type sliceEndpoint interface {
+	ReadSlice([]byte) (int, tcpip.Error) // of one byte or more
+	// WriteSlices takes what there is room for of what is behind the first skip
+	// bytes of all slices together.
+	WriteSlices(all [][]byte, skip int) (int, tcpip.Error)
 }
 
 // half is one direction: what its operations wait for.
@@ -46,8 +57,9 @@ type half struct {
 
 func (c *TCPConn) init(wq *waiter.Queue, ep tcpip.Endpoint) {
 	c.ep, c.wq = ep, wq
+	c.slices, _ = ep.(sliceEndpoint)
 	c.r.entry, c.r.ready = waiter.NewChannelEntry(waiter.ReadableEvents)
-	c.w.entry, c.w.ready = waiter.NewChannelEntry(waiter.WritableEvents)
+	c.w.ready = make(chan struct{}, 1)
 	wq.EventRegister(&c.r.entry)
 }
 
@@ -69,12 +81,10 @@ func (c *TCPConn) Read(b []byte) (int, error) {
 		if len(b) == 0 {
 			return 0, nil
 		}
-		c.into = b
-		res, err := c.ep.Read(&c.into, tcpip.ReadOptions{})
-		c.into = nil
+		n, err := c.read(b)
 		switch err.(type) {
 		case nil:
-			return res.Count, nil
+			return n, nil
 		case *tcpip.ErrClosedForReceive:
 			return 0, io.EOF
 		case *tcpip.ErrWouldBlock:
@@ -83,6 +93,32 @@ func (c *TCPConn) Read(b []byte) (int, error) {
 		}
 		<-c.r.ready
 	}
+}
+
+// read reads what has arrived.
+func (c *TCPConn) read(b []byte) (int, tcpip.Error) {
+	if c.slices != nil {
+		return c.slices.ReadSlice(b)
+	}
+	c.into = b
+	res, err := c.ep.Read(&c.into, tcpip.ReadOptions{})
+	c.into = nil
+	return res.Count, err
+}
+
+// write takes what there is room for.
+func (c *TCPConn) write(b []byte) (int, tcpip.Error) {
+	if c.slices != nil {
+		c.one[0] = b
+		n, err := c.slices.WriteSlices(c.one[:], 0)
+		c.one[0] = nil
+		return n, err
+	}
+	c.from.Reset(b)
+	// Atomic: the endpoint stays locked while it copies, which is a moment.
+	n, err := c.ep.Write(&c.from, tcpip.WriteOptions{Atomic: true})
+	c.from.Reset(nil)
+	return int(n), err
 }
 
 // Write implements net.Conn. It returns when the stack has taken all of b, which
@@ -95,7 +131,6 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 		if waits {
 			c.wq.EventUnregister(&c.w.entry)
 		}
-		c.from.Reset(nil)
 	}()
 	for n := 0; ; {
 		if err := c.usable(&c.w); err != nil {
@@ -104,9 +139,8 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 		if n == len(b) {
 			return n, nil
 		}
-		c.from.Reset(b[n:])
-		k, err := c.ep.Write(&c.from, tcpip.WriteOptions{})
-		n += int(k)
+		k, err := c.write(b[n:])
+		n += k
 		_, full := err.(*tcpip.ErrWouldBlock)
 		switch {
 		case err == nil && n == len(b):
@@ -114,6 +148,7 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 		case err != nil && !full:
 			return n, c.opError("write", tcpError(err))
 		case full && !waits: // and look again: there may be room since
+			c.w.entry.Init(waiter.ChannelNotifier(c.w.ready), waiter.WritableEvents)
 			c.wq.EventRegister(&c.w.entry)
 			waits = true
 		case full:

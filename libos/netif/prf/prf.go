@@ -11,6 +11,7 @@
 package prf
 
 import (
+	"encoding/binary"
 	"hash"
 
 	"github.com/dchest/siphash"
@@ -23,3 +24,10 @@ const (
 
 // New is a hash with the key given, which it copies. The key must be random.
 func New(key [KeySize]byte) hash.Hash { return siphash.New128(key[:]) }
+
+// Sum32 is the beginning of the sum of p, as a little-endian number. It
+// allocates nothing.
+func Sum32(key *[KeySize]byte, p []byte) uint32 {
+	lo, _ := siphash.Hash128(binary.LittleEndian.Uint64(key[:]), binary.LittleEndian.Uint64(key[8:]), p)
+	return uint32(lo)
+}

@@ -1,6 +1,7 @@
 package prf
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"testing"
 )
@@ -24,6 +25,26 @@ func TestVectors(t *testing.T) {
 		sum := h.Sum(nil)
 		if got := hex.EncodeToString(sum); got != want || h.Size() != Size {
 			t.Errorf("%d bytes: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestSum32 compares sums made at once with those made piece by piece.
+func TestSum32(t *testing.T) {
+	var key [KeySize]byte
+	for i := range key {
+		key[i] = byte(i * 7)
+	}
+	for n := range 64 {
+		p := make([]byte, n)
+		for i := range p {
+			p[i] = byte(i)
+		}
+		h := New(key)
+		h.Write(p[:n/3])
+		h.Write(p[n/3:])
+		if got, want := Sum32(&key, p), binary.LittleEndian.Uint32(h.Sum(nil)); got != want {
+			t.Errorf("%d bytes: %#x, want %#x", n, got, want)
 		}
 	}
 }

@@ -55,9 +55,13 @@ var Replacements = map[string]string{
 var Additions = map[string]string{
 	"pkg/tcpip/hash/keyed/keyed.go": "keyed.go",
 	// What the edits of Cheap call.
-	"pkg/tcpip/transport/tcp/ampoule.go": "tcp.go",
-	"pkg/tcpip/stack/ampoule.go":         "route.go",
-	"pkg/tcpip/ampoule.go":               "monotonic.go",
+	"pkg/tcpip/transport/tcp/ampoule.go":  "tcp.go",
+	"pkg/tcpip/transport/tcp/straight.go": "straight.go",
+	"pkg/tcpip/transport/tcp/timers.go":   "timers.go",
+	"pkg/tcpip/transport/tcp/secrets.go":  "secrets.go",
+	"pkg/tcpip/stack/ampoule.go":          "route.go",
+	"pkg/tcpip/ampoule.go":                "monotonic.go",
+	"pkg/sync/ampoule.go":                 "pool.go",
 }
 
 // Drops are the files that are left out.

@@ -24,3 +24,9 @@ var key = sync.OnceValue(func() (k [prf.KeySize]byte) {
 
 // New starts a sum.
 func New() hash.Hash { return prf.New(key()) }
+
+// Sum32 is the first 32 bits of the sum of b.
+func Sum32(b []byte) uint32 {
+	k := key()
+	return prf.Sum32(&k, b)
+}

@@ -1,27 +1,33 @@
 package stack
 
-import "gvisor.dev/gvisor/pkg/tcpip"
+import (
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+)
 
 // segmentWriter is a LinkEndpoint that sends TCP segments without the layers
 // between.
 type segmentWriter interface {
-	// WriteSegment sends pkt, which starts with the TCP header, over r to the
-	// station with the link address remote. It says false when it can't.
-	WriteSegment(r *Route, remote tcpip.LinkAddress, p NetworkHeaderParams, pkt *PacketBuffer) (tcpip.Error, bool)
+	// WriteSegment sends a segment over r to the station with the link address
+	// remote: h is its header but for length and checksum, data what is behind
+	// the options, or nil. It keeps nothing of that. It says false when it can't.
+	WriteSegment(r *Route, remote tcpip.LinkAddress, p NetworkHeaderParams, h header.TCPFields, options []byte, data *PacketBuffer, gso GSO) (tcpip.Error, bool)
 }
 
-// WriteSegment is WritePacket for TCP. A segment that leaves the machine, to a
-// neighbour that was reachable a moment ago, goes to the link endpoint at once;
-// all others take the way of any packet.
-func (r *Route) WriteSegment(p NetworkHeaderParams, pkt *PacketBuffer) tcpip.Error {
-	if w, ok := r.outgoingNIC.NetworkLinkEndpoint.(segmentWriter); ok && r.routeInfo.Loop == PacketOut && p.ExperimentOptionValue == 0 {
-		if remote, ok := r.knownNeighbour(); ok {
-			if err, ok := w.WriteSegment(r, remote, p, pkt); ok {
-				return err
-			}
-		}
+// WriteSegment sends a TCP segment that leaves the machine, to a neighbour that
+// was reachable a moment ago, by giving it to the link endpoint at once. Where it
+// says false the segment has to take the way of any packet.
+func (r *Route) WriteSegment(p NetworkHeaderParams, h header.TCPFields, options []byte, data *PacketBuffer, gso GSO) (tcpip.Error, bool) {
+	w := r.outgoingNIC.segments
+	if w == nil || r.routeInfo.Loop != PacketOut || p.ExperimentOptionValue != 0 {
+		return nil, false
 	}
-	return r.WritePacket(p, pkt)
+	remote, ok := r.knownNeighbour()
+	if !ok {
+		return nil, false
+	}
+	return w.WriteSegment(r, remote, p, h, options, data, gso)
 }
 
 // knownNeighbour is the link address of the next hop, while the neighbour cache
@@ -35,8 +41,47 @@ func (r *Route) knownNeighbour() (tcpip.LinkAddress, bool) {
 		return "", false
 	case len(addr) > 0:
 		return addr, true
-	case entry == nil:
+	case entry != nil:
+		return entry.getRemoteLinkAddress()
+	case r.linkRes == nil:
 		return "", false
 	}
-	return entry.getRemoteLinkAddress()
+	// The first segment over this route.
+	n := &r.linkRes.neigh
+	n.mu.RLock()
+	entry = n.mu.cache[r.nextHop()]
+	n.mu.RUnlock()
+	if entry == nil {
+		return "", false
+	}
+	addr, ok := entry.getRemoteLinkAddress()
+	if ok {
+		r.setCachedNeighborEntry(entry)
+	}
+	return addr, ok
+}
+
+// NewReceived is the packet of a frame whose headers have been read: they are
+// link, network and transport bytes long. It takes over frame.
+func NewReceived(frame buffer.Buffer, network tcpip.NetworkProtocolNumber, link, ip, transport int) *PacketBuffer {
+	pk := pkPool.Get().(*PacketBuffer)
+	pk.reset()
+	pk.buf = frame
+	pk.headers[linkHeader] = headerInfo{0, link}
+	pk.headers[networkHeader] = headerInfo{link, ip}
+	pk.headers[transportHeader] = headerInfo{link + ip, transport}
+	pk.consumed = link + ip + transport
+	pk.NetworkProtocolNumber = network
+	pk.TransportProtocolNumber = header.TCPProtocolNumber
+	pk.PktType = tcpip.PacketHost
+	pk.InitRefs()
+	return pk
+}
+
+// ReadSlice moves what fits from the beginning of the data to b.
+func (d PacketData) ReadSlice(b []byte) int {
+	n := min(len(b), d.Size())
+	d.pk.buf.ReadAt(b[:n], int64(d.pk.dataOffset()))
+	d.pk.buf.TrimFront(int64(n))
+	return n
 }

@@ -2,13 +2,61 @@ package tcp
 
 import (
 	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip/seqnum"
 )
 
-// owing are the endpoints of a processor whose last segments are not
-// acknowledged yet. Its goroutine alone uses it.
-type owing []*Endpoint
+// turn is what makes a processor's work that of one goroutine at a time: its own,
+// or the one that receives (Begin).
+type turn struct {
+	// polled says that the goroutine that receives will work when it has
+	// received, so that nobody need wake the processor's.
+	polled atomic.Bool
+
+	mu sync.Mutex // held by who works; locks of endpoints come after it
+	// owing are the endpoints whose last segments are not acknowledged yet.
+	owing []*Endpoint
+}
+
+// Begin and Work are called by the one goroutine that receives, before and after
+// it has queued what has come: the segments are processed in Work, which spares
+// the way to the processor's goroutine and back. In between segments may be queued by
+// any goroutine. Pay is for after those have run whom the segments were for.
+//
+// What is queued by a goroutine that saw polled set was queued before Work
+// cleared it, and Work looks once more after that: nothing is left lying.
+func (p *protocol) Begin() { p.dispatcher.processors[0].polled.Store(true) }
+
+// Work processes what is queued. Whatever it cannot, because the processor's
+// goroutine is about it, is left to that one.
+func (p *protocol) Work() {
+	q := &p.dispatcher.processors[0]
+	if q.turn.mu.TryLock() {
+		q.work()
+		q.turn.mu.Unlock()
+	}
+	q.polled.Store(false)
+	if !q.epQ.empty() {
+		q.newEndpointWaker.Assert()
+	}
+}
+
+// Pay sends the acknowledgements that no answer has carried.
+func (p *protocol) Pay() { p.dispatcher.processors[0].pay() }
+
+// run is what the processor's goroutine does when it is woken for endpoints.
+func (p *processor) run() {
+	p.turn.mu.Lock()
+	p.work()
+	owes := len(p.owing) > 0
+	p.turn.mu.Unlock()
+	if owes {
+		runtime.Gosched()
+		p.pay()
+	}
+}
 
 // oweAck puts off the acknowledgement of what has just been received until
 // those have run who may answer it, since an answer carries it for nothing. It
@@ -30,14 +78,10 @@ func (e *Endpoint) oweAck() bool {
 	return true
 }
 
-// payAcks lets other goroutines run and then sends the acknowledgements that no
-// answer has carried. It says whether there was any to send: segments may have
-// come meanwhile.
-func (p *processor) payAcks() bool {
-	if len(p.owing) == 0 {
-		return false
-	}
-	runtime.Gosched()
+// pay sends the acknowledgements that are owed.
+func (p *processor) pay() {
+	p.turn.mu.Lock()
+	defer p.turn.mu.Unlock()
 	for i, e := range p.owing {
 		p.owing[i] = nil
 		e.mu.Lock()
@@ -48,5 +92,4 @@ func (p *processor) payAcks() bool {
 		e.mu.Unlock()
 	}
 	p.owing = p.owing[:0]
-	return true
 }

@@ -1,0 +1,50 @@
+package tcp
+
+import (
+	"github.com/google/btree"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+)
+
+// What a connection has for what may befall it is made here when it does.
+
+// timerKind says what a timer of a connection is for.
+type timerKind uint8
+
+const (
+	keepaliveTimer timerKind = iota
+	resendTimer
+	reorderTimer
+	probeTimer
+	corkTimer
+)
+
+// prepare is init without the function that is called: handler makes it.
+func (t *timer) prepare(e *Endpoint, k timerKind) {
+	t.init(e.stack.Clock(), nil)
+	t.of, t.kind = e, k
+}
+
+// handler is what the timer calls.
+func (t *timer) handler() func() {
+	e := t.of
+	switch t.kind {
+	case resendTimer:
+		return timerHandler(e, e.snd.retransmitTimerExpired)
+	case reorderTimer:
+		return timerHandler(e, e.snd.rc.reorderTimerExpired)
+	case probeTimer:
+		return timerHandler(e, e.snd.probeTimerExpired)
+	case corkTimer:
+		return timerHandler(e, e.snd.corkTimerExpired)
+	}
+	return timerHandler(e, e.keepaliveTimerExpired)
+}
+
+// tree is what was received out of order.
+func (s *SACKScoreboard) tree() *btree.BTreeG[header.SACKBlock] {
+	if s.ranges == nil {
+		s.ranges = btree.NewG(defaultBtreeDegree, sackBlockLess)
+	}
+	return s.ranges
+}
