@@ -161,12 +161,21 @@ var Edits = []edit.Edit{
 	{File: "crypto/ecdh/x25519.go", Count: 1,
 		Old: "func x25519ScalarMult(dst, scalar, point []byte) {\n",
 		New: "func x25519ScalarMult(dst, scalar, point []byte) {\n\tif ampFast() {\n\t\tampX25519(dst, scalar, point)\n\t\treturn\n\t}\n"},
+
+	// Of some 25 HMACs in a handshake each makes its pads, byte by byte: _hmac.
+	{File: "crypto/internal/fips140/hmac/hmac.go", Count: 1,
+		Old: "\thm.ipad = make([]byte, blocksize)\n\thm.opad = make([]byte, blocksize)\n",
+		New: "\tpads := make([]byte, 2*blocksize)\n\thm.ipad, hm.opad = pads[:blocksize:blocksize], pads[blocksize:]\n"},
+	{File: "crypto/internal/fips140/hmac/hmac.go", Count: 1,
+		Old: "\tcopy(hm.ipad, key)\n\tcopy(hm.opad, key)\n\tfor i := range hm.ipad {\n\t\thm.ipad[i] ^= 0x36\n\t}\n\tfor i := range hm.opad {\n\t\thm.opad[i] ^= 0x5c\n\t}\n",
+		New: "\tampPads(hm.ipad, hm.opad, key)\n"},
 }
 
 // Folders maps folders of Files to the package of GOROOT that they are added to.
 var Folders = map[string]string{
 	"_runtime": "runtime",
 	"_ecdh":    "crypto/ecdh",
+	"_hmac":    "crypto/internal/fips140/hmac",
 }
 
 // Replacements maps files of GOROOT/src to the overlay file that takes their
