@@ -149,10 +149,19 @@ var Edits = []edit.Edit{
 	// handshake for life. One that has nothing to read gives them back: thousands wait.
 	{File: "crypto/tls/conn.go", Count: 1,
 		Old: "\t\t\tc.in.setErrorLocked(err)\n\t\t}\n\t\treturn err\n\t}\n\thdr := ",
-		New: "\t\t\tc.in.setErrorLocked(err)\n\t\t} else if c.rawInput.Len() == 0 && handshakeComplete {\n" +
-			"\t\t\tif c.rawInput.Cap() > 1024 {\n\t\t\t\tc.rawInput = bytes.Buffer{}\n\t\t\t}\n" +
-			"\t\t\tif c.hand.Len() == 0 {\n\t\t\t\tc.hand = bytes.Buffer{}\n\t\t\t}\n" +
-			"\t\t}\n\t\treturn err\n\t}\n\thdr := "},
+		New: "\t\t\tc.in.setErrorLocked(err)\n\t\t} else if handshakeComplete {\n\t\t\tc.ampRelease()\n\t\t}\n\t\treturn err\n\t}\n\thdr := "},
+	// It also says whether it has nothing, which spares who reads the read that finds out.
+	{File: "crypto/tls/conn.go", Count: 1,
+		Old: "// Read reads data from the connection.\n",
+		New: "// AmpDrained says whether nothing is held that came from the connection, after a Read\n" +
+			"// by the same goroutine.\n" +
+			"func (c *Conn) AmpDrained() bool {\n" +
+			"\tif c.rawInput.Len() != 0 || c.input.Len() != 0 || c.hand.Len() != 0 {\n\t\treturn false\n\t}\n" +
+			"\tc.ampRelease()\n\treturn true\n}\n\n" +
+			"func (c *Conn) ampRelease() {\n" +
+			"\tif c.rawInput.Len() == 0 {\n\t\tc.rawInput = bytes.Buffer{}\n" +
+			"\t\tif c.hand.Len() == 0 {\n\t\t\tc.hand = bytes.Buffer{}\n\t\t}\n\t}\n}\n\n" +
+			"// Read reads data from the connection.\n"},
 
 	// X25519 in half the instructions, where the CPU has MULX: _ecdh.
 	{File: "crypto/ecdh/x25519.go", Count: 1,

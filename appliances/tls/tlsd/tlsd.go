@@ -73,8 +73,7 @@ type Terminator struct {
 	session *session.Server
 	pool    *backend.Pool
 	workers *relay.Workers
-	quit    chan struct{} // closed when Serve ends
-	clock   relay.Clock   // ticks
+	clock   relay.Clock // ticks
 	tick    time.Duration
 	stats   Stats
 
@@ -128,14 +127,14 @@ func (c *Config) source(env *appliance.Env) (certs.Source, error) {
 
 // Open makes a Terminator with the certificates of source.
 func Open(cfg Config, source certs.Source, env *appliance.Env) (*Terminator, error) {
-	t := &Terminator{cfg: cfg, log: env.Log, quit: make(chan struct{}), empty: make(chan struct{}), memory: newMemory(),
+	t := &Terminator{cfg: cfg, log: env.Log, empty: make(chan struct{}), memory: newMemory(),
 		conns: map[*conn]struct{}{}, clients: map[client]int{}}
 	l := &cfg.Limits
 	if l.Connections < 1 || l.Handshakes < 1 || l.Handshake <= 0 || l.Idle <= 0 || l.HalfClosed <= 0 || l.Stall <= 0 {
 		return nil, format.Errorf("tlsd: a limit is not set: %d connections, %d handshakes, %v, %v, %v, %v",
 			l.Connections, l.Handshakes, l.Handshake, l.Idle, l.HalfClosed, l.Stall)
 	}
-	t.workers = relay.NewWorkers(relay.NewBuffers(l.Buffers), t.quit)
+	t.workers = relay.NewWorkers(relay.NewBuffers(l.Buffers))
 	t.clock.Store(1) // 0 is never
 	t.tick = max(min(time.Second, min(l.Handshake, l.Idle, l.HalfClosed, l.Stall)/4), time.Millisecond)
 	var err error
@@ -166,7 +165,7 @@ func (t *Terminator) Backends() *backend.Pool { return t.pool }
 func (t *Terminator) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer close(t.quit)
+	defer t.workers.Close()
 	defer t.session.Close()
 	loops := []func() error{
 		func() error { return t.accept(ctx) },
