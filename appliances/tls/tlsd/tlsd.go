@@ -81,8 +81,7 @@ type Terminator struct {
 	conns    map[*conn]struct{}
 	clients  map[client]int // connections of each address, where they are bounded
 	waiting  []*conn        // those in their handshake, the oldest first
-	memory   memory
-	accepted int
+	memory   *memory
 	draining bool
 	empty    chan struct{} // closed when draining and without connections
 }
