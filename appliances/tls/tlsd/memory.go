@@ -13,6 +13,11 @@ import (
 // collector has to run ahead of: with less, it would run all the time.
 const fullAt = 93
 
+// collectAt is how much garbage there may be beside what is in use, in percent of that,
+// before the collector runs. The memory limit is what bounds it: the VM's memory serves
+// nobody else.
+const collectAt = 400
+
 // memory guards against connections that together hold more than there is. Each by
 // itself is bounded, but the bounds of all of them are more than a small VM has: most
 // connections are idle most of the time, and hold next to nothing.

@@ -7,6 +7,7 @@ package tlsd
 import (
 	"context"
 	"net"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,7 @@ func New(cfg Config) appliance.New {
 		if err != nil {
 			return nil, err
 		}
+		debug.SetGCPercent(collectAt)
 		return Open(cfg, source, env)
 	}
 }
