@@ -109,7 +109,7 @@ func TestTLSCrowd(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.dir, "site", "large"), make([]byte, 1<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	g := r.boot(t, "crowd", tlsVariant, 64, fmt.Sprintf("connections = %d\nhandshakes = 250\nhandshake = \"60s\"\nconnect = \"60s\"\nattempt = \"30s\"\nidle = \"1h\"\nstall = \"1h\"\n",
+	g := r.boot(t, "crowd", tlsVariant, 64, fmt.Sprintf("connections = %d\nhandshakes = 250\nhandshake = \"1800s\"\nconnect = \"60s\"\nattempt = \"30s\"\nidle = \"1h\"\nstall = \"1h\"\n",
 		idleCrowd+slowReaders+dribblers),
 		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n[tls.health]\nevery = \"60s\"\ntimeout = \"30s\"\n")
 	start := time.Now()
@@ -224,6 +224,7 @@ func (r *tlsRig) dribble(t *testing.T, n int) (stop func()) {
 					return
 				}
 			}
+			<-ctx.Done()
 		})
 	}
 	return func() { cancel(); all.Wait() }
