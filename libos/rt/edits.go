@@ -158,10 +158,25 @@ var Edits = []edit.Edit{
 	// handshake for life. One that has nothing to read gives them back: thousands wait.
 	{File: "crypto/tls/conn.go", Count: 1,
 		Old: "\t\t\tc.in.setErrorLocked(err)\n\t\t}\n\t\treturn err\n\t}\n\thdr := ",
-		New: "\t\t\tc.in.setErrorLocked(err)\n\t\t} else if c.rawInput.Len() == 0 && handshakeComplete {\n" +
-			"\t\t\tif c.rawInput.Cap() > 1024 {\n\t\t\t\tc.rawInput = bytes.Buffer{}\n\t\t\t}\n" +
-			"\t\t\tif c.hand.Len() == 0 {\n\t\t\t\tc.hand = bytes.Buffer{}\n\t\t\t}\n" +
-			"\t\t}\n\t\treturn err\n\t}\n\thdr := "},
+		New: "\t\t\tc.in.setErrorLocked(err)\n\t\t} else if handshakeComplete {\n\t\t\tc.ampRelease()\n\t\t}\n\t\treturn err\n\t}\n\thdr := "},
+	// It also says whether it has nothing, which spares who reads the read that finds out.
+	{File: "crypto/tls/conn.go", Count: 1,
+		Old: "// Read reads data from the connection.\n",
+		New: "// AmpDrained says whether nothing is held that came from the connection, after a Read\n" +
+			"// by the same goroutine.\n" +
+			"func (c *Conn) AmpDrained() bool {\n" +
+			"\tif c.rawInput.Len() != 0 || c.input.Len() != 0 || c.hand.Len() != 0 {\n\t\treturn false\n\t}\n" +
+			"\tc.ampRelease()\n\treturn true\n}\n\n" +
+			"func (c *Conn) ampRelease() {\n" +
+			"\tif c.rawInput.Len() == 0 {\n\t\tc.rawInput = bytes.Buffer{}\n" +
+			"\t\tif c.hand.Len() == 0 {\n\t\t\tc.hand = bytes.Buffer{}\n\t\t}\n\t}\n}\n\n" +
+			"// Read reads data from the connection.\n"},
+
+	// Who renegotiates is a client, and has the client's handshake for its own: called by
+	// name it would be in images that only serve.
+	{File: "crypto/tls/conn.go", Count: 1,
+		Old: "if c.handshakeErr = c.clientHandshake(context.Background()); c.handshakeErr == nil {",
+		New: "if c.handshakeErr = c.handshakeFn(context.Background()); c.handshakeErr == nil {"},
 
 	// X25519 in half the instructions, where the CPU has MULX: _ecdh.
 	{File: "crypto/ecdh/x25519.go", Count: 1,
@@ -170,12 +185,21 @@ var Edits = []edit.Edit{
 	{File: "crypto/ecdh/x25519.go", Count: 1,
 		Old: "func x25519ScalarMult(dst, scalar, point []byte) {\n",
 		New: "func x25519ScalarMult(dst, scalar, point []byte) {\n\tif ampFast() {\n\t\tampX25519(dst, scalar, point)\n\t\treturn\n\t}\n"},
+
+	// Of some 25 HMACs in a handshake each makes its pads, byte by byte: _hmac.
+	{File: "crypto/internal/fips140/hmac/hmac.go", Count: 1,
+		Old: "\thm.ipad = make([]byte, blocksize)\n\thm.opad = make([]byte, blocksize)\n",
+		New: "\tpads := make([]byte, 2*blocksize)\n\thm.ipad, hm.opad = pads[:blocksize:blocksize], pads[blocksize:]\n"},
+	{File: "crypto/internal/fips140/hmac/hmac.go", Count: 1,
+		Old: "\tcopy(hm.ipad, key)\n\tcopy(hm.opad, key)\n\tfor i := range hm.ipad {\n\t\thm.ipad[i] ^= 0x36\n\t}\n\tfor i := range hm.opad {\n\t\thm.opad[i] ^= 0x5c\n\t}\n",
+		New: "\tampPads(hm.ipad, hm.opad, key)\n"},
 }
 
 // Folders maps folders of Files to the package of GOROOT that they are added to.
 var Folders = map[string]string{
 	"_runtime": "runtime",
 	"_ecdh":    "crypto/ecdh",
+	"_hmac":    "crypto/internal/fips140/hmac",
 }
 
 // Replacements maps files of GOROOT/src to the overlay file that takes their

@@ -2,7 +2,7 @@
 // the kernel of an appliance.
 //
 // Edits lists every change to files of GOROOT, with its reason; Files are the
-// files that are added to package runtime, and to crypto/ecdh; rtabi is the contract with the boot
+// files that are added to package runtime, and to some of crypto; rtabi is the contract with the boot
 // code and the gate. tools/mkoverlay applies them with `go build -overlay`. No
 // fork of the toolchain is involved, and nothing here runs on the host.
 //
@@ -25,7 +25,7 @@ import "embed"
 // Files is the source text of what is added to packages of GOROOT (Folders), with tests
 // that run there.
 //
-//go:embed all:_runtime all:_ecdh
+//go:embed all:_runtime all:_ecdh all:_hmac
 var Files embed.FS
 
 // ABI is the source text of package rtabi, of which package runtime gets a

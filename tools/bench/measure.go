@@ -322,6 +322,11 @@ func (b *bench) minRAM(ctx context.Context, app string) (int, error) {
 		}
 		return err == nil, ctx.Err()
 	}
+	return leastRAM(serves)
+}
+
+// leastRAM is the least number of MiB for which serves.
+func leastRAM(serves func(mib int) (bool, error)) (int, error) {
 	low, high := 0, maxRAM // low does not serve
 	if ok, err := serves(high); !ok {
 		return 0, errors.Join(fmt.Errorf("does not serve with %d MiB", high), err)

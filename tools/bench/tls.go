@@ -42,40 +42,16 @@ var tlsPoints = []struct {
 // tls measures the terminator in front of a server in this process, and prints a table,
 // or with prof, the number of a row from 1, where its instructions go.
 func (b *bench) tls(ctx context.Context, prof int, symbols string, top int) error {
-	m := &machine{}
-	var err error
-	if m.counter, err = b.plugin.New(prof > 0); err != nil {
-		return err
+	if prof == 0 {
+		if err := b.tlsSize(ctx); err != nil {
+			return err
+		}
 	}
-	defer m.Close()
-	if m.seg, err = netpeer.Open(netpeer.Options{Direct: true}); err != nil {
-		return fmt.Errorf("TLS is measured with a network namespace only: %w", err)
-	}
-	if err := m.seg.Peer.(*netpeer.Linux).Neighbor(); err != nil {
-		return err
-	}
-	l, err := m.seg.Listen(tlsBackend)
+	c, err := b.startTLS(ctx, b.ram, true, prof > 0)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	go serveTLSBackend(l)
-	m.VM, err = vm.Start(ctx, vm.Config{Image: b.images["tls"], Machine: b.machine, CPU: b.cpu, RAM: b.ram, RNG: true, Net: m.seg.Net(), Args: m.counter.Args()})
-	if err != nil {
-		return err
-	}
-	c := &tlsClient{m: m, sessions: tls.NewLRUClientSessionCache(1)}
-	for end := time.Now().Add(bootLimit); ; time.Sleep(probeGap) {
-		if err = c.fresh(ctx, tls.X25519, c.sessions); err == nil {
-			break
-		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return &vm.Error{Err: err, Command: m.Command(), Console: m.Console()}
-		}
-	}
-	if st, err := os.Stat(b.images["tls"]); err == nil {
-		fmt.Printf("%-44s %16s\n", "tls: image, bytes", group(float64(st.Size())))
-	}
+	defer c.m.Close()
 	if prof > 0 {
 		return b.profileTLS(ctx, c, prof-1, symbols, top)
 	}
@@ -83,18 +59,88 @@ func (b *bench) tls(ctx context.Context, prof int, symbols string, top int) erro
 		var cs []counter.Counts
 		for range b.runs + 1 { // the first warms up
 			time.Sleep(200 * time.Millisecond)
-			before := m.counter.Read()
+			before := c.m.counter.Read()
 			for range p.n {
 				if err := p.do(c, ctx); err != nil {
 					return fmt.Errorf("%s: %w", p.name, err)
 				}
 			}
-			cs = append(cs, m.counter.Read().Sub(before))
+			cs = append(cs, c.m.counter.Read().Sub(before))
 		}
 		r := point(cs[1:], p.n)
 		fmt.Printf("%-44s %16s  spread %.1f%%  goal %s\n", p.name+", instructions", group(r.Plain), r.Spread, p.goal)
 	}
 	return nil
+}
+
+// tlsSize prints the image's size, and the least memory with which 16 clients at a time
+// have handshakes, requests and a MiB each.
+func (b *bench) tlsSize(ctx context.Context) error {
+	if st, err := os.Stat(b.images["tls"]); err == nil {
+		fmt.Printf("%-44s %16s  goal 6,000,000\n", "tls: image, bytes", group(float64(st.Size())))
+	}
+	least, err := leastRAM(func(mib int) (bool, error) {
+		c, err := b.startTLS(ctx, mib, false, false)
+		if err != nil {
+			var e *vm.Error
+			return false, ctxOr(ctx, err, errors.As(err, &e))
+		}
+		defer c.m.Close()
+		return c.crowd(ctx, 16) == nil, ctx.Err()
+	})
+	if err == nil {
+		fmt.Printf("%-44s %16d  goal 32\n", "smallest RAM that serves, MiB", least)
+	}
+	return err
+}
+
+// startTLS boots the image and its backend, and waits until it serves. The caller must
+// Close the machine.
+func (b *bench) startTLS(ctx context.Context, ram int, counted, blocks bool) (c *tlsClient, err error) {
+	m := &machine{}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	config := vm.Config{Image: b.images["tls"], Machine: b.machine, CPU: b.cpu, RAM: ram, RNG: true}
+	if counted {
+		if m.counter, err = b.plugin.New(blocks); err != nil {
+			return nil, err
+		}
+		config.Args = m.counter.Args()
+	}
+	if m.seg, err = netpeer.Open(netpeer.Options{Direct: true}); err != nil {
+		return nil, fmt.Errorf("TLS is measured with a network namespace only: %w", err)
+	}
+	if err = m.seg.Peer.(*netpeer.Linux).Neighbor(); err != nil {
+		return nil, err
+	}
+	l, err := m.seg.Listen(tlsBackend)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { l.Close() }) // and with the namespace
+	go serveTLSBackend(l)
+	config.Net = m.seg.Net()
+	if m.VM, err = vm.Start(ctx, config); err != nil {
+		return nil, err
+	}
+	c = &tlsClient{m: m, sessions: tls.NewLRUClientSessionCache(1)}
+	for end := time.Now().Add(bootLimit); ; time.Sleep(probeGap) {
+		if err = c.fresh(ctx, tls.X25519, c.sessions); err == nil {
+			return c, nil
+		}
+		ended := false
+		select {
+		case <-m.Done():
+			ended = true
+		default:
+		}
+		if ended || time.Now().After(end) || ctx.Err() != nil {
+			return nil, &vm.Error{Err: err, Command: m.Command(), Console: m.Console()}
+		}
+	}
 }
 
 // profileTLS prints where the instructions of one point go.
@@ -149,6 +195,35 @@ func (c *tlsClient) dial(ctx context.Context, exchange tls.CurveID, sessions tls
 		return nil, err
 	}
 	return tc, nil
+}
+
+// crowd is n clients at a time, each of which makes connections and asks for 1 KiB and 1
+// MiB.
+func (c *tlsClient) crowd(ctx context.Context, n int) error {
+	errs := make(chan error)
+	for range n {
+		go func() {
+			one := &tlsClient{m: c.m}
+			errs <- func() error {
+				for range 5 {
+					if err := one.fresh(ctx, tls.X25519MLKEM768, nil); err != nil {
+						return err
+					}
+				}
+				defer func() {
+					if one.conn != nil {
+						one.conn.Close()
+					}
+				}()
+				return errors.Join(one.kept(ctx, kib), one.kept(ctx, 1<<20))
+			}()
+		}()
+	}
+	var all error
+	for range n {
+		all = errors.Join(all, <-errs)
+	}
+	return all
 }
 
 // fresh makes a connection for one request.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -94,21 +95,77 @@ func hello(client *http.Client) error {
 	return nil
 }
 
-// crowd is the connections of TestTLSCrowd.
-const crowd = 2000
+// Connections of TestTLSCrowd: those that are idle, those that do not read what they ask
+// for or read it slowly, and those that send their handshake a byte at a time.
+const idleCrowd, slowReaders, dribblers = 2000, 100, 100
 
-// TestTLSCrowd opens 2,000 connections to an image with 64 MiB, which serves them and
-// refuses more, and when all go serves others.
+// TestTLSCrowd has 2,000 connections be idle, 100 not read what they ask for and 100 not
+// come to the end of their handshake, all of them in 64 MiB. Slow ones may be ended, but
+// idle ones not: they and new ones are served, no more than the most are taken, and when
+// all go others are served.
 func TestTLSCrowd(t *testing.T) {
 	r := newTLSRig(t)
 	r.nginx(t, 8080, 8081)
-	g := r.boot(t, "crowd", tlsVariant, 64, fmt.Sprintf("connections = %d\nhandshake = \"60s\"\nconnect = \"60s\"\nattempt = \"30s\"\nidle = \"1h\"\nstall = \"1h\"\n", crowd),
+	if err := os.WriteFile(filepath.Join(r.dir, "site", "large"), make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := r.boot(t, "crowd", tlsVariant, 64, fmt.Sprintf("connections = %d\nhandshakes = 250\nhandshake = \"1800s\"\nconnect = \"60s\"\nattempt = \"30s\"\nidle = \"1h\"\nstall = \"1h\"\n",
+		idleCrowd+slowReaders+dribblers),
 		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n[tls.health]\nevery = \"60s\"\ntimeout = \"30s\"\n")
-	conns := make(chan *tls.Conn, crowd)
-	var all sync.WaitGroup
 	start := time.Now()
+	held := r.crowd(t, idleCrowd+slowReaders)
+	t.Cleanup(func() { hangUp(held) })
+	if t.Failed() {
+		return
+	}
+	t.Logf("%d handshakes in %v", len(held), time.Since(start))
+	idle, slow := held[:idleCrowd], held[idleCrowd:]
+	stop := r.dribble(t, dribblers)
+	for range 20 {
+		if c, err := r.shake(t.Context(), true); err == nil {
+			c.Close()
+			t.Fatal("there is room for one more than the most")
+		}
+	}
+	answer(t, idle[:40])
+	for i, c := range slow {
+		// What a client's kernel takes for it would only keep the machine busy.
+		if err := c.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, "GET /large HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+		if i%2 == 0 {
+			go sip(c)
+		}
+	}
+	for range 3 {
+		time.Sleep(2 * time.Second)
+		start := time.Now()
+		answer(t, idle[40:80])
+		t.Logf("40 idle ones are answered in %v", time.Since(start))
+	}
+	hangUp(slow[:1]) // there is room for one
+	r.served(t, "with slow ones there")
+	t.Log(lastLine(g, "memory is"))
+	for i := 0; i < len(idle); i += 10 {
+		answer(t, idle[i:i+1])
+	}
+	stop()
+	hangUp(held)
+	r.served(t, "when all have gone")
+	select {
+	case <-g.Done():
+		t.Error("the VM has ended")
+	default:
+	}
+}
+
+// crowd makes connections, eight at a time.
+func (r *tlsRig) crowd(t *testing.T, size int) (held []*tls.Conn) {
+	conns := make(chan *tls.Conn, size)
+	var all sync.WaitGroup
 	var left atomic.Int64
-	left.Store(crowd)
+	left.Store(int64(size))
 	for range 8 {
 		all.Go(func() {
 			for n := left.Add(-1); n >= 0; n = left.Add(-1) {
@@ -123,44 +180,68 @@ func TestTLSCrowd(t *testing.T) {
 	}
 	all.Wait()
 	close(conns)
-	if t.Failed() {
-		return
-	}
-	t.Logf("%d handshakes in %v", crowd, time.Since(start))
-	var held []*tls.Conn
-	defer func() {
-		for _, c := range held {
-			c.Close()
-		}
-	}()
 	for c := range conns {
 		held = append(held, c)
 	}
-	for range 20 {
-		if c, err := r.shake(t.Context(), true); err == nil {
-			c.Close()
-			t.Fatal("there is room for one more than the most")
-		}
-	}
-	answer(t, held[:40])
-	t.Log(lastLine(g, "memory "))
-	for _, c := range held {
+	return held
+}
+
+func hangUp(conns []*tls.Conn) {
+	for _, c := range conns {
 		c.NetConn().Close()
 	}
+}
+
+// sip reads a little now and then, until the connection ends.
+func sip(c *tls.Conn) {
+	for b := make([]byte, 1024); ; time.Sleep(time.Second) {
+		if _, err := c.Read(b); err != nil {
+			return
+		}
+	}
+}
+
+// dribble opens connections that send a ClientHello a byte at a time, without an end,
+// until the function that it returns is called.
+func (r *tlsRig) dribble(t *testing.T, n int) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range n {
+		c, err := r.s.DialContext(ctx, "tcp", "10.0.2.15:443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			defer c.Close()
+			for _, b := range append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, make([]byte, 500)...) {
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+				select {
+				case <-time.After(500 * time.Millisecond):
+				case <-ctx.Done():
+					return
+				}
+			}
+			<-ctx.Done()
+		})
+	}
+	return func() { cancel(); all.Wait() }
+}
+
+// served waits until somebody new is served.
+func (r *tlsRig) served(t *testing.T, when string) {
+	t.Helper()
 	client := r.client(false)
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		err := hello(client)
 		if err == nil {
-			break
+			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("when all have gone: %v", err)
+			t.Fatalf("%s: %v", when, err)
 		}
-	}
-	select {
-	case <-g.Done():
-		t.Error("the VM has ended")
-	default:
 	}
 }
 

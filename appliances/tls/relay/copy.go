@@ -2,6 +2,7 @@ package relay
 
 import (
 	"io"
+	"sync"
 	"sync/atomic"
 )
 
@@ -16,36 +17,34 @@ const (
 // Buffers is a bounded number of large buffers, and as many small ones as there are
 // connections that need one.
 type Buffers struct {
-	free  chan []byte
-	fresh chan struct{} // a token for each large one that was not made yet
+	mu    sync.Mutex
+	free  [][]byte
+	fresh int // large ones that were not made yet
 }
 
 // NewBuffers bounds the large buffers to n; they are made when they are needed first.
-func NewBuffers(n int) *Buffers {
-	b := &Buffers{make(chan []byte, n), make(chan struct{}, n)}
-	for range n {
-		b.fresh <- struct{}{}
-	}
-	return b
-}
+func NewBuffers(n int) *Buffers { return &Buffers{fresh: n} }
 
 func (b *Buffers) get() []byte {
-	select {
-	case buf := <-b.free:
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if last := len(b.free) - 1; last >= 0 {
+		buf := b.free[last]
+		b.free = b.free[:last]
 		return buf
-	default:
 	}
-	select {
-	case <-b.fresh:
-		return make([]byte, large)
-	default:
+	if b.fresh == 0 {
 		return make([]byte, small)
 	}
+	b.fresh--
+	return make([]byte, large)
 }
 
 func (b *Buffers) put(buf []byte) {
 	if len(buf) == large {
-		b.free <- buf // has room for all there are
+		b.mu.Lock()
+		b.free = append(b.free, buf)
+		b.mu.Unlock()
 	}
 }
 
@@ -53,6 +52,9 @@ func (b *Buffers) put(buf []byte) {
 type Source interface {
 	io.Reader
 	Notify(f func())
+	// Drained says whether it holds nothing after a read that had less than what
+	// there was room for: Notify then tells as well as another read.
+	Drained() bool
 }
 
 // Flow is one direction of a connection. It is moved by a Workers.
@@ -69,44 +71,68 @@ type Flow struct {
 // Workers are goroutines for what is under way, and a few that wait for the next to do:
 // new ones would have to grow their stacks again.
 type Workers struct {
-	bufs   *Buffers
-	jobs   chan func()
-	parked atomic.Int32
-	quit   <-chan struct{}
+	bufs *Buffers
+
+	mu     sync.Mutex
+	parked []chan func() // of those that wait, the last of which has waited least
+	closed bool
 }
 
 // maxParked is how many goroutines wait for work.
 const maxParked = 8
 
-// NewWorkers makes Workers whose idle goroutines end when quit is closed.
-func NewWorkers(bufs *Buffers, quit <-chan struct{}) *Workers {
-	return &Workers{bufs: bufs, jobs: make(chan func()), quit: quit}
-}
+// NewWorkers makes Workers without goroutines.
+func NewWorkers(bufs *Buffers) *Workers { return &Workers{bufs: bufs} }
 
 // Go has a goroutine call f. It does not block.
 func (w *Workers) Go(f func()) {
-	select {
-	case w.jobs <- f:
-	default:
+	w.mu.Lock()
+	last := len(w.parked) - 1
+	if last < 0 {
+		w.mu.Unlock()
 		go w.work(f)
+		return
 	}
+	c := w.parked[last]
+	w.parked = w.parked[:last]
+	w.mu.Unlock()
+	c <- f // has room
+}
+
+// Close ends goroutines that wait, and others when they have nothing more to do.
+func (w *Workers) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for _, c := range w.parked {
+		close(c)
+	}
+	w.parked = nil
 }
 
 func (w *Workers) work(f func()) {
-	for {
+	var c chan func()
+	for f != nil {
 		f()
-		f = nil // and what it holds
-		if w.parked.Add(1) > maxParked {
-			w.parked.Add(-1)
+		if c == nil {
+			c = make(chan func(), 1)
+		}
+		if !w.park(c) {
 			return
 		}
-		select {
-		case f = <-w.jobs:
-			w.parked.Add(-1)
-		case <-w.quit:
-			return
-		}
+		f = <-c
 	}
+}
+
+// park says whether a goroutine is to wait for what comes at c.
+func (w *Workers) park(c chan func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || len(w.parked) == maxParked {
+		return false
+	}
+	w.parked = append(w.parked, c)
+	return true
 }
 
 // Start moves bytes from src to dst until src ends or either fails, and then calls
@@ -144,6 +170,9 @@ func (f *Flow) burst() error {
 		}
 		if err != nil {
 			return err
+		}
+		if n < len(buf) && f.src.Drained() {
+			return again{}
 		}
 	}
 }

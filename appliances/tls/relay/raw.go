@@ -77,8 +77,8 @@ type Raw struct {
 	poll Pollable // nil: Conn is none
 	lazy bool     // Read does not block
 	end  bool     // the peer has ended its stream
-	held []byte   // read while waiting, and how that ended; only where poll is nil
-	fail error
+	held []byte   // read while waiting
+	fail error    // how that ended; only where poll is nil
 }
 
 // NewRaw wraps a connection.
@@ -141,6 +141,61 @@ func (r *Raw) Notify(f func()) {
 			f()
 		}()
 	}
+}
+
+// Drained implements Source.
+func (r *Raw) Drained() bool { return r.poll != nil && len(r.held) == 0 }
+
+// First has a goroutine of w call f when a first record of TLS can be read without
+// blocking, or the connection has failed or its peer sends something else. Until then it
+// has no goroutine: clients can be slow. It must be called before the first Read.
+func (r *Raw) First(w *Workers, f func()) {
+	if r.poll == nil {
+		w.Go(f)
+		return
+	}
+	var wake func()
+	step := func() {
+		if r.gather(w.bufs) {
+			f()
+		} else {
+			r.poll.NotifyRead(wake)
+		}
+	}
+	wake = func() { w.Go(step) }
+	r.poll.NotifyRead(wake)
+}
+
+// gather holds what has come, and says whether there is no more to wait for.
+func (r *Raw) gather(bufs *Buffers) bool {
+	buf := bufs.get()
+	defer bufs.put(buf)
+	for !whole(r.held) {
+		n, err := r.poll.TryRead(buf)
+		r.held = append(r.held, buf[:n]...)
+		if err != nil {
+			return true // who reads gets it too
+		}
+		if n == 0 {
+			return false
+		}
+		r.act.Touch()
+	}
+	return true
+}
+
+// whole says whether b has all of a first record (RFC 8446 section 5.1), or cannot be the
+// beginning of one that crypto/tls takes.
+func whole(b []byte) bool {
+	const handshake, head, most = 22, 5, 16<<10 + 256
+	if len(b) > 0 && b[0] != handshake {
+		return true
+	}
+	if len(b) < head {
+		return false
+	}
+	n := int(b[3])<<8 | int(b[4])
+	return n > most || len(b) >= head+n
 }
 
 // Write implements io.Writer. It blocks while the peer takes nothing.

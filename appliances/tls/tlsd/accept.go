@@ -55,7 +55,7 @@ func (t *Terminator) accept(ctx context.Context) error {
 			continue
 		}
 		t.stats.Accepted.Add(1)
-		t.workers.Go(func() { c.begin(ctx) })
+		c.front.First(t.workers, func() { c.begin(ctx) })
 	}
 }
 
@@ -72,13 +72,7 @@ func (t *Terminator) admit(ctx context.Context, c *conn) bool {
 	who := clientOf(c.remote)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining || ctx.Err() != nil || len(t.conns) >= l.Connections || l.PerClient > 0 && t.clients[who] >= l.PerClient {
-		return false
-	}
-	if t.accepted++; t.accepted%every == 0 || t.memory.full {
-		t.memory.look(t.clock.Load())
-	}
-	if t.memory.full {
+	if t.draining || ctx.Err() != nil || t.memory.full.Load() || len(t.conns) >= l.Connections || l.PerClient > 0 && t.clients[who] >= l.PerClient {
 		return false
 	}
 	c.born = t.clock.Load()
@@ -147,12 +141,21 @@ func (t *Terminator) sweep(ctx context.Context) error {
 				c.abort()
 			}
 		}
-		if len(t.conns) > 0 {
-			if t.memory.look(t.clock.Load()); t.memory.full {
-				t.shed()
-			}
-		}
+		m := t.memory
 		t.mu.Unlock()
+		was := m.full.Load()
+		m.look()
+		switch is := m.full.Load(); {
+		case is && !was:
+			t.log.Warn("memory is short: no connections are taken", "used", m.used, "limit", m.limit)
+		case was && !is:
+			t.log.Warn("memory is there again: connections are taken", "used", m.used, "limit", m.limit)
+		}
+		if m.full.Load() {
+			t.mu.Lock()
+			t.shed()
+			t.mu.Unlock()
+		}
 	}
 }
 

@@ -164,6 +164,13 @@ type front struct{ *conn }
 func (f front) Read(b []byte) (int, error) { return f.tls.Read(b) }
 func (f front) Notify(g func())            { f.front.Notify(g) }
 
+// Drained says whether crypto/tls holds nothing either, which it tells only with the edit
+// of libos/rt.
+func (f front) Drained() bool {
+	t, ok := any(f.tls).(interface{ AmpDrained() bool })
+	return ok && t.AmpDrained() && f.front.Drained()
+}
+
 // clientEnded passes on the end of what the client sends. An end without close_notify
 // may be an attacker's cut (RFC 8446 section 6.1): the backend sees a reset, not an end.
 func (c *conn) clientEnded(err error) {

@@ -182,19 +182,53 @@ func TestShortMemory(t *testing.T) {
 		}
 		return false
 	})
-	r.mu.Lock()
-	r.memory.read = func() uint64 { return r.memory.limit }
-	r.mu.Unlock()
+	short := func(inUse uint64) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.memory = &memory{limit: 100, read: func() uint64 { return inUse }, collect: func() {}}
+	}
+	short(95)
 	within(t, "the slow one is ended", func() bool { return r.Stats().Shed.Load() == 1 && r.Stats().Open.Load() == 1 })
 	if c, err := tls.Dial("tcp", r.addr, r.client()); err == nil {
 		c.Close()
 		t.Error("a connection is taken while memory is short")
 	}
 	ask(t, good, " all", " all")
-	r.mu.Lock()
-	r.memory.read = func() uint64 { return 0 }
-	r.mu.Unlock()
+	short(93)
 	ask(t, r.dial(t, r.client()), "hellothere", "there")
+}
+
+// TestMemory: what is in use is short only when a collection has not helped, and
+// collections are far apart.
+func TestMemory(t *testing.T) {
+	var inUse, live uint64 = 50, 50
+	collected := 0
+	m := &memory{limit: 100, read: func() uint64 { return inUse }, collect: func() {
+		collected++
+		inUse = live
+		time.Sleep(50 * time.Millisecond)
+	}}
+	for i, step := range []struct {
+		inUse, live uint64
+		wait        bool // until it may collect again
+		full        bool
+		collected   int
+	}{
+		{93, 93, false, false, 0},
+		{99, 60, false, false, 1},
+		{99, 98, false, false, 1},
+		{99, 98, true, true, 2},
+		{98, 60, false, true, 2},
+		{98, 60, true, false, 3},
+	} {
+		if step.wait {
+			time.Sleep(time.Until(m.next))
+		}
+		inUse, live = step.inUse, step.live
+		if m.look(); m.full.Load() != step.full || collected != step.collected {
+			t.Errorf("step %d: short %v, %d collections; want %v, %d", i, m.full.Load(), collected, step.full, step.collected)
+		}
+	}
 }
 
 func readFull(c net.Conn, b []byte) bool {

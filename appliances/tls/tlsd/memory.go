@@ -4,50 +4,63 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
-// Shares of the memory limit, in percent, above which the terminator has the collector
-// see what is in use, and above which it takes no connections and ends stalled ones. The
-// rest is for what comes between two looks.
-const (
-	lookAt = 92
-	fullAt = 88
-)
+// fullAt is the share of the memory limit, in percent, that may be in use for good. Above
+// it the terminator takes no connections and ends stalled ones. The rest is what the
+// collector has to run ahead of: with less, it would run all the time.
+const fullAt = 93
+
+// collectAt is how much garbage there may be beside what is in use, in percent of that,
+// before the collector runs. The memory limit is what bounds it: the VM's memory serves
+// nobody else.
+const collectAt = 400
 
 // memory guards against connections that together hold more than there is. Each by
 // itself is bounded, but the bounds of all of them are more than a small VM has: most
 // connections are idle most of the time, and hold next to nothing.
 type memory struct {
-	limit uint64
-	read  func() uint64 // bytes in use, with what was not collected yet
-	full  bool
-	last  int64 // when the collector was last made to run, by the clock
+	limit   uint64
+	read    func() uint64 // bytes in use, with what was not collected yet
+	collect func()
+	used    uint64 // when look was last called
+	full    atomic.Bool
+	next    time.Time // before which look does not collect
 }
 
-func newMemory() memory {
-	return memory{limit: uint64(debug.SetMemoryLimit(-1)), read: inUse}
+func newMemory() *memory {
+	return &memory{limit: uint64(debug.SetMemoryLimit(-1)), read: inUse, collect: runtime.GC}
 }
 
+// inUse is what counts against the limit, less what the heap has free, be it between
+// objects: the next connections have objects of the same sizes.
 func inUse() uint64 {
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
-	return s.HeapAlloc + s.StackInuse
+	return s.Sys - s.HeapSys + s.HeapAlloc
 }
 
-// look finds out whether memory is short. It is called with Terminator.mu held.
-func (m *memory) look(now int64) {
-	n := m.read()
-	if n > m.limit/100*lookAt && (now != m.last || !m.full) {
-		m.last = now
-		runtime.GC()
-		n = m.read()
+// look finds out whether memory is short. What is in use above fullAt may be garbage,
+// which a collection tells; as that takes long, what one told stands for four times as
+// long. One goroutine looks, and holds no lock: connections can end meanwhile.
+func (m *memory) look() {
+	most := m.limit / 100 * fullAt
+	if m.used = m.read(); m.used <= most {
+		m.full.Store(false)
+		return
 	}
-	m.full = n > m.limit/100*fullAt
+	begin := time.Now()
+	if begin.Before(m.next) {
+		return
+	}
+	m.collect()
+	end := time.Now()
+	m.next = end.Add(4 * end.Sub(begin))
+	m.used = m.read()
+	m.full.Store(m.used > most)
 }
-
-// every is how many connections are taken between two looks at the memory.
-const every = 16
 
 // shed ends connections whose client or backend takes nothing, those that have done so
 // for longest first, an eighth of them at a time. It is called with t.mu held.

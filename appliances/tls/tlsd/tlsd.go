@@ -7,6 +7,7 @@ package tlsd
 import (
 	"context"
 	"net"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -73,8 +74,7 @@ type Terminator struct {
 	session *session.Server
 	pool    *backend.Pool
 	workers *relay.Workers
-	quit    chan struct{} // closed when Serve ends
-	clock   relay.Clock   // ticks
+	clock   relay.Clock // ticks
 	tick    time.Duration
 	stats   Stats
 
@@ -82,8 +82,7 @@ type Terminator struct {
 	conns    map[*conn]struct{}
 	clients  map[client]int // connections of each address, where they are bounded
 	waiting  []*conn        // those in their handshake, the oldest first
-	memory   memory
-	accepted int
+	memory   *memory
 	draining bool
 	empty    chan struct{} // closed when draining and without connections
 }
@@ -107,6 +106,7 @@ func New(cfg Config) appliance.New {
 		if err != nil {
 			return nil, err
 		}
+		debug.SetGCPercent(collectAt)
 		return Open(cfg, source, env)
 	}
 }
@@ -128,14 +128,14 @@ func (c *Config) source(env *appliance.Env) (certs.Source, error) {
 
 // Open makes a Terminator with the certificates of source.
 func Open(cfg Config, source certs.Source, env *appliance.Env) (*Terminator, error) {
-	t := &Terminator{cfg: cfg, log: env.Log, quit: make(chan struct{}), empty: make(chan struct{}), memory: newMemory(),
+	t := &Terminator{cfg: cfg, log: env.Log, empty: make(chan struct{}), memory: newMemory(),
 		conns: map[*conn]struct{}{}, clients: map[client]int{}}
 	l := &cfg.Limits
 	if l.Connections < 1 || l.Handshakes < 1 || l.Handshake <= 0 || l.Idle <= 0 || l.HalfClosed <= 0 || l.Stall <= 0 {
 		return nil, format.Errorf("tlsd: a limit is not set: %d connections, %d handshakes, %v, %v, %v, %v",
 			l.Connections, l.Handshakes, l.Handshake, l.Idle, l.HalfClosed, l.Stall)
 	}
-	t.workers = relay.NewWorkers(relay.NewBuffers(l.Buffers), t.quit)
+	t.workers = relay.NewWorkers(relay.NewBuffers(l.Buffers))
 	t.clock.Store(1) // 0 is never
 	t.tick = max(min(time.Second, min(l.Handshake, l.Idle, l.HalfClosed, l.Stall)/4), time.Millisecond)
 	var err error
@@ -166,7 +166,7 @@ func (t *Terminator) Backends() *backend.Pool { return t.pool }
 func (t *Terminator) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer close(t.quit)
+	defer t.workers.Close()
 	defer t.session.Close()
 	loops := []func() error{
 		func() error { return t.accept(ctx) },
