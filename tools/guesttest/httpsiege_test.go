@@ -282,7 +282,8 @@ func (h *httpSiege) huge(conns []net.Conn) {
 		wg.Go(func() {
 			go io.WriteString(c, head) // may be cut off
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-			if err != nil || resp.StatusCode != 431 {
+			// On a machine so busy that 8 KiB take 5 s they are too slow as well.
+			if err != nil || resp.StatusCode != 431 && resp.StatusCode != 408 {
 				h.t.Errorf("huge head %d: %+v, %v", i, resp, err)
 			}
 		})
