@@ -58,6 +58,7 @@ var rules = []rule{
 	{"libos/telemetry", []string{"libos", xcrypto}},
 	{"libos", []string{"libos"}},
 
+	{"appliances/http/h2", []string{"appliances/http", "libos", xnet}},
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
 	{"tools/configc/sitefolder", []string{"tools", "libos/config", brotli, compress, xnet}},
