@@ -51,6 +51,26 @@ type rig struct {
 	root  *mgmttest.Pair
 	plane *mgmt.Server
 	log   *mgmttest.Buffer
+	*listener
+}
+
+// env is what the appliance is given.
+func (r *rig) env(p plane.Plane) *appliance.Env {
+	return &appliance.Env{Net: r.ports, Log: telemetry.New(r.log, time.Now, telemetry.Debug), Rand: rand.Reader, Now: time.Now, Management: p}
+}
+
+// heard is a Secure that remembers its listener.
+type heard struct {
+	*Config
+	r *rig
+}
+
+func (h heard) Listen(env *appliance.Env, cfg *httpd.Config) (net.Listener, error) {
+	l, err := h.Config.Listen(env, cfg)
+	if err == nil {
+		h.r.listener = l.(*listener)
+	}
+	return l, err
 }
 
 var large = strings.Repeat("0123456789abcdef", 20<<10)
@@ -76,16 +96,16 @@ func sites(t testing.TB) site.Table {
 func start(t *testing.T, change func(*httpd.Config, *Config)) *rig {
 	t.Helper()
 	r := &rig{ports: &ports{at: map[string]string{}}, t: t, root: mgmttest.Root(t, "root"), log: &mgmttest.Buffer{}}
-	env := &appliance.Env{Net: r.ports, Log: telemetry.New(r.log, time.Now, telemetry.Debug), Rand: rand.Reader, Now: time.Now}
+	env := r.env(nil)
 	p, err := (&mgmt.Config{Clients: string(mgmttest.Root(t, "clients").Cert()), Own: own.SelfSigned{}, Slots: 4, Connections: 2, Handshakes: 2, Port: 9443}).Open(
-		&plane.Host{Hostname: "x", Listen: r.Listen, Log: env.Log, Rand: rand.Reader, Now: time.Now})
+		&plane.Host{Hostname: "x", Listen: r.ports.Listen, Log: env.Log, Rand: rand.Reader, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	env.Management, r.plane = p, p.(*mgmt.Server)
 	r.commit("web", "example.org", "www.example.org", "*.example.net")
 	secure := &Config{Port: 443, HTTP2: h2.Protocol{}, Connections: 100, Handshakes: 1000, Handshake: 5 * time.Second}
-	cfg := httpd.Config{Port: 80, Site: sites(t), Idle: 5 * time.Second, Read: 5 * time.Second, Write: 5 * time.Second, Secure: secure}
+	cfg := httpd.Config{Port: 80, Site: sites(t), Idle: 5 * time.Second, Read: 5 * time.Second, Write: 5 * time.Second, Secure: heard{secure, r}}
 	if change != nil {
 		change(&cfg, secure)
 	}
