@@ -67,21 +67,21 @@ func TestHeads(t *testing.T) {
 	}
 	p := connect(t, config())
 	start(p)
-	go func() {
+	go func(p *peer) {
 		for range 1000 {
 			p.WriteContinuation(1, false, nil)
 		}
-	}()
+	}(p)
 	if code, err := p.goAway(); code != http2.ErrCodeEnhanceYourCalm || err != nil {
 		t.Errorf("empty parts: %v, %v", code, err)
 	}
 	p = connect(t, config())
 	start(p)
-	go func() {
+	go func(p *peer) {
 		for i := range 20 {
 			p.WriteContinuation(1, false, p.head(fmt.Sprintf("x-%d", i), strings.Repeat("\x01", 4000)))
 		}
-	}()
+	}(p)
 	if code, err := p.goAway(); code != http2.ErrCodeEnhanceYourCalm || err != nil {
 		t.Errorf("long parts: %v, %v", code, err)
 	}
