@@ -243,6 +243,24 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%.100q: %s, %v; want %q", c.fields, status, code, c.want)
 		}
 	}
+	// What could not be read is answered as its own method has it.
+	send := func(fields []string) uint32 {
+		id := p.next
+		p.next += 2
+		p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.head(fields...), EndStream: true, EndHeaders: true})
+		return id
+	}
+	if _, body, _ := p.response(send(swap(":method", "HEAD"))); body != "" {
+		t.Errorf("HEAD gets %q", body)
+	}
+	long := swap(":path", "/"+strings.Repeat("x", 9000))
+	if status, body, _ := p.response(send(long)); status != "431" || body == "" {
+		t.Errorf("a path without end: %s %q", status, body)
+	}
+	long[1] = "HEAD"
+	if status, body, _ := p.response(send(long)); status != "431" || body != "" {
+		t.Errorf("HEAD of a path without end: %s %q", status, body)
+	}
 	p.response(p.get("/?a=b"))
 	if want := "GET example.org /?a=b host=example.org"; p.h.last != want {
 		t.Errorf("the request is %q, want %q", p.h.last, want)

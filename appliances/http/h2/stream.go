@@ -25,6 +25,8 @@ type stream struct {
 	stop     bool     // the client need not send the rest of the body
 }
 
+var slash = []byte("/")
+
 var errIdle = connError{protocolError, "a frame for a stream that is idle"}
 
 // headers begins the head of a request, or trailers (section 6.2).
@@ -132,6 +134,9 @@ func (x *conn) understand(h *head) error {
 	st.id, st.remote, st.length = h.stream, h.end, -1
 	p := &h.scratch.request
 	if e, ok := h.err.(*http1.Error); ok {
+		if !h.begun { // or it has the method of another request
+			p.Begin(h.values[pseudoMethod], slash)
+		}
 		x.handler.Fail(e.Status, p, &st.response)
 	} else {
 		if _, told := p.Get("content-length"); told {
