@@ -234,7 +234,7 @@ func (s *secure) versions(t *testing.T) {
 	one, two := httpdiff.NewDialClient(s.dial("http/1.1")), httpdiff.NewClient2(s.dial("h2"))
 	defer one.Close()
 	defer two.Close()
-	const requests = 1500
+	const requests = 800
 	status, different, err := httpdiff.Versions(one, two, httpdiff.NewGenerator(5), requests)
 	if err != nil {
 		t.Fatal(err)
