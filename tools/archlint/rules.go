@@ -27,6 +27,9 @@ const (
 	compress = "github.com/klauspost/compress"
 	xnet     = "golang.org/x/net"
 
+	h2spec = "github.com/summerwind/h2spec" // judge of HTTP/2, in tests
+	ximage = "golang.org/x/image"           // fonts, in tests
+
 	spdx         = "github.com/spdx/tools-golang"
 	licensecheck = "github.com/google/licensecheck"
 	prometheus   = "github.com/prometheus/common" // reads metrics, in tests
@@ -58,10 +61,13 @@ var rules = []rule{
 	{"libos/telemetry", []string{"libos", xcrypto}},
 	{"libos", []string{"libos"}},
 
+	{"appliances/http/h2", []string{"appliances/http", "libos", xnet}},
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
 	{"tools/configc/sitefolder", []string{"tools", "libos/config", brotli, compress, xnet}},
 	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools, xcrypto}},
+	{"tools/httpdiff", []string{"tools", "libos/config", xnet}},
+	{"tools/guesttest", []string{"tools", "boot/image", "boot/layout", "libos/mgmt/mgmttest", "libos/rt", miekg, gopacket, xsys, xcrypto, prometheus, h2spec, ximage}},
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/ampctl", []string{"tools/ampctl", "tools/workspace", "libos", toml, cobra, xsys}}, // all of libos in its tests only
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},

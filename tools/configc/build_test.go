@@ -43,7 +43,11 @@ func unpack(t *testing.T, name string) string {
 	}
 	dir := t.TempDir()
 	for _, f := range archive.Files {
-		if err := os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o644); err != nil {
+		file := filepath.Join(dir, f.Name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, f.Data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,6 +89,31 @@ func TestLinkedTLS(t *testing.T) {
 		for _, symbol := range []string{"ampoule/appliances/tls/", "crypto/tls.", "crypto/x509.", "crypto/ecdh.", "crypto/internal/fips140/mlkem."} {
 			if got, want := bytes.Contains(out, []byte(symbol)), app == "tls"; got != want {
 				t.Errorf("%s: %s: linked: %t", app, symbol, got)
+			}
+		}
+	}
+}
+
+// TestLinkedHTTPS builds the HTTP appliance with HTTPS, with and without HTTP/2, and
+// looks for what each brings. TestLinkedTLS has the one without.
+func TestLinkedHTTPS(t *testing.T) {
+	with := unpack(t, "testdata/https-good.txtar")
+	b, err := os.ReadFile(with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := filepath.Join(filepath.Dir(with), "without.toml")
+	if err := os.WriteFile(without, bytes.Replace(b, []byte("http2 = true"), []byte("http2 = false"), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for config, two := range map[string]bool{with: true, without: false} {
+		out, err := exec.Command("go", "tool", "nm", build(t, "http", config)).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for symbol, want := range map[string]bool{"ampoule/appliances/http/https.": true, "crypto/tls.": true, "ampoule/appliances/http/h2.": two, "http2/hpack.": two, "net/http.": false} {
+			if got := bytes.Contains(out, []byte(symbol)); got != want {
+				t.Errorf("HTTP/2 %t: %s: linked: %t", two, symbol, got)
 			}
 		}
 	}

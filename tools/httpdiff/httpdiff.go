@@ -59,14 +59,21 @@ func (r *Response) String() string {
 
 // Client asks one server, over one connection for as long as that lasts.
 type Client struct {
-	addr string
+	dial func() (net.Conn, error)
 	conn net.Conn
 	in   *bufio.Reader
 	tags map[string]string // by path and coding
 }
 
 // NewClient makes a client of the server at an address.
-func NewClient(addr string) *Client { return &Client{addr: addr, tags: map[string]string{}} }
+func NewClient(addr string) *Client {
+	return NewDialClient(func() (net.Conn, error) { return net.Dial("tcp", addr) })
+}
+
+// NewDialClient makes a client of the server that dial leads to.
+func NewDialClient(dial func() (net.Conn, error)) *Client {
+	return &Client{dial: dial, tags: map[string]string{}}
+}
 
 // Close ends the connection.
 func (c *Client) Close() {
@@ -126,7 +133,7 @@ func (c *Client) exchange(method string, request []byte) (*Response, error) {
 			return r, nil
 		}
 	}
-	conn, err := net.Dial("tcp", c.addr)
+	conn, err := c.dial()
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,9 @@ for purpose in "${@:-build}"; do
 		# clients of the management plane and of DNS over TLS
 		want curl curl; want openssl openssl; want ssh openssh-client; want kdig knot-dnsutils; want tshark tshark
 		# shells that ampctl completes in
-		want zsh zsh; want fish fish; want /usr/share/bash-completion/bash_completion bash-completion ;;
+		want zsh zsh; want fish fish; want /usr/share/bash-completion/bash_completion bash-completion
+		# a browser for the web sites
+		want chromium-headless-shell chromium-headless-shell ;;
 	# Xen itself is not installed, which would touch the boot loader:
 	# tools/xenrig unpacks its packages below build/.
 	xen) want qemu-system-x86_64 qemu-system-x86; want xz xz-utils; want dpkg-deb dpkg ;;

@@ -6,6 +6,7 @@ import (
 
 	"ampoule/libos/config/feature"
 	"ampoule/libos/config/site"
+	"ampoule/libos/http1"
 	"ampoule/libos/telemetry"
 )
 
@@ -94,17 +95,15 @@ func (a *access) leftOut() uint64 {
 	return a.total
 }
 
-// request logs a request with its response. known is false for one that could not be
+// request logs a request with its response. p is nil for one that could not be
 // read: who sent it is all that is known of it. Of a target the query is left out,
 // since it may be private.
-func (a *access) request(from net.Addr, known bool, x *exchange) {
-	r := &x.r
+func (a *access) request(from net.Addr, p *http1.Request, r *site.Response) {
 	pairs := append(make([]any, 0, 20), "from", address(from), "status", r.Status, "bytes", r.Body)
 	if r.Body > 0 && r.Coding != site.Identity {
 		pairs = append(pairs, "encoding", r.Coding.String())
 	}
-	if known {
-		p := &x.parse
+	if p != nil {
 		pairs = append(pairs, "method", string(p.Method), "site", cut(p.Host, longestSite), "path", cut(p.Path, longestPath))
 		for _, f := range [...]struct{ name, key string }{{"referer", "referer"}, {"user-agent", "agent"}} {
 			if v, ok := p.Get(f.name); ok {
@@ -131,12 +130,12 @@ func cut(b []byte, most int) string {
 	return string(b)
 }
 
-// note counts and logs a response to known, or to what could not be read.
-func (s *server) note(w sink, known bool, x *exchange) {
+// note counts and logs a response to p, or to what could not be read: then p is nil.
+func (s *server) note(w interface{ RemoteAddr() net.Addr }, p *http1.Request, r *site.Response) {
 	if c := s.counts; feature.Management && c != nil {
-		c.response(&x.r)
+		c.response(r)
 	}
-	if a := s.access; a != nil && a.wants(x.r.Status, s.clock.ticks.Load()) {
-		a.request(w.RemoteAddr(), known, x)
+	if a := s.access; a != nil && a.wants(r.Status, s.clock.ticks.Load()) {
+		a.request(w.RemoteAddr(), p, r)
 	}
 }

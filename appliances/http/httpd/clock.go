@@ -15,6 +15,8 @@ type clock struct {
 	now   func() time.Time
 	ticks atomic.Int64
 	tails atomic.Pointer[tails]
+	// fields are further header fields of all responses, each with its CR LF.
+	fields string
 }
 
 // tails are the ends of heads in one second. They are never changed: responses under
@@ -27,7 +29,7 @@ const interval = time.Second
 // advance is called with each tick.
 func (c *clock) advance() {
 	c.ticks.Add(1)
-	date := append(site.AppendDate([]byte("Date: "), c.now().Unix()), "\r\n"...)
+	date := append(site.AppendDate([]byte("Date: "), c.now().Unix()), "\r\n"+c.fields...)
 	c.tails.Store(&tails{append(date[:len(date):len(date)], "\r\n"...), append(date[:len(date):len(date)], "Connection: close\r\n\r\n"...)})
 }
 

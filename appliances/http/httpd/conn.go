@@ -21,6 +21,7 @@ type blocking struct {
 	net.Conn
 	timeout time.Duration
 	buf     []byte
+	secure  Conn // the same connection, if it is one with TLS
 }
 
 func (b *blocking) full() bool { return false }
@@ -56,6 +57,7 @@ func (b *blocking) pieces(p []byte) bool {
 // converse answers the requests of one connection in their order.
 func (s *server) converse(c net.Conn) {
 	w := &blocking{Conn: c, timeout: s.Write}
+	w.secure, _ = c.(Conn)
 	b, seen := make([]byte, 0, firstSize), 0
 	begun := false // there is a part of a request
 	c.SetReadDeadline(time.Now().Add(s.Idle))

@@ -81,8 +81,12 @@ func (s *server) answer(x *exchange, w sink, b []byte, seen int) (done, now int,
 		}
 		done += n
 		last := x.parse.Close || x.parse.Minor == 0 || x.parse.Length != 0
-		s.choose(x, last)
-		s.note(w, true, x)
+		var c Conn
+		if b, ok := w.(*blocking); ok {
+			c = b.secure
+		}
+		s.choose(&x.parse, &x.q, c, s.clock.tail(last), &x.r)
+		s.note(w, &x.parse, &x.r)
 		if !x.send(w, last || done == len(b)) {
 			return done, 0, broken
 		}
@@ -96,21 +100,26 @@ func (s *server) answer(x *exchange, w sink, b []byte, seen int) (done, now int,
 	return done, now, goesOn
 }
 
-// choose has the site choose the response.
-func (s *server) choose(x *exchange, last bool) {
-	p, q := &x.parse, &x.q
+// choose chooses the response to a request over c, which is nil when it is plain.
+func (s *server) choose(p *http1.Request, q *site.Request, c Conn, tail []byte, r *site.Response) {
 	q.Reset()
 	q.Method, q.Host, q.Path, q.Query = p.Method, p.Host, p.Path, p.Query
 	for _, f := range p.Fields() {
 		q.Field(f.Name, f.Value)
 	}
-	s.Site.Answer(q, s.clock.tail(last), &x.r)
+	switch {
+	case c != nil && !c.Serves(p.Host):
+		s.Site.Refuse(421, q, tail, r)
+	case s.Redirect != 0 && s.redirect(q, tail, r):
+	default:
+		s.Site.Answer(q, tail, r)
+	}
 }
 
 // fail responds with an error to what is no request.
 func (s *server) fail(x *exchange, w sink, status int) outcome {
 	s.Site.Fail(status, s.clock.tail(true), &x.r)
-	s.note(w, false, x)
+	s.note(w, nil, &x.r)
 	if !x.send(w, true) {
 		return broken
 	}

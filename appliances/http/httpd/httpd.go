@@ -35,10 +35,17 @@ type Config struct {
 	Write time.Duration // for each 32 KiB of a response
 	Log   Log
 	Names []string // of the sites, for metrics: one for each, in their order
+	// Secure is HTTPS; nil: there is none.
+	Secure Secure
+	// Redirect is the port of HTTPS to which plain requests are sent; 0: they are
+	// answered.
+	Redirect uint16
 }
 
+// server is what serves at one port.
 type server struct {
 	Config
+	secure   *server // that of HTTPS; nil: there is none
 	listener net.Listener
 	clock    clock
 	ready    ready
@@ -65,24 +72,44 @@ func New(cfg Config) appliance.New {
 		if err != nil {
 			return nil, err
 		}
-		s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}, log: env.Log, access: newAccess(cfg.Log, env.Log), memory: newMemory()}
-		s.clock.now = env.Now
+		s := newServer(cfg, env, l)
+		s.access = newAccess(cfg.Log, env.Log)
 		s.clock.advance()
-		s.ready.wake = make(chan struct{}, 1)
 		if feature.Management && env.Management != nil {
 			s.counts = newCounts(cfg.Site.Hosts())
 			env.Management.Collect(s.collect)
+		}
+		if cfg.Secure != nil {
+			if s.secure, err = s.openSecure(env); err != nil {
+				l.Close()
+				return nil, err
+			}
 		}
 		return s, nil
 	}
 }
 
+// newServer makes what serves at a port, but for its clock, which has to advance once.
+func newServer(cfg Config, env *appliance.Env, l net.Listener) *server {
+	s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}, log: env.Log, memory: newMemory()}
+	s.clock.now = env.Now
+	s.ready.wake = make(chan struct{}, 1)
+	return s
+}
+
 // Serve implements appliance.Appliance.
 func (s *server) Serve(ctx context.Context) error {
-	return appliance.Loops(ctx, s.close,
+	loops := []func() error{
 		func() error { return s.connections(ctx) },
 		func() error { return s.events() },
-		func() error { return s.tick(ctx) })
+		func() error { return s.tick(ctx) },
+	}
+	stop := s.close
+	if t := s.secure; t != nil {
+		loops = append(loops, func() error { return t.connections(ctx) }, func() error { return t.tick(ctx) })
+		stop = func() { s.close(); t.close() }
+	}
+	return appliance.Loops(ctx, stop, loops...)
 }
 
 // maxFailures is how many times in a row no connection may come of the listener.
@@ -107,7 +134,9 @@ func (s *server) connections(ctx context.Context) error {
 		}
 		go func() {
 			defer s.dismiss(c)
-			s.converse(c)
+			if s.begin(c) {
+				s.converse(c)
+			}
 		}()
 	}
 }

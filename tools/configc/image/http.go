@@ -22,8 +22,8 @@ type HTTP struct {
 	Sample, Rate      int
 }
 
-// source writes the appliance's own part, but for the table.
-func (h *HTTP) source(w io.Writer) {
+// source writes the appliance's own part, but for the table. secure may be nil.
+func (h *HTTP) source(w io.Writer, secure *HTTPS) {
 	fmt.Fprintf(w, "\n// HTTP is the appliance's own part.\nvar HTTP = httpd.Config{\n\tPort: %d,\n\tSite: pages,\n", h.Port)
 	for _, t := range []struct {
 		name string
@@ -31,8 +31,12 @@ func (h *HTTP) source(w io.Writer) {
 	}{{"Idle", h.Idle}, {"Read", h.Read}, {"Write", h.Write}} {
 		fmt.Fprintf(w, "\t%s: %d * time.Millisecond,\n", t.name, t.d.Milliseconds())
 	}
-	fmt.Fprintf(w, "\tLog: httpd.Log{Access: httpd.%s, Sample: %d, Rate: %d},\n\tNames: %#v,\n}\n",
+	fmt.Fprintf(w, "\tLog: httpd.Log{Access: httpd.%s, Sample: %d, Rate: %d},\n\tNames: %#v,\n",
 		[...]string{"LogNone", "LogErrors", "LogAll"}[h.Access], h.Sample, h.Rate, h.Names)
+	if secure != nil {
+		secure.source(w)
+	}
+	fmt.Fprint(w, "}\n")
 }
 
 var codings = choice{"br", "gzip", "zstd"}

@@ -26,6 +26,7 @@ type Image struct {
 	Echo     Echo
 	TLS      TLS
 	HTTP     HTTP
+	HTTPS    *HTTPS // nil: none
 }
 
 // schemas are the tables that an image of an appliance may have: the file
@@ -35,7 +36,7 @@ func schemas(app string) []*table {
 		"dns":  {dnsTable(), rrlTable(), zoneTable(), dnssecTable(), keyTable(), catalogTable(), secondaryTable()},
 		"echo": {echoTable()},
 		"tls":  tlsTables(),
-		"http": {httpTable(), siteTable(), siteRedirectTable(), siteHeaderTable()},
+		"http": {httpTable(), siteTable(), siteRedirectTable(), siteHeaderTable(), httpsTable()},
 	}
 	all := []*table{nil, networkTable(), limitsTable(), consoleTable(), syslogTable()}
 	root := &table{about: "The file itself.", keys: []key{{
@@ -102,6 +103,11 @@ func Load(file, app string, list *report.List) *Image {
 		h := sub("http")
 		img.HTTP = httpSection(h, all)
 		tcp.integer(h, "port", "the HTTP service")
+		if root.has("https") {
+			h := sub("https")
+			img.HTTPS = httpsSection(h, img.Mgmt)
+			tcp.integer(h, "port", "HTTPS")
+		}
 	case "echo":
 		e := sub("echo")
 		img.Echo.Port = p.integer(e, "port", "the echo service")

@@ -52,6 +52,8 @@ func (img *Image) Parts() []Part {
 		func(img *Image) { img.manage(func(m *Management) { m.Pprof = false }) }})
 	add(m != nil && m.Capture, Part{"management.capture", []string{"management.capture"}, "capture of packets", "management",
 		func(img *Image) { img.manage(func(m *Management) { m.Capture = false }) }})
+	add(img.HTTPS != nil, Part{"https", []string{"https"}, "HTTPS", "management", func(img *Image) { img.HTTPS = nil }})
+	add(img.HTTPS != nil && img.HTTPS.HTTP2, Part{"https.http2", []string{"https.http2"}, "HTTP/2", "https", withoutHTTP2})
 	add(len(d.Keys) > 0, Part{"dns.keys", []string{"dns.keys"}, "TSIG", "",
 		func(img *Image) { img.DNS.Keys = nil }})
 	add(len(d.Zones) > 0, Part{"dns.zones", []string{"dns.zones.file"}, "zones that are compiled in", "",
@@ -119,7 +121,16 @@ func withoutSecureLog(img *Image) {
 	}
 }
 
-func withoutManagement(img *Image) { img.Mgmt, img.DNS.TLSPort = nil, 0 }
+func withoutManagement(img *Image) { img.Mgmt, img.DNS.TLSPort, img.HTTPS = nil, 0, nil }
+
+// withoutHTTP2 changes a copy, if there is still HTTPS.
+func withoutHTTP2(img *Image) {
+	if img.HTTPS != nil {
+		h := *img.HTTPS
+		h.HTTP2 = false
+		img.HTTPS = &h
+	}
+}
 
 // manage changes a copy of what there is about management.
 func (img *Image) manage(change func(*Management)) {

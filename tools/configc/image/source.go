@@ -29,9 +29,13 @@ func (img *Image) Source(w io.Writer) error {
 	case "tls":
 		img.tlsSource(&head)
 	case "http":
-		img.imports(&head, []string{"time"}, "ampoule/appliances/http/httpd", "ampoule/libos/config/site")
+		own := []string{"ampoule/appliances/http/httpd", "ampoule/libos/config/site"}
+		if img.HTTPS != nil {
+			own = append(own, img.HTTPS.imports()...)
+		}
+		img.imports(&head, []string{"time"}, own...)
 		img.system(&head)
-		img.HTTP.source(&head)
+		img.HTTP.source(&head, img.HTTPS)
 	case "echo":
 		img.imports(&head, nil, "ampoule/appliances/echo/echod")
 		img.system(&head)

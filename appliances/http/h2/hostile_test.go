@@ -1,0 +1,191 @@
+package h2
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"ampoule/appliances/http/httpd"
+
+	"golang.org/x/net/http2"
+)
+
+// floods are what a client may do over and over without getting anything.
+var floods = map[string]func(p *peer, i int){
+	"ping":     func(p *peer, i int) { p.WritePing(false, [8]byte{byte(i)}) },
+	"ping ack": func(p *peer, i int) { p.WritePing(true, [8]byte{byte(i)}) },
+	"settings": func(p *peer, i int) { p.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 16384}) },
+	"table":    func(p *peer, i int) { p.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: uint32(i)}) },
+	"priority": func(p *peer, i int) { p.WritePriority(1, http2.PriorityParam{StreamDep: 3}) },
+	"unknown":  func(p *peer, i int) { p.WriteRawFrame(0xbe, 0, 0, []byte("x")) },
+	"window":   func(p *peer, i int) { p.WriteWindowUpdate(0, 1) },
+	"leaving":  func(p *peer, i int) { p.WriteGoAway(0, http2.ErrCodeNo, nil) },
+	"no data":  func(p *peer, i int) { p.WriteData(3, false, nil) },
+	"mistake":  func(p *peer, i int) { p.get("/", "Bad", "") },
+	"dribble":  func(p *peer, i int) { p.WriteWindowUpdate(1, 1) },
+	"refused":  func(p *peer, i int) { p.get("/large") },
+	"headless": func(p *peer, i int) {
+		p.WriteRSTStream(p.get("/"), http2.ErrCodeCancel)
+		p.WriteData(p.next-2, false, nil)
+	},
+	"reset":         func(p *peer, i int) { p.WriteRSTStream(p.get("/large"), http2.ErrCodeCancel) },
+	"make it reset": func(p *peer, i int) { p.WriteWindowUpdate(p.get("/large"), 0) },
+}
+
+// TestFloods ends connections whose clients only make work.
+func TestFloods(t *testing.T) {
+	for name, send := range floods {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := connect(t, config(), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+			p.get("/large")
+			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: p.head(":method", "POST", ":scheme", "https", ":authority", "example.org", ":path", "/large"), EndHeaders: true})
+			p.next = 5
+			go func() {
+				for i := range 20 * mostBudget {
+					send(p, i)
+				}
+			}()
+			began := time.Now()
+			code, err := p.goAway()
+			if code != http2.ErrCodeEnhanceYourCalm || err != nil {
+				t.Errorf("%v, %v after %v", code, err, time.Since(began))
+			}
+		})
+	}
+}
+
+// TestHeads sends heads that are too long or come in too many parts (CVE-2024-27316),
+// and one whose fields are much longer than their block (a bomb of HPACK).
+func TestHeads(t *testing.T) {
+	start := func(p *peer) {
+		p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.head(":method", "GET"), EndStream: true})
+	}
+	p := connect(t, config())
+	start(p)
+	go func(p *peer) {
+		for range 1000 {
+			p.WriteContinuation(1, false, nil)
+		}
+	}(p)
+	if code, err := p.goAway(); code != http2.ErrCodeEnhanceYourCalm || err != nil {
+		t.Errorf("empty parts: %v, %v", code, err)
+	}
+	p = connect(t, config())
+	start(p)
+	go func(p *peer) {
+		for i := range 20 {
+			p.WriteContinuation(1, false, p.head(fmt.Sprintf("x-%d", i), strings.Repeat("\x01", 4000)))
+		}
+	}(p)
+	if code, err := p.goAway(); code != http2.ErrCodeEnhanceYourCalm || err != nil {
+		t.Errorf("long parts: %v, %v", code, err)
+	}
+	p = connect(t, config())
+	// One field of 4000 octets in the table, which the next head names 16,000 times.
+	p.response(p.get("/", "x", strings.Repeat("y", 4000)))
+	block := append(p.head(":method", "GET", ":scheme", "https", ":authority", "example.org", ":path", "/"), bytes.Repeat([]byte{0x80 | 62}, 16000)...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	p.WriteHeaders(http2.HeadersFrameParam{StreamID: p.next, BlockFragment: block, EndStream: true, EndHeaders: true})
+	status, _, _ := p.response(p.next)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; status != "431" || used > 4<<20 { // with 64 MB it would have worked
+		t.Errorf("a bomb: %s, with %d octets of memory", status, used)
+	}
+	p.next += 2
+	if status, _, _ := p.response(p.get("/")); status != "200" {
+		t.Errorf("behind it: %s", status)
+	}
+}
+
+// TestTimes ends connections in time: idle ones, whatever else they send, those that
+// do not go on, and those that take nothing.
+func TestTimes(t *testing.T) {
+	for name, c := range map[string]struct {
+		send func(p *peer)
+		want string
+	}{
+		"idle": {func(p *peer) { p.response(p.get("/")) }, "idle"},
+		"idle with pings": {func(p *peer) {
+			go func() {
+				for range 100 {
+					p.WritePing(false, [8]byte{})
+					time.Sleep(100 * time.Millisecond)
+				}
+			}()
+		}, "idle"},
+		"half a head": {func(p *peer) {
+			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.head(":method", "GET")})
+		}, "read"},
+		"half a frame": {func(p *peer) { p.conn.Write([]byte{0, 0, 8, 6, 0}) }, "read"},
+		"no window":    {func(p *peer) { p.get("/large") }, "write"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := &httpd.Config{Idle: 20 * time.Second, Read: 20 * time.Second, Write: 20 * time.Second}
+			*map[string]*time.Duration{"idle": &cfg.Idle, "read": &cfg.Read, "write": &cfg.Write}[c.want] = time.Second
+			p := connect(t, cfg, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100})
+			began := time.Now()
+			c.send(p)
+			code, err := p.goAway()
+			if took := time.Since(began); code != http2.ErrCodeNo || err != nil || took < 900*time.Millisecond || took > 10*time.Second {
+				t.Errorf("%v, %v after %v", code, err, took)
+			}
+		})
+	}
+}
+
+// TestDeaf ends a connection whose client does not read, and waits with it meanwhile:
+// what waits to be written is bounded.
+func TestDeaf(t *testing.T) {
+	cfg := &httpd.Config{Idle: time.Minute, Read: time.Minute, Write: time.Second}
+	p := connect(t, cfg)
+	p.conn.(*net.TCPConn).SetReadBuffer(4096)
+	p.WriteWindowUpdate(0, 1<<30)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	asked := 0
+	for began := time.Now(); time.Since(began) < 20*time.Second; asked++ {
+		p.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+		id := p.next
+		p.next += 2
+		err := p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.head(":method", "HEAD", ":scheme", "https", ":authority", "example.org", ":path", "/"), EndStream: true, EndHeaders: true})
+		if err != nil {
+			break
+		}
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the connection does not end")
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+		t.Errorf("%d requests made the heap grow by %d octets", asked, grown)
+	}
+	t.Logf("%d requests", asked)
+}
+
+// TestGone has clients that go away at any time.
+func TestGone(t *testing.T) {
+	for n := range 30 {
+		p := connect(t, config())
+		p.WriteWindowUpdate(0, 1<<30)
+		for range n {
+			p.get("/large")
+		}
+		p.conn.Close()
+		select {
+		case <-p.ended:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the connection does not end")
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package h2
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// reply puts the head of a response into x.out and its body in line. st.response has
+// it in the form of HTTP/1.1.
+func (x *conn) reply(st *stream, w *scratch) {
+	x.encode(st, w)
+	flags := byte(0)
+	if st.left == 0 {
+		flags = flagEndStream
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	st.window = x.first
+	x.streams[st.id] = st
+	kind := byte(frameHeaders)
+	for block := x.block.Bytes(); ; {
+		n := min(len(block), x.largest)
+		if n == len(block) {
+			flags |= flagEndHeaders
+		}
+		x.out = append(appendHeader(x.out, kind, flags, st.id, n), block[:n]...)
+		if block = block[n:]; len(block) == 0 {
+			break
+		}
+		kind, flags = frameContinuation, 0
+	}
+	x.pending++
+	if st.left == 0 {
+		x.answered(st)
+		return
+	}
+	x.queue(st)
+}
+
+// encode writes the head of st.response to x.block, and leaves the body in st.
+func (x *conn) encode(st *stream, w *scratch) {
+	r := &st.response
+	total := int64(0)
+	for _, p := range r.Parts {
+		total += int64(len(p))
+	}
+	st.left = r.Body
+	w.text = w.text[:0]
+	parts := r.Parts
+	for size := total - r.Body; int64(len(w.text)) < size; parts = parts[1:] {
+		w.text = append(w.text, parts[0]...)
+	}
+	st.parts = parts
+	x.block.Reset()
+	x.encoder.WriteField(hpack.HeaderField{Name: ":status", Value: strconv.Itoa(r.Status)})
+	_, lines, _ := bytes.Cut(w.text, crlf)
+	for len(lines) > len(crlf) {
+		var line []byte
+		line, lines, _ = bytes.Cut(lines, crlf)
+		name, value, _ := bytes.Cut(line, colon)
+		f := hpack.HeaderField{Name: lowerName(name), Value: string(value)}
+		// What no other response has is not worth a place in the table.
+		switch f.Name {
+		case "content-length", "etag", "content-range", "location", "last-modified":
+			f.Sensitive = true
+		}
+		x.encoder.WriteField(f)
+	}
+}
+
+var crlf, colon = []byte("\r\n"), []byte(": ")
+
+// lowerName is a name in lower case. The usual ones are not made anew.
+func lowerName(name []byte) string {
+	var b [48]byte
+	if len(name) > len(b) {
+		return string(bytes.ToLower(name))
+	}
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		b[i] = c
+	}
+	switch l := b[:len(name)]; string(l) {
+	case "date":
+		return "date"
+	case "content-length":
+		return "content-length"
+	case "content-type":
+		return "content-type"
+	case "content-encoding":
+		return "content-encoding"
+	case "accept-ranges":
+		return "accept-ranges"
+	case "etag":
+		return "etag"
+	case "vary":
+		return "vary"
+	case "cache-control":
+		return "cache-control"
+	case "strict-transport-security":
+		return "strict-transport-security"
+	case "x-content-type-options":
+		return "x-content-type-options"
+	default:
+		return string(l)
+	}
+}
+
+// queue puts a stream in line that can send something; x.mu is held.
+func (x *conn) queue(st *stream) {
+	if !st.queued && st.left > 0 && st.window > 0 {
+		st.queued = true
+		x.ready = append(x.ready, st)
+	}
+}
+
+// answered notes that all of a response is on its way; x.mu is held.
+func (x *conn) answered(st *stream) {
+	st.answered = true
+	x.pending--
+	x.sent += forResponse
+	x.settle(st)
+}
+
+// forResponse is what a response counts beside its octets.
+const forResponse = 1024
+
+// batch puts what is sent next into b, which has room for batchSize; x.mu is held.
+func (x *conn) batch(b []byte) []byte {
+	n := min(len(x.out), cap(b))
+	b = append(b, x.out[:n]...)
+	if x.out = x.out[:copy(x.out, x.out[n:])]; len(x.out) == 0 && cap(x.out) > batchSize {
+		x.out = nil
+	}
+	for len(x.ready) > 0 && x.window > 0 && cap(b)-len(b) > frameHeader && len(x.out) == 0 {
+		st := x.ready[0]
+		x.ready = x.ready[:copy(x.ready, x.ready[1:])]
+		st.queued = false
+		n := min(st.left, st.window, x.window, int64(x.largest), int64(cap(b)-len(b)-frameHeader))
+		flags := byte(0)
+		if n == st.left {
+			flags = flagEndStream
+		}
+		b = appendHeader(b, frameData, flags, st.id, int(n))
+		st.window, x.window, st.left = st.window-n, x.window-n, st.left-n
+		x.sent += uint64(n)
+		for n > 0 {
+			p := st.parts[0]
+			m := min(n, int64(len(p)))
+			b = append(b, p[:m]...)
+			if st.parts[0] = p[m:]; m == int64(len(p)) {
+				st.parts = st.parts[1:]
+			}
+			n -= m
+		}
+		if st.left > 0 {
+			x.queue(st)
+		} else {
+			x.answered(st)
+		}
+	}
+	return b
+}
+
+// flush writes what there is to be written, if nobody does: once itself, and the
+// rest, if there is more, in another goroutine.
+func (x *conn) flush() {
+	x.mu.Lock()
+	if x.writing || x.broken {
+		x.mu.Unlock()
+		return
+	}
+	x.writing = true
+	if x.step(); x.writing {
+		x.s.spawn(x.pump)
+	}
+	x.mu.Unlock()
+}
+
+// pump writes until there is nothing to write.
+func (x *conn) pump() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.writing {
+		x.step()
+	}
+}
+
+// step writes once; writing is false when there was nothing more. x.mu is held, but
+// not meanwhile.
+func (x *conn) step() {
+	b := x.s.takeBuffer()
+	defer x.s.giveBuffer(b)
+	*b = x.batch((*b)[:0])
+	if len(*b) > 0 {
+		x.mu.Unlock()
+		x.c.SetWriteDeadline(time.Now().Add(x.s.write))
+		_, err := x.c.Write(*b)
+		x.mu.Lock()
+		if err != nil && !x.broken {
+			x.broken, x.out = true, nil
+			x.drop()
+			x.c.SetReadDeadline(time.Now()) // who reads is to know
+		}
+	}
+	x.writing = !x.broken && (len(x.out) > 0 || len(x.ready) > 0 && x.window > 0)
+	x.room.Broadcast()
+}
+
+// hold waits while too much waits to be written: who does not take answers can't ask.
+func (x *conn) hold() error {
+	x.mu.Lock()
+	full := len(x.out) > outSize
+	x.mu.Unlock()
+	if !full {
+		return nil
+	}
+	x.flush()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.writing && len(x.out) > outSize {
+		x.room.Wait()
+	}
+	if x.broken {
+		return errOver
+	}
+	return nil
+}
+
+// takeBuffer gets a buffer of batchSize, giveBuffer gives it back.
+func (s *server) takeBuffer() *[]byte {
+	if b, ok := s.buffers.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, batchSize)
+	return &b
+}
+
+func (s *server) giveBuffer(b *[]byte) { s.buffers.Put(b) }

@@ -1,0 +1,215 @@
+package https
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ampoule/appliances/http/httpd"
+	"ampoule/libos/mgmt/certs"
+	"ampoule/libos/telemetry"
+	"ampoule/libos/telemetry/metrics"
+)
+
+// listener has connections with TLS, no more than the configuration says.
+type listener struct {
+	net.Listener
+	cfg    *Config
+	log    *telemetry.Logger
+	certs  *certs.Store // nil: not known
+	serve2 func(net.Conn, httpd.Handler)
+
+	begun time.Time // a second; of the goroutine that accepts
+	taken int       // connections in it
+
+	made, failed, refused, ended atomic.Uint64
+	panics                       sync.Once
+
+	mu    sync.Mutex // guards what follows
+	conns map[*conn]struct{}
+	gone  bool
+}
+
+// conn is a connection. It implements httpd.Conn.
+type conn struct {
+	*tls.Conn
+	l      *listener
+	active atomic.Int64 // when the client was last heard, ns since 1970
+	name   string       // which it asked for in the handshake
+}
+
+// Accept returns the next connection, whose handshake was not made.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		t, ok := nc.(*tls.Conn)
+		if !ok {
+			nc.Close()
+			return nil, errors.New("https: a listener without TLS")
+		}
+		if !l.may(time.Now()) {
+			l.refused.Add(1)
+			t.NetConn().Close()
+			continue
+		}
+		c := &conn{Conn: t, l: l}
+		c.active.Store(time.Now().UnixNano())
+		l.admit(c)
+		return c, nil
+	}
+}
+
+// may says whether another handshake may begin in this second.
+func (l *listener) may(now time.Time) bool {
+	if age := now.Sub(l.begun); age >= time.Second || age < 0 {
+		l.begun, l.taken = now, 0
+	}
+	l.taken++
+	return l.taken <= l.cfg.Handshakes
+}
+
+// admit makes room for c by ending the connection that has been silent for longest.
+func (l *listener) admit(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.conns) >= l.cfg.Connections {
+		var oldest *conn
+		for o := range l.conns {
+			if oldest == nil || o.active.Load() < oldest.active.Load() {
+				oldest = o
+			}
+		}
+		delete(l.conns, oldest)
+		oldest.NetConn().Close()
+		l.ended.Add(1)
+	}
+	l.conns[c] = struct{}{}
+	if l.gone {
+		c.NetConn().Close()
+	}
+}
+
+// Close ends the listener and all connections, without a word: TLS would wait to say
+// goodbye.
+func (l *listener) Close() error {
+	err := l.Listener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = true
+	for c := range l.conns {
+		c.NetConn().Close()
+	}
+	return err
+}
+
+// Close ends the connection.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	delete(c.l.conns, c)
+	return err
+}
+
+// Read reads, and notes that there was something.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.active.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+var errCipher = errors.New("https: a cipher that HTTP/2 does not allow")
+
+// Begin implements httpd.Conn.
+func (c *conn) Begin() (serve func(httpd.Handler), err error) {
+	c.SetDeadline(time.Now().Add(c.l.cfg.Handshake))
+	if err := c.Handshake(); err != nil {
+		c.l.failed.Add(1)
+		c.l.log.Debug("handshake failed", "client", c.RemoteAddr(), "error", err)
+		return nil, err
+	}
+	c.SetDeadline(time.Time{})
+	c.l.made.Add(1)
+	state := c.ConnectionState()
+	c.name = state.ServerName
+	if state.NegotiatedProtocol != alpn2 {
+		return nil, nil
+	}
+	if !fit(&state) {
+		return nil, errCipher
+	}
+	return func(h httpd.Handler) {
+		defer c.l.recovered()
+		c.l.serve2(c, h)
+	}, nil
+}
+
+// Serves implements httpd.Conn. A client may use a connection for another name than
+// it was made for, if the certificate is good for both (RFC 9113, section 9.1.1). The
+// certificates are those of now: after a rotation that takes a name away, the client
+// has to connect anew.
+func (c *conn) Serves(host []byte) bool {
+	name := hostname(string(host))
+	return c.name == "" || strings.EqualFold(name, c.name) || c.l.covers(c.name, name)
+}
+
+// hostname is a host without its port, and an address without its brackets.
+func hostname(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		host = host[:i]
+	}
+	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+}
+
+// covers says whether the certificate for one name is good for another.
+func (l *listener) covers(name, other string) (found bool) {
+	if l.certs == nil {
+		return true
+	}
+	for _, x := range l.certs.Current().For(name) {
+		if x.Leaf().VerifyHostname(other) != nil {
+			return false // which of them the client was shown is not known
+		}
+		found = true
+	}
+	return found
+}
+
+// spawn runs a function in a goroutine. One that panics costs its connection.
+func (l *listener) spawn(f func()) {
+	go func() {
+		defer l.recovered()
+		f()
+	}()
+}
+
+// recovered is deferred by what a client could make panic.
+func (l *listener) recovered() {
+	if r := recover(); r != nil {
+		l.panics.Do(func() {
+			l.log.Error("a client made the server panic; further ones are not logged", "panic", r)
+		})
+	}
+}
+
+// collect writes the metrics.
+func (l *listener) collect(w *metrics.Writer) {
+	l.mu.Lock()
+	open := len(l.conns)
+	l.mu.Unlock()
+	w.One("ampoule_https_connections", metrics.Gauge, "Connections over TLS.", uint64(open))
+	w.Family("ampoule_https_handshakes_total", metrics.Counter, "Handshakes by what came of them.")
+	w.Value(l.made.Load(), metrics.Label{Name: "result", Value: "made"})
+	w.Value(l.failed.Load(), metrics.Label{Name: "result", Value: "failed"})
+	w.Value(l.refused.Load(), metrics.Label{Name: "result", Value: "refused"})
+	w.One("ampoule_https_ended_total", metrics.Counter, "Connections that were ended to make room for others.", l.ended.Load())
+}
