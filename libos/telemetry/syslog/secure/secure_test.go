@@ -132,7 +132,6 @@ func event(s *syslog.Sink, text string) { s.Event(time.Now(), telemetry.Info, te
 // peers are an authority, a collector's configuration, and what fits it.
 func peers(t *testing.T) (root *mgmttest.Pair, server *tls.Config, client TLS) {
 	span := mgmttest.Spec{Name: "c", Hosts: []string{"logs.example", "192.0.2.10"}, From: time.Unix(0, 0), Until: time.Now().Add(1e6 * time.Hour)}
-	root = mgmttest.Root(t, "root")
 	root = (*mgmttest.Pair)(nil).Issue(t, mgmttest.Spec{Name: "root", CA: true, From: span.From, Until: span.Until})
 	return root, &tls.Config{Certificates: []tls.Certificate{root.Issue(t, span).TLS()}}, TLS{Authorities: string(root.Cert()), Name: "logs.example"}
 }
