@@ -66,6 +66,7 @@ type Device struct {
 	// Of a Turn, which holds both mutexes.
 	inTurn  bool
 	turning device.Frame // what the fast path is shown
+	end     uint16       // the used entry that it ends before
 	count   device.Turned
 }
 

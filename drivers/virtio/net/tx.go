@@ -23,6 +23,7 @@ type transmitter struct {
 	src     event.Source
 	ids     virtio.Chains
 	bufs    [rtabi.MaxQueueSize]*iopage.Buf // by head id
+	heads   [rtabi.MaxQueueSize]uint8       // recycle's
 	reapAt  int                             // frames in flight that make a look worth its while
 	largest int                             // bytes of a frame that is not segmented
 	partial bool                            // the device completes partial checksums
