@@ -195,6 +195,13 @@ func (q *Queue) Sync() int {
 	return int(n)
 }
 
+// Ahead is Sync, inlined: it is good if ok, else Sync is to be asked.
+func (q *Queue) Ahead() (n int, ok bool) {
+	_, idx := q.ring.loadUsed()
+	ahead := idx - q.taken
+	return int(ahead), ahead <= q.avail-q.taken && q.err == nil
+}
+
 // jumped is Sync for an index that is n ahead, which is too much, or for a queue that is
 // out of use.
 func (q *Queue) jumped(n uint16) int {

@@ -10,10 +10,12 @@ func (d *Device) Turn(fast device.FastPath, frames []device.Frame) (device.Turne
 		return device.Turned{}, device.ErrGone
 	}
 	r, tx, f := &d.rx, &d.tx, &d.turning
-	r.mu.Lock()
-	tx.mu.Lock()
+	d.io.Lock()
 	d.inTurn, d.count = true, device.Turned{}
-	left := r.q.Sync()
+	left, ok := r.q.Ahead()
+	if !ok {
+		left = r.q.Sync()
+	}
 	d.end = r.q.Taken() + uint16(left)
 	for more := min(left, len(frames)); more > 0; more-- {
 		if !r.plain(f) {
@@ -69,19 +71,18 @@ func (d *Device) turned() (device.Turned, error) {
 	tx.frames += uint64(d.count.Replied)
 	r.frames += uint64(taken)
 	d.inTurn = false
-	bad := r.q.Err()
-	tx.mu.Unlock()
-	r.mu.Unlock()
-	if bad != nil || taken == 0 {
-		return d.count, d.nothing(taken, bad)
+	good := r.q.Err() == nil
+	d.io.Unlock()
+	if !good || taken == 0 {
+		return d.count, d.nothing(taken)
 	}
 	return d.count, nil
 }
 
 // nothing is why a Turn took no frame, or nil if it took some and found the device out
 // of use then.
-func (d *Device) nothing(taken int, bad error) error {
-	if bad != nil {
+func (d *Device) nothing(taken int) error {
+	if bad := d.rx.q.Err(); bad != nil {
 		d.fail(bad, 1)
 	}
 	switch {
@@ -106,7 +107,7 @@ func (d *Device) Abandon(frames []device.Frame) {
 }
 
 // recycle offers the pages of completed frames for receiving again, as many as are
-// wanted, and gives back the others. rx.mu and tx.mu are held.
+// wanted, and gives back the others. io is held.
 func (d *Device) recycle(want int) {
 	r, tx := &d.rx, &d.tx
 	heads := tx.heads[:tx.q.Sync()]
