@@ -239,6 +239,8 @@ func (q *Queue) Take(head uint8) {
 // TakeAll is Next for up to len(heads) entries, of which it takes the heads only and
 // returns their number. An entry that names no chain in flight ends it and puts the
 // queue out of use.
+//
+//go:nosplit
 func (q *Queue) TakeAll(heads []uint8) (n int) {
 	used, mask, taken := q.ring.used, q.ring.mask, q.taken
 	var id uint32

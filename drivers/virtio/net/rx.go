@@ -200,6 +200,8 @@ func (d *Device) next(f *device.Frame, left int) (took int, ok bool) {
 // plain takes the next used buffer if it is a frame as nearly all are: alone, not
 // segmented, with at most a partial checksum, and not the last that there are. It
 // calls nothing, so that all it works with stays in registers.
+//
+//go:nosplit
 func (r *receiver) plain(f *device.Frame) bool {
 	q := r.q
 	id, size, ok := q.Peek()

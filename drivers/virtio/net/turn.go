@@ -137,6 +137,8 @@ func (d *Device) recycle(want int) {
 // swap frees heads of transmitted frames, as long as they are of one page that a
 // descriptor for receiving names, and puts the heads of those in their place. It
 // returns how many. It calls nothing, so that all it works with stays in registers.
+//
+//go:nosplit
 func (d *Device) swap(heads []uint8) int {
 	r, tx := &d.rx, &d.tx
 	for i, id := range heads {

@@ -106,6 +106,8 @@ func (d *Device) send(frames []device.Frame) (n int, err error) {
 // plain pushes a frame if it is as nearly all are: of one page, where Alloc and Recv
 // put it, with at most a partial checksum, and if there is room. It calls nothing, so
 // that all it works with stays in registers.
+//
+//go:nosplit
 func (t *transmitter) plain(f *device.Frame) bool {
 	q, b := t.q, f.Buf
 	if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > uint(t.largest-etherLen) ||
