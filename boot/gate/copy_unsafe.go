@@ -33,7 +33,10 @@ func XenBlob() []byte { return upToMark(xenBlobStart()) }
 // own mark.
 func upToMark(start unsafe.Pointer) []byte {
 	for n := 0; n <= layout.GateCodeSize; n++ {
-		k := 0
+		if *(*byte)(unsafe.Add(start, n)) != endMark[0] {
+			continue
+		}
+		k := 1
 		// The blob is text of this image, which lives for ever; nothing behind
 		// the mark is read.
 		for k < len(endMark) && *(*byte)(unsafe.Add(start, n+k)) == endMark[k] {
@@ -78,6 +81,7 @@ func patch(to, b []byte, base uint64, smap, intel bool) (n patched) {
 	const mark = layout.GateLink >> 16 & 0xffff
 	for i := 0; i+3 < len(b); i++ {
 		switch {
+		case b[i+2] != mark&0xff && b[i] != 0x0f: // nearly all
 		case b[i+2] == mark&0xff && b[i+3] == mark>>8:
 			n.addresses++
 			at := uint64(b[i]) | uint64(b[i+1])<<8 | layout.GateLink&^0xffff

@@ -85,12 +85,12 @@ entry:
 	PUSHQ	R11
 	CMPQ	AX, $const_opGive
 	JEQ	give
+	CMPQ	AX, $const_opSleep
+	JEQ	sleep
 	CMPQ	AX, $const_opPost
 	JEQ	post
 	CMPQ	AX, $const_opNotify
 	JEQ	notify
-	CMPQ	AX, $const_opSleep
-	JEQ	sleep
 	CMPQ	AX, $const_opConsole
 	JEQ	console
 	CMPQ	AX, $const_opResume
@@ -98,6 +98,15 @@ entry:
 	CMPQ	AX, $const_opExit
 	JEQ	exit
 	JMP	violation
+
+	// post: write SI descriptors of queue DI from its submission area. Nothing
+	// keeps ring 3 from writing a descriptor that a device is reading, which
+	// then sees the address of one and the length of the other. So a length is
+	// a page at most, and the last page of the region is never named (IOSize):
+	// no address with any length leads out of it.
+post:
+	XORL	R15, R15
+	JMP	postall
 
 	// give: post, then show the device an available index, and notify it if it
 	// wants that (virtio 1.2, section 2.7.10). All that is read and written for that
@@ -109,15 +118,6 @@ give:
 	JNZ	violation
 	BTSQ	$48, R15
 	MOVWLZX	SI, SI
-	JMP	postall
-
-	// post: write SI descriptors of queue DI from its submission area. Nothing
-	// keeps ring 3 from writing a descriptor that a device is reading, which
-	// then sees the address of one and the length of the other. So a length is
-	// a page at most, and the last page of the region is never named (IOSize):
-	// no address with any length leads out of it.
-post:
-	XORL	R15, R15
 postall:
 	CMPQ	DI, D(Data_NQueues)
 	JAE	violation
@@ -132,9 +132,9 @@ postall:
 	TESTL	BX, BX
 	JZ	violation	// a device has fewer queues than its share of the table
 	STAC
-postnext:
 	TESTQ	SI, SI
 	JZ	postdone
+postnext:
 	MOVQ	0(R8), DX	// ID, Next, Flags: each word of ring 3's is read once
 	MOVQ	8(R8), CX	// Offset, Len
 	MOVWLZX	DX, AX
@@ -154,8 +154,7 @@ postnext:
 	JZ	postbad
 	CMPQ	CX, $const_maxLen
 	JA	postbad
-	MOVQ	R12, R13
-	ADDQ	CX, R13
+	LEAQ	(R12)(CX*1), R13
 	CMPQ	R13, D(Data_IOSize)
 	JA	postbad
 	ADDQ	D(Data_IOPhys), R12
@@ -167,14 +166,7 @@ postnext:
 	MOVW	R11, 14(AX)
 	ADDQ	$16, R8
 	DECQ	SI
-	JMP	postnext
-postbad:
-	CLAC
-	MOVQ	$const_opPost, AX
-	TESTQ	R15, R15
-	JZ	violation
-	MOVQ	$const_opGive, AX
-	JMP	violation
+	JNZ	postnext
 postdone:
 	TESTQ	R15, R15
 	JNZ	publish
@@ -197,6 +189,13 @@ publish:
 	JAE	out
 	MOVQ	R10, DI
 	JMP	ring
+postbad:
+	CLAC
+	MOVQ	$const_opPost, AX
+	TESTQ	R15, R15
+	JZ	violation
+	MOVQ	$const_opGive, AX
+	JMP	violation
 
 	// notify: tell the device of queue DI to look.
 notify:

@@ -90,9 +90,7 @@ func (g gate) Notify(queue uint32) {
 
 func (g gate) Give(queue uint32, n int, index, from uint16) bool {
 	what := uintptr(n) | uintptr(index)<<rtabi.GiveIndex | uintptr(from)<<rtabi.GiveFrom
-	if ampGate(rtabi.GateGive, uintptr(queue), what) == 0 {
-		return false
-	}
-	g.notifies.Add(1)
-	return true
+	notified := ampGate(rtabi.GateGive, uintptr(queue), what)
+	g.notifies.Add(uint64(notified))
+	return notified != 0
 }

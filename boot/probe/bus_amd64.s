@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// Device access. One instruction each; x86 needs no fences here, since the
+// Device access, one instruction each, and RAM; x86 needs no fences here, since the
 // memory of a device is uncached and stores keep their order (Intel SDM volume
 // 3, section 9.2).
 
@@ -60,6 +60,15 @@ TEXT ·store64(SB), NOSPLIT, $0-16
 	MOVQ addr+0(FP), DX
 	MOVQ v+8(FP), AX
 	MOVQ AX, (DX)
+	RET
+
+// func clearPage(addr uint64)
+TEXT ·clearPage(SB), NOSPLIT, $0-8
+	MOVQ addr+0(FP), DI
+	MOVL $512, CX
+	XORL AX, AX
+	CLD
+	REP; STOSQ
 	RET
 
 // func in8(port uint16) uint8

@@ -21,6 +21,9 @@ func (b *Bus) Write16(addr uint64, v uint16) { store16(b.Base+addr, v) }
 func (b *Bus) Write32(addr uint64, v uint32) { store32(b.Base+addr, v) }
 func (b *Bus) Write64(addr uint64, v uint64) { store64(b.Base+addr, v) }
 
+// ClearPage clears a page of RAM.
+func (b *Bus) ClearPage(addr uint64) { clearPage(b.Base + addr) }
+
 // In8 and its like read an I/O port.
 func (*Bus) In8(port uint16) uint8   { return in8(port) }
 func (*Bus) In16(port uint16) uint16 { return in16(port) }
@@ -41,6 +44,7 @@ func store8(addr uint64, v uint8)
 func store16(addr uint64, v uint16)
 func store32(addr uint64, v uint32)
 func store64(addr uint64, v uint64)
+func clearPage(addr uint64)
 func in8(port uint16) uint8
 func in16(port uint16) uint16
 func in32(port uint16) uint32

@@ -2,6 +2,8 @@
 
 package probe
 
+import "ampoule/libos/rt/rtabi"
+
 // Bus is the machine. On the host it leads to a Machine of the test's making.
 type Bus struct {
 	Base uint64 // where the machine's boot code has physical address 0; of no use here
@@ -27,6 +29,13 @@ func (b *Bus) Write8(addr uint64, v uint8)   { b.M.Store(addr, 1, uint64(v)) }
 func (b *Bus) Write16(addr uint64, v uint16) { b.M.Store(addr, 2, uint64(v)) }
 func (b *Bus) Write32(addr uint64, v uint32) { b.M.Store(addr, 4, uint64(v)) }
 func (b *Bus) Write64(addr uint64, v uint64) { b.M.Store(addr, 8, v) }
+
+// ClearPage clears a page of RAM.
+func (b *Bus) ClearPage(addr uint64) {
+	for i := uint64(0); i < rtabi.PageSize; i += 8 {
+		b.Write64(addr+i, 0)
+	}
+}
 
 // In8 and its like read an I/O port.
 func (b *Bus) In8(port uint16) uint8   { return uint8(b.M.In(port, 1)) }

@@ -30,15 +30,9 @@ func (a *PageAlloc) page(bus *Bus) (uint64, bool) {
 	if p%rtabi.PageSize != 0 || p > a.End || a.End-p < rtabi.PageSize {
 		return 0, false
 	}
-	clearPage(bus, p)
+	bus.ClearPage(p)
 	a.Next = p + rtabi.PageSize
 	return p, true
-}
-
-func clearPage(bus *Bus, p uint64) {
-	for i := uint64(0); i < rtabi.PageSize; i += 8 {
-		bus.Write64(p+i, 0)
-	}
 }
 
 // Request is what the caller wants and gives. It holds no pointers, so it may

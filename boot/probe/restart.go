@@ -44,8 +44,8 @@ func (f *Found) restart(bus *Bus, req *Request, d *rtabi.Device, p *Port) Code {
 		if f.queueReady(bus) {
 			return QueueBusy
 		}
-		clearPage(bus, p.Desc[q])
-		clearPage(bus, uint64(d.Queues[q].Ring))
+		bus.ClearPage(p.Desc[q])
+		bus.ClearPage(uint64(d.Queues[q].Ring))
 		if c := f.attach(bus, uint32(q), size, p.Desc[q], uint64(d.Queues[q].Ring)); c != OK {
 			return c
 		}

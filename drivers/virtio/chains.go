@@ -44,13 +44,11 @@ func (c *Chains) Extend(head, tail uint8) uint8 {
 
 // Put makes all ids of the chain of head free.
 func (c *Chains) Put(head uint8) {
-	id := head
-	for left := c.size[head]; ; left-- {
-		c.free[uint8(c.n)] = id
+	c.free[uint8(c.n)] = head
+	c.n++
+	for left := c.size[head]; left > 0; left-- {
+		head = c.next[head]
+		c.free[uint8(c.n)] = head
 		c.n++
-		if left == 0 {
-			return
-		}
-		id = c.next[id]
 	}
 }

@@ -144,13 +144,23 @@ func (q *Queue) Pending() bool { return q.avail != q.public }
 // staged, one store of the index, and one Notify unless the device said that it
 // looks anyway (virtio 1.2, section 2.7.13); or one Give for all of it.
 func (q *Queue) Flush() {
+	from, to, staged := q.public, q.avail, q.staged
+	if staged == 0 || to == from || !q.eventIdx {
+		q.flush()
+		return
+	}
+	q.public, q.staged = to, 0
+	q.posts++
+	if q.gate.Give(q.id, staged, to, from) {
+		q.kicks++
+	}
+}
+
+// flush is Flush by several calls of the gate, or none.
+func (q *Queue) flush() {
 	from := q.public
 	q.public = q.avail
 	if q.staged != 0 {
-		if q.eventIdx && q.avail != from {
-			q.give(from)
-			return
-		}
 		q.Submit()
 	}
 	if q.avail == from {
@@ -160,16 +170,6 @@ func (q *Queue) Flush() {
 	if q.wanted(from) {
 		q.kicks++
 		q.gate.Notify(q.id)
-	}
-}
-
-// give is Flush where one call of the gate does it all.
-func (q *Queue) give(from uint16) {
-	n := q.staged
-	q.staged = 0
-	q.posts++
-	if q.gate.Give(q.id, n, q.avail, from) {
-		q.kicks++
 	}
 }
 
@@ -189,17 +189,26 @@ func (q *Queue) wanted(from uint16) bool {
 func (q *Queue) Sync() int {
 	_, idx := q.ring.loadUsed()
 	n := idx - q.taken
-	if n > q.avail-q.taken {
-		q.jumped(n)
-	}
-	if q.err != nil {
-		return 0
+	if n > q.avail-q.taken || q.err != nil {
+		return q.jumped(n)
 	}
 	return int(n)
 }
 
-func (q *Queue) jumped(n uint16) {
-	q.Fail(format.Errorf("virtio: queue %d: used index jumped by %d with %d in flight", q.id, n, q.InFlight()))
+// Ahead is Sync, inlined: it is good if ok, else Sync is to be asked.
+func (q *Queue) Ahead() (n int, ok bool) {
+	_, idx := q.ring.loadUsed()
+	ahead := idx - q.taken
+	return int(ahead), ahead <= q.avail-q.taken && q.err == nil
+}
+
+// jumped is Sync for an index that is n ahead, which is too much, or for a queue that is
+// out of use.
+func (q *Queue) jumped(n uint16) int {
+	if q.err == nil {
+		q.Fail(format.Errorf("virtio: queue %d: used index jumped by %d with %d in flight", q.id, n, q.InFlight()))
+	}
+	return 0
 }
 
 // Next takes one used entry: the head of a chain that came back, and the number
@@ -225,6 +234,45 @@ func (q *Queue) Peek() (id, n uint32, ok bool) {
 func (q *Queue) Take(head uint8) {
 	q.busy[head] = false
 	q.taken++
+}
+
+// TakeAll is Next for up to len(heads) entries, of which it takes the heads only and
+// returns their number. An entry that names no chain in flight ends it and puts the
+// queue out of use.
+//
+//go:nosplit
+func (q *Queue) TakeAll(heads []uint8) (n int) {
+	used, mask, taken := q.ring.used, q.ring.mask, q.taken
+	var id uint32
+	for n < len(heads) {
+		id = atomic.LoadUint32(&used[uint8(taken)&mask].id)
+		if id >= rtabi.MaxQueueSize || !q.busy[id] {
+			break
+		}
+		q.busy[id] = false
+		heads[n] = uint8(id)
+		n++
+		taken++
+	}
+	q.taken = taken
+	if n < len(heads) {
+		q.FailEntry(id)
+	}
+	return n
+}
+
+// PushAll is Push for each of heads.
+func (q *Queue) PushAll(heads []uint8) {
+	avail, mask, at := q.ring.avail, q.ring.mask, q.avail
+	for _, head := range heads {
+		if q.busy[head] || head > mask {
+			panic("virtio: head pushed twice, or not of this queue")
+		}
+		q.busy[head] = true
+		avail[uint8(at)&mask] = uint16(head)
+		at++
+	}
+	q.avail = at
 }
 
 // FailEntry puts the queue out of use for an entry that Next refused.

@@ -74,27 +74,27 @@ func (l *link) bursts(r *receiver) (ended bool) {
 	for !l.closed.Load() {
 		var n int
 		var err error
-		if fast := l.fast.Load(); fast != nil && l.turner != nil && !(feature.Capture && l.tap.Load() != nil) { // a tap sees all frames
-			n, err = l.turn(*fast, r)
+		if fast := l.fast.Load(); fast == nil || l.turner == nil || feature.Capture && l.tap.Load() != nil { // a tap sees all frames
+			n, err = l.dev.Recv(r.batch)
+			r.n, r.shown = n, false
+			l.count.rxFrames.Add(uint64(n))
 		} else {
-			n, err = l.receiveInto(r)
+			if b := l.begin.Load(); b != nil {
+				(*b)()
+			}
+			var t device.Turned
+			t, err = l.turner.Turn(*fast, r.batch)
+			r.n, r.shown = t.Passed, true
+			n = t.Passed + t.Replied + t.Dropped + t.Lost
+			l.count.rxFrames.Add(uint64(n))
+			l.count.fastReplied.Add(uint64(t.Replied))
+			if n != t.Replied {
+				l.count.fastDropped.Add(uint64(t.Dropped))
+				l.count.txDropped.Add(uint64(t.Lost))
+			}
 		}
-		switch {
-		case n > 0:
-			if r.away {
-				l.returned(r)
-			}
-			if r.n > 0 && l.burst(r) {
-				l.settle(r)
-			}
-		case err != nil && !errors.Is(err, device.ErrAgain):
-			l.count.gone.Store(true)
-			if !l.info.Returns {
-				return true
-			}
-			r.away = true
-		case r.away:
-			l.returned(r)
+		if (r.n > 0 || err != nil || r.away) && l.received(r, n, err) {
+			return true
 		}
 		if n < len(r.batch) {
 			// If more has come, this returns at once; halting is the runtime's
@@ -115,31 +115,22 @@ func (l *link) settle(r *receiver) {
 	r.settling = false
 }
 
-// turn has the device answer frames for the fast path. r then has what that passed.
-func (l *link) turn(fast FastPath, r *receiver) (n int, err error) {
-	r.n, r.done, r.ready = 0, 0, 0 // for a panic in it
-	if b := l.begin.Load(); b != nil {
-		(*b)()
+// received deals with n frames, unless they were all for the fast path, with an error,
+// and with a device that is back. It says whether receiving has ended.
+func (l *link) received(r *receiver, n int, err error) (ended bool) {
+	if n == 0 && err != nil && !errors.Is(err, device.ErrAgain) {
+		l.count.gone.Store(true)
+		r.away = true
+		return !l.info.Returns
 	}
-	t, err := l.turner.Turn(fast, r.batch)
-	r.n, r.shown = t.Passed, true
-	n = t.Passed + t.Replied + t.Dropped + t.Lost
-	l.count.rxFrames.Add(uint64(n))
-	l.count.fastReplied.Add(uint64(t.Replied))
-	if n != t.Replied {
-		l.count.fastDropped.Add(uint64(t.Dropped))
-		l.count.txDropped.Add(uint64(t.Lost))
+	if r.away {
+		l.returned(r)
 	}
-	return n, err
-}
-
-// receiveInto is turn without a fast path, or for a device that does not Turn.
-func (l *link) receiveInto(r *receiver) (n int, err error) {
-	r.n, r.done, r.ready = 0, 0, 0
-	n, err = l.dev.Recv(r.batch)
-	r.n, r.shown = n, false
-	l.count.rxFrames.Add(uint64(n))
-	return n, err
+	if r.n > 0 && l.burst(r) {
+		l.settle(r)
+	}
+	r.n, r.done, r.ready = 0, 0, 0 // for a panic before there are others
+	return false
 }
 
 // returned notes that a device that was away is back.

@@ -82,6 +82,11 @@ var Edits = []edit.Edit{
 	{File: "runtime/mem_linux.go", Count: 1,
 		Old: "return debug.madvdontneed == 0", New: "return true"},
 
+	// Memory that the heap has not used yet is as the machine was started with it:
+	// each span is cleared when it is taken. Linux hands out pages that are zero.
+	{File: "runtime/mheap.go", Count: 1,
+		Old: "needZero := h.allocNeedsZero(base, npages)\n", New: "needZero := true\n"},
+
 	// When collections take half of the CPU for a second, the runtime would let
 	// allocation run ahead of them; memory that cannot grow is then gone within
 	// two ticks. A machine of fixed size is better slow than out of memory.

@@ -19,6 +19,7 @@ type origin struct {
 	zone zone.Zone // "": free
 	// The last octets of the origin, for few: see zone.Octets.End.
 	end, mask uint64
+	labels    int // of the origin
 }
 
 // zoneTable finds the zone that answers for a name: a hash table, at most half
@@ -30,7 +31,7 @@ type zoneTable struct {
 	most   int       // the highest of them
 	count  int
 	nested bool      // one is below another
-	few    []*origin // all that have content, unless they are many or nested
+	few    []*origin // all that have content, those with few labels first, unless they are many or nested
 }
 
 // maxFew is up to how many zones are searched for a name without asking first which
@@ -291,9 +292,9 @@ func newZoneTable(zones map[string]zone.Zone) zoneTable {
 			at = (at + 1) & o.mask
 		}
 		mask := ^uint64(0) << (max(0, 8-n.Size(0)) * 8)
-		o.table[at] = origin{h, z, n.Octets().End(n.Size(0)), mask}
+		o.table[at] = origin{h, z, n.Octets().End(n.Size(0)), mask, n.Labels()}
 		if z != missing {
-			o.few = append(o.few, &o.table[at])
+			o.addFew(&o.table[at])
 		}
 		o.labels[n.Labels()] = true
 		o.most = max(o.most, n.Labels())
@@ -306,6 +307,18 @@ func newZoneTable(zones map[string]zone.Zone) zoneTable {
 		o.few = nil
 	}
 	return o
+}
+
+// addFew adds to few, if they are not too many already: zones of addresses, which are
+// asked for less, have longer origins.
+func (o *zoneTable) addFew(e *origin) {
+	if len(o.few) > maxFew {
+		return
+	}
+	o.few = append(o.few, e)
+	for i := len(o.few) - 1; i > 0 && o.few[i-1].labels > e.labels; i-- {
+		o.few[i-1], o.few[i] = o.few[i], o.few[i-1]
+	}
 }
 
 // find returns the zone with the longest origin at or above the name of q, which has

@@ -61,11 +61,13 @@ type Device struct {
 	cause error
 	bad   uint64
 
+	io sync.Mutex // guards what follows, but event sources
 	rx receiver
 	tx transmitter
-	// Of a Turn, which holds both mutexes.
+	// Of a Turn.
 	inTurn  bool
 	turning device.Frame // what the fast path is shown
+	end     uint16       // the used entry that it ends before
 	count   device.Turned
 }
 
@@ -181,15 +183,12 @@ func (d *Device) Cause() error {
 
 // Stats is a snapshot of the counters.
 func (d *Device) Stats() Stats {
-	d.rx.mu.Lock()
+	d.io.Lock()
 	s := Stats{RxFrames: d.rx.frames, RxBytes: d.rx.bytes, RxNoPage: d.rx.noPage, RxMalformed: d.rx.malformed}
 	s.RxPosts, s.RxKicks = d.rx.q.Counters()
-	d.rx.mu.Unlock()
-
-	d.tx.mu.Lock()
 	s.TxFrames, s.TxBytes, s.TxFull, s.TxMalformed = d.tx.frames, d.tx.bytes, d.tx.full, d.tx.malformed
 	s.TxPosts, s.TxKicks = d.tx.q.Counters()
-	d.tx.mu.Unlock()
+	d.io.Unlock()
 
 	d.mu.Lock()
 	s.BadCompletions = d.bad

@@ -1,8 +1,6 @@
 package virtionet
 
 import (
-	"sync"
-
 	"ampoule/drivers/virtio"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
@@ -14,14 +12,13 @@ import (
 // maxRxPages is the largest number of buffers of one frame.
 const maxRxPages = (headerLen + maxFrame + iopage.Size - 1) / iopage.Size
 
-// receiver is the receive direction. mu guards all of it but src.
+// receiver is the receive direction. Device.io guards all of it but src.
 //
 // Each descriptor names one whole page. Invariant: idOf[p] == id+1 exactly if
 // bufs[id] has index p, and then the gate has been asked to point descriptor id
 // at page p. A page that is not in the ring has, if any, an id that is not in
 // flight.
 type receiver struct {
-	mu      sync.Mutex
 	q       *virtio.Queue
 	src     event.Source
 	bufs    [rtabi.MaxQueueSize]*iopage.Buf
@@ -109,7 +106,7 @@ func (r *receiver) bind(b *iopage.Buf) {
 }
 
 // refill brings the ring back to its size as far as the pool allows, once
-// enough is missing. It is called with rx.mu held, or before the device is
+// enough is missing. It is called with io held, or before the device is
 // known to anyone.
 func (d *Device) refill() {
 	r := &d.rx
@@ -118,7 +115,7 @@ func (d *Device) refill() {
 	for want := r.fill - q.InFlight(); want >= r.lag; want = r.fill - q.InFlight() {
 		n := d.pool.GetBatch(r.batch[:min(want, batch)], r.spare)
 		if n == 0 {
-			if asked || !d.tryReap() {
+			if asked || !d.reap() {
 				break
 			}
 			asked = true
@@ -136,10 +133,10 @@ func (d *Device) Recv(frames []device.Frame) (int, error) {
 		return 0, device.ErrGone
 	}
 	r := &d.rx
-	r.mu.Lock()
+	d.io.Lock()
 	n, seen := d.recv(frames)
 	if err := r.q.Err(); err != nil {
-		r.mu.Unlock()
+		d.io.Unlock()
 		d.fail(err, 1)
 		if n == 0 {
 			return 0, device.ErrGone
@@ -150,7 +147,7 @@ func (d *Device) Recv(frames []device.Frame) (int, error) {
 		d.refill()
 		r.src.Seen = r.q.Taken()
 	}
-	r.mu.Unlock()
+	d.io.Unlock()
 	if n == 0 {
 		return 0, device.ErrAgain
 	}
@@ -203,6 +200,8 @@ func (d *Device) next(f *device.Frame, left int) (took int, ok bool) {
 // plain takes the next used buffer if it is a frame as nearly all are: alone, not
 // segmented, with at most a partial checksum, and not the last that there are. It
 // calls nothing, so that all it works with stays in registers.
+//
+//go:nosplit
 func (r *receiver) plain(f *device.Frame) bool {
 	q := r.q
 	id, size, ok := q.Peek()

@@ -10,19 +10,21 @@ func (d *Device) Turn(fast device.FastPath, frames []device.Frame) (device.Turne
 		return device.Turned{}, device.ErrGone
 	}
 	r, tx, f := &d.rx, &d.tx, &d.turning
-	r.mu.Lock()
-	tx.mu.Lock()
+	d.io.Lock()
 	d.inTurn, d.count = true, device.Turned{}
-	left := r.q.Sync()
-	for shown := 0; left > 0 && shown < len(frames); shown++ {
-		if r.plain(f) {
-			left--
-		} else {
-			took, ok := d.next(f, left)
+	left, ok := r.q.Ahead()
+	if !ok {
+		left = r.q.Sync()
+	}
+	d.end = r.q.Taken() + uint16(left)
+	for more := min(left, len(frames)); more > 0; more-- {
+		if !r.plain(f) {
+			took, ok := d.next(f, int(d.end-r.q.Taken()))
 			if took == 0 {
 				break
 			}
-			if left -= took; !ok {
+			more = min(more, int(d.end-r.q.Taken())+1) // a frame may have had several buffers
+			if !ok {
 				continue
 			}
 		}
@@ -56,7 +58,7 @@ func (d *Device) replySlowly(f *device.Frame) {
 
 // turned ends a Turn: it sends the replies and refills the ring.
 func (d *Device) turned() (device.Turned, error) {
-	r, tx, t := &d.rx, &d.tx, d.count
+	r, tx := &d.rx, &d.tx
 	tx.q.Flush()
 	if want := r.fill - r.q.InFlight(); want >= r.lag {
 		d.recycle(want)
@@ -65,23 +67,22 @@ func (d *Device) turned() (device.Turned, error) {
 		r.q.Flush()
 	}
 	r.src.Seen = r.q.Taken()
-	taken := t.Passed + t.Replied + t.Dropped + t.Lost
-	tx.frames += uint64(t.Replied)
+	taken := d.count.Passed + d.count.Replied + d.count.Dropped + d.count.Lost
+	tx.frames += uint64(d.count.Replied)
 	r.frames += uint64(taken)
-	bad := r.q.Err()
 	d.inTurn = false
-	tx.mu.Unlock()
-	r.mu.Unlock()
-	if bad != nil || taken == 0 {
-		return t, d.nothing(taken, bad)
+	good := r.q.Err() == nil
+	d.io.Unlock()
+	if !good || taken == 0 {
+		return d.count, d.nothing(taken)
 	}
-	return t, nil
+	return d.count, nil
 }
 
 // nothing is why a Turn took no frame, or nil if it took some and found the device out
 // of use then.
-func (d *Device) nothing(taken int, bad error) error {
-	if bad != nil {
+func (d *Device) nothing(taken int) error {
+	if bad := d.rx.q.Err(); bad != nil {
 		d.fail(bad, 1)
 	}
 	switch {
@@ -106,26 +107,51 @@ func (d *Device) Abandon(frames []device.Frame) {
 }
 
 // recycle offers the pages of completed frames for receiving again, as many as are
-// wanted, and gives back the others. rx.mu and tx.mu are held.
+// wanted, and gives back the others. io is held.
 func (d *Device) recycle(want int) {
 	r, tx := &d.rx, &d.tx
-	for range tx.q.Sync() {
-		id, _, ok := tx.q.Next()
-		if !ok {
-			tx.q.FailEntry(id)
+	heads := tx.heads[:tx.q.Sync()]
+	heads = heads[:tx.q.TakeAll(heads)]
+	for len(heads) > 0 {
+		n := d.swap(heads[:min(len(heads), max(want, 0))])
+		r.q.PushAll(heads[:n])
+		want -= n
+		if heads = heads[n:]; len(heads) == 0 {
 			break
 		}
-		b := tx.bufs[uint8(id)]
-		tx.ids.Put(uint8(id))
-		if want--; want < 0 || b.Next() != nil {
+		id := heads[0]
+		b := tx.bufs[id]
+		tx.ids.Put(id)
+		if heads = heads[1:]; want <= 0 || b.Next() != nil {
 			b.Release()
-		} else if at := r.idOf[b.Index()]; at != 0 {
-			r.q.Push(uint8(at - 1)) // offer, inlined
 		} else {
-			r.bind(b)
+			r.offer(b)
+			want--
 		}
 	}
 	if err := tx.q.Err(); err != nil {
 		d.fail(err, 1)
 	}
+}
+
+// swap frees heads of transmitted frames, as long as they are of one page that a
+// descriptor for receiving names, and puts the heads of those in their place. It
+// returns how many. It calls nothing, so that all it works with stays in registers.
+//
+//go:nosplit
+func (d *Device) swap(heads []uint8) int {
+	r, tx := &d.rx, &d.tx
+	for i, id := range heads {
+		b := tx.bufs[id]
+		if b.Next() != nil || int(b.Index()) >= len(r.idOf) {
+			return i
+		}
+		at := r.idOf[b.Index()]
+		if at == 0 {
+			return i
+		}
+		tx.ids.Put(id)
+		heads[i] = uint8(at - 1)
+	}
+	return len(heads)
 }

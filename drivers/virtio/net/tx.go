@@ -1,8 +1,6 @@
 package virtionet
 
 import (
-	"sync"
-
 	"ampoule/drivers/virtio"
 	"ampoule/libos/device"
 	"ampoule/libos/event"
@@ -15,14 +13,14 @@ import (
 // along a chain, should that have become a circle.
 const maxTxPages = rtabi.MaxSubmit
 
-// transmitter is the transmit direction. mu guards all of it but src, whose
-// fields change only under mu and only on behalf of the goroutine that sends.
+// transmitter is the transmit direction. Device.io guards all of it but src, whose
+// fields change only under it and only on behalf of the goroutine that sends.
 type transmitter struct {
-	mu      sync.Mutex
 	q       *virtio.Queue
 	src     event.Source
 	ids     virtio.Chains
 	bufs    [rtabi.MaxQueueSize]*iopage.Buf // by head id
+	heads   [rtabi.MaxQueueSize]uint8       // recycle's
 	reapAt  int                             // frames in flight that make a look worth its while
 	largest int                             // bytes of a frame that is not segmented
 	partial bool                            // the device completes partial checksums
@@ -54,8 +52,8 @@ func (d *Device) Alloc() (*iopage.Buf, error) {
 // allocLate looks for pages that the device is done with.
 func (d *Device) allocLate() (*iopage.Buf, error) {
 	t := &d.tx
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	d.io.Lock()
+	defer d.io.Unlock()
 	if !d.reap() {
 		return nil, device.ErrGone
 	}
@@ -72,17 +70,16 @@ func (d *Device) Send(frames []device.Frame) (int, error) {
 	if d.gone.Load() {
 		return 0, device.ErrGone
 	}
-	t := &d.tx
-	t.mu.Lock()
+	d.io.Lock()
 	n, err := d.send(frames)
-	t.mu.Unlock()
+	d.io.Unlock()
 	if m, ok := err.(malformed); ok {
 		err = format.Errorf("virtionet: %s: frame %d: %w", d.name, n, m)
 	}
 	return n, err
 }
 
-// send is Send with tx.mu held.
+// send is Send with io held.
 func (d *Device) send(frames []device.Frame) (n int, err error) {
 	t := &d.tx
 	q := t.q
@@ -109,6 +106,8 @@ func (d *Device) send(frames []device.Frame) (n int, err error) {
 // plain pushes a frame if it is as nearly all are: of one page, where Alloc and Recv
 // put it, with at most a partial checksum, and if there is room. It calls nothing, so
 // that all it works with stays in registers.
+//
+//go:nosplit
 func (t *transmitter) plain(f *device.Frame) bool {
 	q, b := t.q, f.Buf
 	if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > uint(t.largest-etherLen) ||
@@ -232,7 +231,7 @@ func (d *Device) makeRoom(pages int) error {
 }
 
 // reap gives the pages of completed frames back to the pool, all at once. It
-// answers false when the device broke the protocol. tx.mu is held.
+// answers false when the device broke the protocol. io is held.
 func (d *Device) reap() bool {
 	t := &d.tx
 	q := t.q
@@ -268,19 +267,6 @@ func last(b *iopage.Buf) *iopage.Buf {
 		b = b.Next()
 	}
 	return b
-}
-
-// tryReap is reap on behalf of the receive direction, which must not wait for a
-// sender. It says whether it looked.
-func (d *Device) tryReap() bool {
-	if d.inTurn {
-		return d.reap()
-	}
-	if !d.tx.mu.TryLock() {
-		return false
-	}
-	defer d.tx.mu.Unlock()
-	return d.reap()
 }
 
 // arm makes src ready at the next completion; until then the source is inert,

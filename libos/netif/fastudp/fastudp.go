@@ -296,6 +296,8 @@ func (p *Path) none(n int) netif.Verdict {
 // finish swaps the link addresses and writes the UDP header u of an answer of n
 // bytes in a frame of size, and its checksum, or leaves that to the device. port is
 // the client's.
+//
+//go:nosplit
 func (p *Path) finish(f *device.Frame, h *[reach]byte, u *[udpSize]byte, port uint16, size, n int, pseudo uint64) {
 	le.PutUint64(h[0:], le.Uint64(h[6:])&(1<<48-1)|p.macHigh)
 	le.PutUint32(h[8:], p.macLow)

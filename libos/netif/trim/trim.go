@@ -53,7 +53,8 @@ var Replacements = map[string]string{
 
 // Additions maps files that the module does not have to files of _gvisor.
 var Additions = map[string]string{
-	"pkg/tcpip/hash/keyed/keyed.go": "keyed.go",
+	"pkg/tcpip/hash/keyed/keyed.go":  "keyed.go",
+	"pkg/tcpip/network/hash/many.go": "many.go",
 	// What the edits of Cheap call.
 	"pkg/tcpip/transport/tcp/ampoule.go":  "tcp.go",
 	"pkg/tcpip/transport/tcp/straight.go": "straight.go",

@@ -22,12 +22,6 @@ TEXT ·ampGate<ABIInternal>(SB),NOSPLIT|NOFRAME,$0
 	SYSCALL
 	RET
 
-// func ampFence() orders a store before a later load, which x86 does not by
-// itself.
-TEXT ·ampFence<ABIInternal>(SB),NOSPLIT|NOFRAME,$0
-	MFENCE
-	RET
-
 // ampClockNow leaves the monotonic time in ns in AX, using BX CX DX R8 R9 R10
 // only. It reads the clock page that the hypervisor (or boot, from a calibrated
 // TSC) keeps, again while the version is odd or moves.

@@ -44,79 +44,78 @@ func ampUnpack(datap *moduledata, idx uint32) {
 	}
 }
 
-// ampNumbers reads numbers in groups of seven bits, lowest first. The address is
-// one of the image, and a number here so that it needs no write barrier.
-type ampNumbers struct{ at uintptr }
-
-func (r *ampNumbers) next() uint32 {
-	v := uint32(*(*uint8)(unsafe.Pointer(r.at)))
-	r.at++
-	if v >= 0x80 {
-		return r.rest(v & 0x7f)
+// ampNumber reads a number in groups of seven bits, lowest first, and returns it with
+// the address behind it. The address is one of the image, and a number here so that
+// it needs no write barrier.
+//
+//go:nosplit
+func ampNumber(at uintptr) (uint32, uintptr) {
+	b := uint32(*(*uint8)(unsafe.Pointer(at)))
+	if at++; b < 0x80 {
+		return b, at
 	}
-	return v
-}
-
-// rest reads what follows the lowest seven bits of a number.
-func (r *ampNumbers) rest(v uint32) uint32 {
+	v := b & 0x7f
 	for shift := uint32(7); ; shift += 7 {
-		b := *(*uint8)(unsafe.Pointer(r.at))
-		r.at++
-		v |= uint32(b&0x7f) << (shift & 31)
-		if b < 0x80 {
-			return v
+		b = uint32(*(*uint8)(unsafe.Pointer(at)))
+		if at++; b < 0x80 {
+			return v | b<<(shift&31), at
 		}
+		v |= (b & 0x7f) << (shift & 31)
 	}
 }
 
-// place reads where something is: even numbers say how far behind the last that
-// was met for the first time, odd ones the place itself.
-func (r *ampNumbers) place(last *uint32) uint32 {
-	v := r.next()
+// ampPlace is where something is, by the number that was read: even numbers say how far
+// behind the last that was met for the first time, odd ones the place itself.
+func ampPlace(v, last uint32) (place, newLast uint32) {
 	if v&1 != 0 {
-		return v >> 1
+		return v >> 1, last
 	}
-	*last += v >> 1
-	return *last
+	last += v >> 1
+	return last, last
 }
 
 func ampUnpackBatch(datap *moduledata, packed unsafe.Pointer, batch uint32) {
-	r := &ampNumbers{uintptr(packed) + uintptr(*(*uint32)(add(packed, 4+4*uintptr(batch))))}
-	last := r.next()
+	at := uintptr(packed) + uintptr(*(*uint32)(add(packed, 4+4*uintptr(batch))))
+	last, at := ampNumber(at)
 	for _, ft := range datap.ftab[batch*ampBatch : min(int(batch+1)*ampBatch, len(datap.ftab)-1)] {
 		f := (*_func)(unsafe.Pointer(&datap.pclntable[ft.funcoff]))
-		head, kind := r.next(), r.next()
+		var head, kind, v uint32
+		head, at = ampNumber(at)
+		kind, at = ampNumber(at)
 		f.entryOff = ft.entryoff
-		f.nameOff = int32(r.place(&last))
-		args := r.next()
-		f.args = int32(-(args & 1) ^ args>>1)
+		v, at = ampNumber(at)
+		v, last = ampPlace(v, last)
+		f.nameOff = int32(v)
+		v, at = ampNumber(at)
+		f.args = int32(-(v & 1) ^ v>>1)
 		if kind&1 != 0 {
-			f.deferreturn = r.next()
+			f.deferreturn, at = ampNumber(at)
 		}
-		f.pcsp = r.place(&last)
+		v, at = ampNumber(at)
+		f.pcsp, last = ampPlace(v, last)
 		f.cuOffset = ^uint32(0)
 		if kind&2 != 0 {
-			f.pcfile = r.place(&last)
-			f.pcln = r.place(&last)
-			f.cuOffset = r.next()
-			f.startLine = int32(r.next())
+			v, at = ampNumber(at)
+			f.pcfile, last = ampPlace(v, last)
+			v, at = ampNumber(at)
+			f.pcln, last = ampPlace(v, last)
+			f.cuOffset, at = ampNumber(at)
+			v, at = ampNumber(at)
+			f.startLine = int32(v)
 		}
 		f.flag = abi.FuncFlag(kind >> 2 & 0x1f)
 		f.funcID = abi.FuncID(kind >> 7)
 		f.npcdata = head & 7
 		f.nfuncdata = uint8(head >> 3)
-		p := add(unsafe.Pointer(f), unsafe.Sizeof(*f))
-		for range f.npcdata {
-			*(*uint32)(p) = r.place(&last)
-			p = add(p, 4)
-		}
-		for range f.nfuncdata {
-			off := ^uint32(0)
-			if v := r.place(&last); v != 0 {
-				off = v
+		p := uintptr(unsafe.Pointer(f)) + unsafe.Sizeof(*f)
+		for n, npcdata := uint32(0), head&7; n < npcdata+head>>3; n++ {
+			v, at = ampNumber(at)
+			v, last = ampPlace(v, last)
+			if n >= npcdata && v == 0 {
+				v = ^uint32(0) // no function data
 			}
-			*(*uint32)(p) = off
-			p = add(p, 4)
+			*(*uint32)(unsafe.Pointer(p)) = v
+			p += 4
 		}
 	}
 }
@@ -127,12 +126,12 @@ func (u *inlineUnwinder) ampCall(i int32) inlinedCall {
 	if packed == nil {
 		return u.inlTree[i]
 	}
-	r := &ampNumbers{uintptr(unsafe.Pointer(u.inlTree))}
-	var callee uint32
+	at := uintptr(unsafe.Pointer(u.inlTree))
+	var callee, d uint32
 	call := inlinedCall{}
 	for ; i >= 0; i-- {
-		callee = r.next()
-		d := r.next()
+		callee, at = ampNumber(at)
+		d, at = ampNumber(at)
 		call.parentPc += int32(-(d & 1) ^ d>>1)
 	}
 	f := (*[2]uint32)(add(packed, uintptr(*(*uint32)(packed))+uintptr(callee)*8))

@@ -58,7 +58,9 @@ func ampMmap(addr, n, prot, flags uintptr) uintptr {
 			return ampENOMEM
 		}
 		ampMetaLow -= n
-		memclrNoHeapPointers(unsafe.Pointer(ampMetaLow), n)
+		if prot != _PROT_NONE { // or it is cleared when it is committed
+			memclrNoHeapPointers(unsafe.Pointer(ampMetaLow), n)
+		}
 		return ampMetaLow
 	}
 	return ampCommit(addr, n, prot)
@@ -85,8 +87,7 @@ func ampCommit(addr, n, prot uintptr) uintptr {
 	if addr+n > ampHeapHigh {
 		ampHeapHigh = addr + n
 	}
-	memclrNoHeapPointers(unsafe.Pointer(addr), n)
-	return addr
+	return addr // not cleared: an edit has the heap clear what it takes (edits.go)
 }
 
 // ampRange is n bytes at addr.

@@ -37,7 +37,6 @@ func ampSyscall()
 //go:linkname ampTLS
 func ampTLS()
 func ampUpcall()
-func ampFence()
 func ampRDRAND() (uint64, bool)
 func ampRDSEED() (uint64, bool)
 

@@ -113,27 +113,43 @@ func ampAnyReady() bool {
 }
 
 // The end of the last sleep, in the terms of nanotime (0: it is not to be used again)
-// and as a TSC.
+// and in those of the gate.
 var (
-	ampEnd    int64
-	ampEndTSC uintptr
+	ampEnd   int64
+	ampUntil uintptr
 )
 
+// ampFence orders a store before a later load, which x86 does not by itself, but for an
+// exchange with memory (Intel SDM volume 3, section 10.2.2).
+//
+//go:nosplit
+func ampFence() { atomic.Xchg(&ampFenced, 0) }
+
+var ampFenced uint32
+
 // ampSleep sleeps the VM until an event, or until the time when at the latest. It
-// may end a little early. Most sleeps would end with the same timer or
-// collection as the one before, so that is converted once.
+// may end a little early.
 //
 //go:nosplit
 func ampSleep(when int64) {
-	ampSleeps++
-	if ampBoot.Features&ampFeatureXen != 0 {
-		ampGate(ampGateSleep, uintptr(when+ampEpoch), 0)
-		return
-	}
 	if when != ampEnd {
-		ampEnd, ampEndTSC = when, ampTSC(when)
+		ampSetEnd(when)
 	}
-	ampGate(ampGateSleep, ampEndTSC, 0)
+	ampSleeps++
+	ampGate(ampGateSleep, ampUntil, 0)
+}
+
+// ampSetEnd makes when the end of the next sleep. Most sleeps would end with the same
+// timer or collection as the one before, so that is converted once.
+//
+//go:nosplit
+func ampSetEnd(when int64) {
+	ampEnd = when
+	if ampBoot.Features&ampFeatureXen != 0 {
+		ampUntil = uintptr(when + ampEpoch)
+	} else {
+		ampUntil = ampTSC(when)
+	}
 }
 
 // ampLongest is the longest sleep in ns: a clock that the hypervisor adjusts runs
@@ -237,16 +253,74 @@ func ampUnregister(s *ampSource) {
 
 // ampWait blocks the calling goroutine until s is ready. When nothing else can
 // run, the VM halts right here: a lone request then costs no trip through the
-// scheduler.
+// scheduler. It goes there as soon as that has something to do. From ampBusy to the
+// gate nothing is called that may yield: what has been found would no longer hold.
 //
 //go:linkname ampWait
 func ampWait(s *ampSource) {
-	for !ampReady(s) && !ampHalt(s) {
-		gopark(ampPark, unsafe.Pointer(s), waitReasonIOWait, traceBlockNet, 1)
+	for !ampReady(s) {
+		pp := getg().m.p.ptr()
+		some := uint64(pp.runqhead^pp.runqtail) | uint64(pp.runnext) | uint64(sched.runq.head) |
+			uint64(gcBlackenEnabled) | uint64(fingStatus.Load()&fingWake) | gcCleanups.workUnits.Load()
+		if some != 0 || pp.preempt || sched.gcwaiting.Load() {
+			if ampBusy(pp) {
+				ampYield(s)
+				continue
+			}
+		}
+		end := ampGCTime()
+		if when := pp.timers.wakeTime(); when != 0 && when < end {
+			end = when
+		}
+		if end != ampEnd {
+			ampSetEnd(end)
+		}
+		s.arm()
+		ampFence()
+		if ampReady(s) {
+			break
+		}
+		if ampWaiting != 0 {
+			if ampArm() {
+				ampYield(s)
+				continue
+			}
+		}
+		ampSleeps++
+		ampGate(ampGateSleep, ampUntil, 0)
+		getg().m.p.ptr().schedtick++ // the time slept is not time run
+		if ampWaiting != 0 {
+			if ampAnyReady() {
+				ampYield(s)
+				continue
+			}
+		}
+		if ampReady(s) {
+			break
+		}
+		end, ampEnd = ampEnd, 0
+		if nanotime1() >= end {
+			ampYield(s)
+		}
 	}
 	if s.Woken != 0 {
 		atomic.Store(&s.Woken, 0)
 	}
+}
+
+// ampBusy says whether the scheduler has something to do. ampWait asks only where a
+// sum of all this is not 0.
+//
+//go:nosplit
+func ampBusy(pp *p) bool {
+	return pp.runqhead != pp.runqtail || pp.runnext != 0 || pp.preempt || !sched.runq.empty() ||
+		sched.gcwaiting.Load() || gcBlackenEnabled != 0 || gcCleanups.needsWake() ||
+		fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake
+}
+
+// ampYield parks the calling goroutine until s is ready.
+func ampYield(s *ampSource) {
+	gopark(ampPark, unsafe.Pointer(s), waitReasonIOWait, traceBlockNet, 1)
 }
 
 // ampPark publishes the waiter, unless the source became ready meanwhile.
@@ -258,53 +332,6 @@ func ampPark(gp *g, p unsafe.Pointer) bool {
 	s.Waiter = uintptr(unsafe.Pointer(gp))
 	ampWaiting++
 	return true
-}
-
-// ampHalt sleeps the VM in place until s is ready, and answers false as soon as
-// the scheduler has something to do. Nothing that it calls may yield: what it has
-// found would no longer hold.
-//
-//go:nosplit
-func ampHalt(s *ampSource) bool {
-	for {
-		pp := getg().m.p.ptr()
-		if pp.runqhead != pp.runqtail || pp.runnext != 0 || pp.preempt || gcBlackenEnabled != 0 || ampBusy() {
-			return false
-		}
-		end := ampGCTime()
-		if when := pp.timers.wakeTime(); when != 0 && when < end {
-			end = when
-		}
-		s.arm()
-		ampFence()
-		if ampReady(s) {
-			return true
-		}
-		if ampWaiting != 0 && ampArm() {
-			return false
-		}
-		ampSleep(end)
-		getg().m.p.ptr().schedtick++ // the time slept is not time run
-		if ampWaiting != 0 && ampAnyReady() {
-			return false
-		}
-		if ampReady(s) {
-			return true
-		}
-		ampEnd = 0
-		if nanotime1() >= end {
-			return false
-		}
-	}
-}
-
-// ampBusy says whether the scheduler has something to do that is not in the P's own
-// queue.
-//
-//go:nosplit
-func ampBusy() bool {
-	return !sched.runq.empty() || sched.gcwaiting.Load() || gcCleanups.needsWake() ||
-		fingStatus.Load()&(fingWait|fingWake) == fingWait|fingWake
 }
 
 // ampWake makes s ready once, and its waiter runnable at once.

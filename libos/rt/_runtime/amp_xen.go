@@ -26,6 +26,7 @@ func ampSuspend() int {
 		r = int(ampGate(ampGateSuspend, 0, 0))
 		if r == 0 {
 			ampEpoch += nanotime1() - mono
+			ampEnd = 0
 			ampWall = ampXenWall() + ampEpoch
 			ampReseed()
 		}
