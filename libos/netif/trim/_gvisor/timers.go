@@ -25,20 +25,22 @@ func (t *timer) prepare(e *Endpoint, k timerKind) {
 	t.of, t.kind = e, k
 }
 
-// handler is what the timer calls.
+// handler is what the timer calls. There is one call of timerHandler, which is copied
+// to each.
 func (t *timer) handler() func() {
 	e := t.of
+	f := e.keepaliveTimerExpired
 	switch t.kind {
 	case resendTimer:
-		return timerHandler(e, e.snd.retransmitTimerExpired)
+		f = e.snd.retransmitTimerExpired
 	case reorderTimer:
-		return timerHandler(e, e.snd.rc.reorderTimerExpired)
+		f = e.snd.rc.reorderTimerExpired
 	case probeTimer:
-		return timerHandler(e, e.snd.probeTimerExpired)
+		f = e.snd.probeTimerExpired
 	case corkTimer:
-		return timerHandler(e, e.snd.corkTimerExpired)
+		f = e.snd.corkTimerExpired
 	}
-	return timerHandler(e, e.keepaliveTimerExpired)
+	return timerHandler(e, f)
 }
 
 // tree is what was received out of order.
