@@ -12,6 +12,7 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"ampoule/tools/ampctl/client"
@@ -146,11 +147,26 @@ func left(now, t time.Time) string {
 	}
 }
 
-// compact is JSON on one line.
+// compact is JSON on one line, with escapes in place of what a terminal would obey; what
+// is no JSON is a string of it.
 func compact(raw json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
-		return raw
+		text, _ := json.Marshal(string(raw)) // of a string: no error
+		b.Reset()
+		b.Write(text)
 	}
-	return b.Bytes()
+	var out []byte
+	for _, r := range b.String() { // such characters are in strings only
+		switch {
+		case strconv.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
