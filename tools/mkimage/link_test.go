@@ -49,7 +49,7 @@ var modules = []struct {
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 	{"management", regexp.MustCompile(`\blibos/mgmt|\blibos/http1|\blibos/telemetry/(metrics|recent)|\blibos/appliance\.(manage|collect(Runtime|Network|Machine)|.*lag)|^crypto/(tls|x509)|^encoding/pem`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
-	{"capture", regexp.MustCompile(`\blibos/mgmt/capture|\blibos/netif\..*(SetTap|watch)`),
+	{"capture", regexp.MustCompile(`\blibos/mgmt/capture|\blibos/netif\..*(SetTap|\)\.watch)`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
 	{"SSH", regexp.MustCompile(`\blibos/mgmt/shell|^golang.org/x/crypto/ssh|^vendor/golang.org/x/crypto/ssh`),
 		[]string{"IPv4 alone", "IPv6 alone"}, []string{"all"}},
