@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ampoule/appliances/http/httpd"
+	"ampoule/libos/config/site"
 	"ampoule/libos/mgmt/mgmttest"
 	"ampoule/libos/telemetry/metrics"
 )
@@ -52,6 +53,27 @@ func TestRedirect(t *testing.T) {
 				t.Errorf("%v: %d %v, %v", q, resp.StatusCode, resp.Header, err)
 			}
 			c.Close()
+		}
+	}
+}
+
+// TestRedirectOthers sends requests for names that no site has to the first one's.
+func TestRedirectOthers(t *testing.T) {
+	for _, names := range [][]string{{"example.org"}, nil} {
+		want := "https://evil.example/x"
+		if names != nil {
+			want = "https://example.org/x"
+		}
+		table, err := site.Compile(&site.Site{Hosts: []site.Host{{Names: names}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, func(c *httpd.Config, _ *Config) {
+			c.Site, c.Names, c.Redirect = table, append(names[:len(names):len(names)], "*")[:1], 443
+		})
+		c := r.client(false)
+		if resp, _ := ask(t, c, "GET", "http://evil.example/x"); resp.Header.Get("Location") != want {
+			t.Errorf("%v: %q", names, resp.Header.Get("Location"))
 		}
 	}
 }
