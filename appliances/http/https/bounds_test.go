@@ -98,6 +98,24 @@ func TestMisdirected(t *testing.T) {
 	}
 }
 
+// TestNoHost asks as clients of HTTP/1.0 do.
+func TestNoHost(t *testing.T) {
+	one, err := site.Compile(&site.Site{Hosts: []site.Host{{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := start(t, func(c *httpd.Config, _ *Config) { c.Site = one }).dialTLS("http/1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+	if line, err := bufio.NewReader(c).ReadString('\n'); !strings.Contains(line, " 404 ") {
+		t.Errorf("%q, %v", line, err)
+	}
+}
+
 // metric is the value of one of the listener's.
 func (r *rig) metric(name string) string {
 	r.t.Helper()

@@ -141,10 +141,10 @@ func (c *conn) Begin() (serve func(httpd.Handler), err error) {
 // Serves implements httpd.Conn. A client may use a connection for another name than
 // it was made for, if the certificate is good for both (RFC 9113, section 9.1.1). The
 // certificates are those of now: after a rotation that takes a name away, the client
-// has to connect anew.
+// has to connect anew. A request of HTTP/1.0 may have no host at all.
 func (c *conn) Serves(host []byte) bool {
 	name := hostname(string(host))
-	return c.name == "" || strings.EqualFold(name, c.name) || c.l.covers(c.name, name)
+	return c.name == "" || name == "" || strings.EqualFold(name, c.name) || c.l.covers(c.name, name)
 }
 
 // hostname is a host without its port, and an address without its brackets.
