@@ -66,3 +66,16 @@ func TestHandshakePanics(t *testing.T) {
 		t.Errorf("the log is %q", got)
 	}
 }
+
+// TestShortQuiet: with nothing to end the log does not say each second that none was.
+func TestShortQuiet(t *testing.T) {
+	var log bytes.Buffer
+	s := &server{Config: config(t), conns: map[net.Conn]*conn{}, log: telemetry.New(&log, time.Now, telemetry.Debug)}
+	s.memory = memory{limit: 1000, read: func() uint64 { return 999 }}
+	for range 2 * few {
+		s.conns[&handshake{}] = nil
+	}
+	if s.relieve(1); !s.memory.full || log.Len() > 0 {
+		t.Errorf("the log is %q", log.String())
+	}
+}
