@@ -195,21 +195,7 @@ func (x *conn) end(err error) {
 		x.fail()
 		return
 	}
-	x.mu.Lock()
-	b := appendHeader(x.out, frameGoAway, 0, 0, 8)
-	b = append(b, byte(x.last>>24), byte(x.last>>16), byte(x.last>>8), byte(x.last))
-	x.out = append(b, byte(ce.code>>24), byte(ce.code>>16), byte(ce.code>>8), byte(ce.code))
-	x.drop()
-	for (x.writing || len(x.out) > 0) && !x.broken {
-		if x.writing {
-			x.room.Wait() // another goroutine writes it
-			continue
-		}
-		x.writing = true
-		x.step()
-		x.writing = false
-	}
-	x.mu.Unlock()
+	x.goodbye(ce.code)
 	if w, ok := x.c.(interface{ CloseWrite() error }); ok {
 		w.CloseWrite()
 	}
@@ -222,6 +208,25 @@ func (x *conn) end(err error) {
 		left -= len(x.in.b)
 	}
 	x.fail()
+}
+
+// goodbye says GOAWAY behind what waits, without any of DATA.
+func (x *conn) goodbye(c code) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b := appendHeader(x.out, frameGoAway, 0, 0, 8)
+	b = append(b, byte(x.last>>24), byte(x.last>>16), byte(x.last>>8), byte(x.last))
+	x.out = append(b, byte(c>>24), byte(c>>16), byte(c>>8), byte(c))
+	x.drop()
+	for (x.writing || len(x.out) > 0) && !x.broken {
+		if x.writing {
+			x.room.Wait() // another goroutine writes it
+			continue
+		}
+		x.writing = true
+		x.step()
+		x.writing = false
+	}
 }
 
 // drop forgets all streams; x.mu is held.

@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -186,6 +187,97 @@ func TestGone(t *testing.T) {
 		case <-p.ended:
 		case <-time.After(10 * time.Second):
 			t.Fatal("the connection does not end")
+		}
+	}
+}
+
+// TestShrunk makes a stream's window negative while the stream is in line for the
+// connection's: nothing may be sent of it until its own is open again.
+func TestShrunk(t *testing.T) {
+	p := connect(t, config(), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+	id, got := p.get("/large"), ""
+	if err := p.until(func(f http2.Frame) bool {
+		if d, ok := f.(*http2.DataFrame); ok {
+			got += string(d.Data())
+		}
+		return len(got) == firstWindow
+	}); err != nil {
+		t.Fatalf("with %d octets: %v", len(got), err)
+	}
+	p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	p.WriteWindowUpdate(0, 1)
+	p.WritePing(false, [8]byte{1})
+	if err := p.until(func(f http2.Frame) bool {
+		if _, ok := f.(*http2.DataFrame); ok {
+			t.Errorf("%v with no window", f)
+		}
+		ping, ok := f.(*http2.PingFrame)
+		return ok && ping.IsAck()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.WriteWindowUpdate(0, 1<<20)
+	p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+	if _, rest, code := p.response(id); got+rest != large || code != http2.ErrCodeNo {
+		t.Errorf("%d octets more, %v", len(rest), code)
+	}
+}
+
+// faulty panics when it has been written to some times.
+type faulty struct {
+	net.Conn
+	left int
+}
+
+func (f *faulty) Write(b []byte) (int, error) {
+	if f.left--; f.left < 0 {
+		panic("a fault")
+	}
+	return f.Conn.Write(b)
+}
+
+// TestFault ends a connection whose writing panics, whichever goroutine writes.
+func TestFault(t *testing.T) {
+	for n := range 6 {
+		ours, theirs := net.Pipe()
+		spawn := func(f func()) {
+			go func() {
+				defer func() { recover() }()
+				f()
+			}()
+		}
+		p := connect(t, config())
+		serve := Protocol{}.Open(config(), spawn)
+		ended := make(chan struct{})
+		spawn(func() {
+			defer close(ended)
+			defer theirs.Close() // as its owner does
+			serve(&faulty{theirs, n}, p.h)
+		})
+		go io.Copy(io.Discard, ours)
+		io.WriteString(ours, http2.ClientPreface)
+		f := http2.NewFramer(ours, nil)
+		f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+		f.WriteWindowUpdate(0, 1<<20)
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.head(":method", "GET", ":scheme", "https", ":authority", "example.org", ":path", "/large"), EndStream: true, EndHeaders: true})
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Errorf("after %d writes: the connection does not end", n)
+		}
+		ours.Close()
+	}
+}
+
+// TestScratch: nothing of a request is there for the next one that uses its memory.
+func TestScratch(t *testing.T) {
+	s := new(server)
+	w := s.takeScratch()
+	for range 100 { // with the race detector a pool forgets some
+		w.request.Begin([]byte("HEAD"), slash)
+		s.giveScratch(w)
+		if w = s.takeScratch(); len(w.request.Method) != 0 || len(w.request.Path) != 0 {
+			t.Fatalf("%s %s is still there", w.request.Method, w.request.Path)
 		}
 	}
 }

@@ -305,7 +305,7 @@ func (s *server) giveStream(st *stream) {
 
 func (s *server) takeScratch() *scratch {
 	if w, ok := s.scratches.Get().(*scratch); ok {
-		w.kept = w.kept[:0]
+		w.kept, w.request = w.kept[:0], http1.Request{} // of another client, perhaps
 		return w
 	}
 	return &scratch{kept: make([]byte, 0, headSize), text: make([]byte, 0, 1024)}

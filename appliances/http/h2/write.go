@@ -141,6 +141,9 @@ func (x *conn) batch(b []byte) []byte {
 		st := x.ready[0]
 		x.ready = x.ready[:copy(x.ready, x.ready[1:])]
 		st.queued = false
+		if st.window <= 0 {
+			continue // smaller settings came meanwhile; a larger window queues it again
+		}
 		n := min(st.left, st.window, x.window, int64(x.largest), int64(cap(b)-len(b)-frameHeader))
 		flags := byte(0)
 		if n == st.left {
@@ -171,15 +174,14 @@ func (x *conn) batch(b []byte) []byte {
 // rest, if there is more, in another goroutine.
 func (x *conn) flush() {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	if x.writing || x.broken {
-		x.mu.Unlock()
 		return
 	}
 	x.writing = true
 	if x.step(); x.writing {
 		x.s.spawn(x.pump)
 	}
-	x.mu.Unlock()
 }
 
 // pump writes until there is nothing to write.
@@ -192,23 +194,41 @@ func (x *conn) pump() {
 }
 
 // step writes once; writing is false when there was nothing more. x.mu is held, but
-// not meanwhile.
+// not meanwhile. When it panics the connection is broken, and nobody waits for it.
 func (x *conn) step() {
+	whole := false
+	defer func() {
+		if !whole {
+			x.abandon()
+		}
+	}()
 	b := x.s.takeBuffer()
-	defer x.s.giveBuffer(b)
 	*b = x.batch((*b)[:0])
 	if len(*b) > 0 {
-		x.mu.Unlock()
-		x.c.SetWriteDeadline(time.Now().Add(x.s.write))
-		_, err := x.c.Write(*b)
-		x.mu.Lock()
-		if err != nil && !x.broken {
-			x.broken, x.out = true, nil
-			x.drop()
-			x.c.SetReadDeadline(time.Now()) // who reads is to know
+		if err := x.write(*b); err != nil && !x.broken {
+			x.abandon()
 		}
 	}
+	x.s.giveBuffer(b)
 	x.writing = !x.broken && (len(x.out) > 0 || len(x.ready) > 0 && x.window > 0)
+	x.room.Broadcast()
+	whole = true
+}
+
+// write lets go of x.mu, and holds it again whatever comes of it.
+func (x *conn) write(b []byte) error {
+	x.mu.Unlock()
+	defer x.mu.Lock()
+	x.c.SetWriteDeadline(time.Now().Add(x.s.write))
+	_, err := x.c.Write(b)
+	return err
+}
+
+// abandon has nothing written any more, and lets who reads know; x.mu is held.
+func (x *conn) abandon() {
+	x.broken, x.writing, x.out = true, false, nil
+	x.drop()
+	x.c.SetReadDeadline(time.Now())
 	x.room.Broadcast()
 }
 

@@ -122,10 +122,7 @@ func (s *server) guarded(c *conn, x *exchange, b []byte) (lives bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			lives = false
-			if now := s.clock.ticks.Load(); now != s.panicked {
-				s.panicked = now // one line a second is enough
-				s.log.Error("a connection made the server panic", "panic", p, "from", address(c.RemoteAddr()))
-			}
+			s.caught(p, c)
 		}
 	}()
 	return c.turn(x, b)

@@ -56,10 +56,10 @@ type server struct {
 	gone  atomic.Bool
 
 	log      *telemetry.Logger
-	access   *access // nil: there is no access log
-	counts   *counts // nil: nobody asks for them
-	memory   memory  // guarded by mu
-	panicked int64   // the tick of the last panic; of events
+	access   *access      // nil: there is no access log
+	counts   *counts      // nil: nobody asks for them
+	memory   memory       // guarded by mu
+	panicked atomic.Int64 // the tick of the last panic
 }
 
 // New gives the constructor for cfg.
@@ -134,6 +134,7 @@ func (s *server) connections(ctx context.Context) error {
 		}
 		go func() {
 			defer s.dismiss(c)
+			defer func() { s.caught(recover(), c) }()
 			if s.begin(c) {
 				s.converse(c)
 			}
@@ -164,6 +165,15 @@ func (s *server) admit(c net.Conn, e *conn) bool {
 		c.Close() // close has looked at conns already
 	}
 	return true
+}
+
+// caught logs the panic that a connection made, if there was one: one line a second
+// is enough.
+func (s *server) caught(panicked any, c net.Conn) {
+	now := s.clock.ticks.Load()
+	if panicked != nil && s.panicked.Swap(now) != now {
+		s.log.Error("a connection made the server panic", "panic", panicked, "from", address(c.RemoteAddr()))
+	}
 }
 
 func (s *server) dismiss(c net.Conn) {

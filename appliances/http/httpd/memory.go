@@ -73,6 +73,9 @@ func (s *server) relieve(now int64) {
 		}
 	}
 	slices.SortFunc(stalled, func(a, b *conn) int { return int(a.stalled.Load() - b.stalled.Load()) })
+	if len(stalled) == 0 {
+		return // connections with a goroutine end by their time-outs
+	}
 	stalled = stalled[:(len(stalled)+7)/8]
 	for _, c := range stalled {
 		c.Abort()

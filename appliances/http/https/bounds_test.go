@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ampoule/appliances/http/httpd"
+	"ampoule/libos/config/site"
 	"ampoule/libos/mgmt/mgmttest"
 	"ampoule/libos/telemetry/metrics"
 )
@@ -56,6 +57,27 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// TestRedirectOthers sends requests for names that no site has to the first one's.
+func TestRedirectOthers(t *testing.T) {
+	for _, names := range [][]string{{"example.org"}, nil} {
+		want := "https://evil.example/x"
+		if names != nil {
+			want = "https://example.org/x"
+		}
+		table, err := site.Compile(&site.Site{Hosts: []site.Host{{Names: names}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, func(c *httpd.Config, _ *Config) {
+			c.Site, c.Names, c.Redirect = table, append(names[:len(names):len(names)], "*")[:1], 443
+		})
+		c := r.client(false)
+		if resp, _ := ask(t, c, "GET", "http://evil.example/x"); resp.Header.Get("Location") != want {
+			t.Errorf("%v: %q", names, resp.Header.Get("Location"))
+		}
+	}
+}
+
 // TestMisdirected asks over a connection for names that it is good for, and for others.
 // The connection goes on behind a refusal, so its end is where it is said to be.
 func TestMisdirected(t *testing.T) {
@@ -73,6 +95,24 @@ func TestMisdirected(t *testing.T) {
 	}
 	if n := r.metric(`ampoule_https_handshakes_total{result="made"}`); n != "2" {
 		t.Errorf("%s handshakes", n)
+	}
+}
+
+// TestNoHost asks as clients of HTTP/1.0 do.
+func TestNoHost(t *testing.T) {
+	one, err := site.Compile(&site.Site{Hosts: []site.Host{{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := start(t, func(c *httpd.Config, _ *Config) { c.Site = one }).dialTLS("http/1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+	if line, err := bufio.NewReader(c).ReadString('\n'); !strings.Contains(line, " 404 ") {
+		t.Errorf("%q, %v", line, err)
 	}
 }
 

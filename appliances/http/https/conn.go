@@ -23,77 +23,46 @@ type listener struct {
 	certs  *certs.Store // nil: not known
 	serve2 func(net.Conn, httpd.Handler)
 
-	begun time.Time // a second; of the goroutine that accepts
-	taken int       // connections in it
-
 	made, failed, refused, ended atomic.Uint64
 	panics                       sync.Once
 
-	mu    sync.Mutex // guards what follows
-	conns map[*conn]struct{}
-	gone  bool
+	mu        sync.Mutex // guards what follows
+	conns     places     // whose handshake was made
+	strangers places     // whose was not
+	count     uint64     // of all connections ever
+	ration    ration
+	gone      bool
 }
 
 // conn is a connection. It implements httpd.Conn.
 type conn struct {
 	*tls.Conn
 	l      *listener
-	active atomic.Int64 // when the client was last heard, ns since 1970
+	under  *under
+	number uint64       // by arrival
+	active atomic.Int64 // when the client last sent or took something, ns since 1970
 	name   string       // which it asked for in the handshake
 }
 
 // Accept returns the next connection, whose handshake was not made.
 func (l *listener) Accept() (net.Conn, error) {
-	for {
-		nc, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		t, ok := nc.(*tls.Conn)
-		if !ok {
-			nc.Close()
-			return nil, errors.New("https: a listener without TLS")
-		}
-		if !l.may(time.Now()) {
-			l.refused.Add(1)
-			t.NetConn().Close()
-			continue
-		}
-		c := &conn{Conn: t, l: l}
-		c.active.Store(time.Now().UnixNano())
-		l.admit(c)
-		return c, nil
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
-}
-
-// may says whether another handshake may begin in this second.
-func (l *listener) may(now time.Time) bool {
-	if age := now.Sub(l.begun); age >= time.Second || age < 0 {
-		l.begun, l.taken = now, 0
+	t, ok := nc.(*tls.Conn)
+	if !ok {
+		nc.Close()
+		return nil, errors.New("https: a listener without TLS")
 	}
-	l.taken++
-	return l.taken <= l.cfg.Handshakes
-}
-
-// admit makes room for c by ending the connection that has been silent for longest.
-func (l *listener) admit(c *conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.conns) >= l.cfg.Connections {
-		var oldest *conn
-		for o := range l.conns {
-			if oldest == nil || o.active.Load() < oldest.active.Load() {
-				oldest = o
-			}
-		}
-		delete(l.conns, oldest)
-		oldest.NetConn().Close()
-		l.ended.Add(1)
+	u, ok := t.NetConn().(*under)
+	if !ok {
+		nc.Close()
+		return nil, errors.New("https: TLS over another connection")
 	}
-	l.conns[c] = struct{}{}
-	if l.gone {
-		c.NetConn().Close()
-	}
+	c := &conn{Conn: t, l: l, under: u}
+	l.enter(c)
+	return c, nil
 }
 
 // Close ends the listener and all connections, without a word: TLS would wait to say
@@ -103,8 +72,10 @@ func (l *listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gone = true
-	for c := range l.conns {
-		c.NetConn().Close()
+	for _, p := range []places{l.conns, l.strangers} {
+		for c := range p.conns {
+			c.under.Close()
+		}
 	}
 	return err
 }
@@ -112,19 +83,28 @@ func (l *listener) Close() error {
 // Close ends the connection.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.l.mu.Lock()
-	defer c.l.mu.Unlock()
-	delete(c.l.conns, c)
+	c.l.leave(c)
 	return err
 }
 
 // Read reads, and notes that there was something.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	c.note(n)
+	return n, err
+}
+
+// Write writes, and notes that the client takes it.
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.note(n)
+	return n, err
+}
+
+func (c *conn) note(n int) {
 	if n > 0 {
 		c.active.Store(time.Now().UnixNano())
 	}
-	return n, err
 }
 
 var errCipher = errors.New("https: a cipher that HTTP/2 does not allow")
@@ -132,12 +112,17 @@ var errCipher = errors.New("https: a cipher that HTTP/2 does not allow")
 // Begin implements httpd.Conn.
 func (c *conn) Begin() (serve func(httpd.Handler), err error) {
 	c.SetDeadline(time.Now().Add(c.l.cfg.Handshake))
-	if err := c.Handshake(); err != nil {
+	if err := c.Handshake(); errors.Is(err, errRefused) {
+		return nil, err
+	} else if err != nil {
 		c.l.failed.Add(1)
 		c.l.log.Debug("handshake failed", "client", c.RemoteAddr(), "error", err)
 		return nil, err
 	}
 	c.SetDeadline(time.Time{})
+	if !c.l.settle(c) {
+		return nil, net.ErrClosed
+	}
 	c.l.made.Add(1)
 	state := c.ConnectionState()
 	c.name = state.ServerName
@@ -156,10 +141,10 @@ func (c *conn) Begin() (serve func(httpd.Handler), err error) {
 // Serves implements httpd.Conn. A client may use a connection for another name than
 // it was made for, if the certificate is good for both (RFC 9113, section 9.1.1). The
 // certificates are those of now: after a rotation that takes a name away, the client
-// has to connect anew.
+// has to connect anew. A request of HTTP/1.0 may have no host at all.
 func (c *conn) Serves(host []byte) bool {
 	name := hostname(string(host))
-	return c.name == "" || strings.EqualFold(name, c.name) || c.l.covers(c.name, name)
+	return c.name == "" || name == "" || strings.EqualFold(name, c.name) || c.l.covers(c.name, name)
 }
 
 // hostname is a host without its port, and an address without its brackets.
@@ -204,7 +189,7 @@ func (l *listener) recovered() {
 // collect writes the metrics.
 func (l *listener) collect(w *metrics.Writer) {
 	l.mu.Lock()
-	open := len(l.conns)
+	open := len(l.conns.conns) + len(l.strangers.conns)
 	l.mu.Unlock()
 	w.One("ampoule_https_connections", metrics.Gauge, "Connections over TLS.", uint64(open))
 	w.Family("ampoule_https_handshakes_total", metrics.Counter, "Handshakes by what came of them.")

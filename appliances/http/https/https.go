@@ -24,8 +24,9 @@ type Config struct {
 	HTTP2 Protocol
 	// HSTS is the value of Strict-Transport-Security (RFC 6797); "": it is not sent.
 	HSTS string
-	// Connections is the most that are open at a time; one more ends the one that has
-	// been silent for longest. Handshakes is the most that begin in a second.
+	// Connections is the most whose handshake was made; one more ends the one that has
+	// been silent for longest. For handshakes there is room beside (see places.go).
+	// Handshakes is the most that begin in a second, half of them from one source.
 	Connections, Handshakes int
 	// Handshake is how long one may take.
 	Handshake time.Duration
@@ -49,17 +50,17 @@ func (c *Config) Listen(env *appliance.Env, cfg *httpd.Config) (net.Listener, er
 	if env.Management == nil {
 		return nil, errors.New("https: no management plane, which has the certificates")
 	}
-	under, err := env.Net.Listen("tcp", ":"+strconv.Itoa(int(c.Port)))
+	plain, err := env.Net.Listen("tcp", ":"+strconv.Itoa(int(c.Port)))
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{cfg: c, log: env.Log, conns: map[*conn]struct{}{}}
+	l := &listener{cfg: c, log: env.Log, conns: newPlaces(), strangers: newPlaces()}
 	protocols := []string{alpn1}
 	if c.HTTP2 != nil {
 		protocols = []string{alpn2, alpn1}
 		l.serve2 = c.HTTP2.Open(cfg, l.spawn)
 	}
-	l.Listener = env.Management.Secure(under, protocols...)
+	l.Listener = env.Management.Secure(underneath{plain, l}, protocols...)
 	if h, ok := env.Management.(interface{ Certificates() *certs.Store }); ok {
 		l.certs = h.Certificates()
 		env.Management.Ready(l.missing)

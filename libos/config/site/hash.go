@@ -32,6 +32,14 @@ func (t Table) findHost(name []byte) int {
 	if other == 0 && t.u32(8) == 1 {
 		return 0 // all names are one host's
 	}
+	if h := t.findName(name); h >= 0 {
+		return h
+	}
+	return other
+}
+
+// findName is findHost for the names that are in the table only.
+func (t Table) findName(name []byte) int {
 	var folded [256]byte
 	n := 0
 	for i, c := range name {
@@ -63,7 +71,7 @@ func (t Table) findHost(name []byte) int {
 			}
 		}
 	}
-	return other
+	return -1
 }
 
 func (t Table) lookupName(name []byte) int {

@@ -4,6 +4,9 @@ package site
 // Host field.
 func (t Table) Knows(host []byte) bool { return t.findHost(host) >= 0 }
 
+// Names says whether a host is one of the table's names, or below one with "*.".
+func (t Table) Names(host []byte) bool { return t.findName(host) >= 0 }
+
 // Refuse is Fail for a request that could be read: the page is its host's, and one of
 // HEAD gets no body.
 func (t Table) Refuse(status int, q *Request, tail []byte, r *Response) {

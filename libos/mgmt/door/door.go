@@ -81,7 +81,7 @@ func (d *Door) Enter(c net.Conn) (*Guest, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.count++
-	g := &Guest{Conn: c, door: d, source: source(c.RemoteAddr()), number: d.count}
+	g := &Guest{Conn: c, door: d, source: Source(c.RemoteAddr()), number: d.count}
 	d.guests[g] = struct{}{}
 	if len(d.guests) > d.cfg.Places {
 		out := d.leastWelcome(g)
@@ -95,8 +95,8 @@ func (d *Door) Enter(c net.Conn) (*Guest, error) {
 	return g, nil
 }
 
-// source is where an address belongs.
-func source(a net.Addr) netip.Prefix {
+// Source is where an address belongs: itself, or of IPv6 its network of 64 bits.
+func Source(a net.Addr) netip.Prefix {
 	at, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return netip.Prefix{} // one for all that are not known

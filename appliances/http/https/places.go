@@ -1,0 +1,184 @@
+package https
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"ampoule/libos/mgmt/door"
+)
+
+// Connections whose handshake was not made have places of their own, so that they take
+// none from those that are used: one more ends another of them. A source (see
+// door.Source) that has most of them gives way first, then who has sent nothing, then
+// the oldest.
+//
+// A place among the others is only had for a handshake, and these are rationed, by
+// source, too. Who has been silent for longest gives way: one of a source that has
+// more than half of all places, if there is such, or of all.
+
+// Bounds of the places for handshakes: an eighth of those of connections.
+const (
+	fewestStrangers = 16
+	mostStrangers   = 256
+)
+
+// places are connections; the listener's mu guards them.
+type places struct {
+	conns map[*conn]struct{}
+	from  map[netip.Prefix]int // how many there are of a source
+}
+
+func newPlaces() places { return places{map[*conn]struct{}{}, map[netip.Prefix]int{}} }
+
+func (p *places) add(c *conn) {
+	p.conns[c] = struct{}{}
+	p.from[c.under.source]++
+}
+
+// remove says whether c was there.
+func (p *places) remove(c *conn) bool {
+	if _, ok := p.conns[c]; !ok {
+		return false
+	}
+	delete(p.conns, c)
+	if p.from[c.under.source]--; p.from[c.under.source] == 0 {
+		delete(p.from, c.under.source)
+	}
+	return true
+}
+
+// enter gives a newcomer a place among the strangers.
+func (l *listener) enter(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count++
+	c.number = l.count
+	p := &l.strangers
+	p.add(c)
+	if len(p.conns) > min(max(l.cfg.Connections/8, fewestStrangers), mostStrangers) {
+		l.end(p, p.first(c, func(a, b *conn) bool {
+			if x, y := p.from[a.under.source], p.from[b.under.source]; x != y {
+				return x > y
+			}
+			if a.under.spoke != b.under.spoke {
+				return b.under.spoke
+			}
+			return a.number < b.number
+		}))
+	}
+	if l.gone {
+		c.under.Close()
+	}
+}
+
+// settle gives a connection a place for good, as its handshake was made; false: it has
+// given way meanwhile.
+func (l *listener) settle(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.strangers.remove(c) {
+		return false
+	}
+	c.active.Store(time.Now().UnixNano())
+	p := &l.conns
+	p.add(c)
+	if len(p.conns) > l.cfg.Connections {
+		l.end(p, p.first(c, func(a, b *conn) bool {
+			x, y := 2*p.from[a.under.source] > l.cfg.Connections, 2*p.from[b.under.source] > l.cfg.Connections
+			if x != y {
+				return x
+			}
+			return a.active.Load() < b.active.Load()
+		}))
+	}
+	return true
+}
+
+// first is the first of all but one, of which there is another.
+func (p *places) first(but *conn, before func(a, b *conn) bool) (out *conn) {
+	for c := range p.conns {
+		if c != but && (out == nil || before(c, out)) {
+			out = c
+		}
+	}
+	return out
+}
+
+// end ends a connection to make room.
+func (l *listener) end(p *places, c *conn) {
+	p.remove(c)
+	c.under.Close()
+	l.ended.Add(1)
+}
+
+// leave gives the place of c back, if it has one.
+func (l *listener) leave(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.strangers.remove(c) || l.conns.remove(c)
+}
+
+// ration is of handshakes that begin in a second.
+type ration struct {
+	since time.Time
+	begun int
+	from  map[netip.Prefix]int
+}
+
+// take says whether one may begin, of a source that has no more than half of most.
+func (r *ration) take(source netip.Prefix, most int, now time.Time) bool {
+	if age := now.Sub(r.since); r.from == nil || age >= time.Second || age < 0 {
+		*r = ration{since: now, from: map[netip.Prefix]int{}}
+	}
+	if r.begun >= most || r.from[source] >= (most+1)/2 {
+		return false
+	}
+	r.begun++
+	r.from[source]++
+	return true
+}
+
+var errRefused = errors.New("https: too many handshakes")
+
+// underneath is the listener under TLS.
+type underneath struct {
+	net.Listener
+	l *listener
+}
+
+func (u underneath) Accept() (net.Conn, error) {
+	c, err := u.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &under{Conn: c, l: u.l, source: door.Source(c.RemoteAddr())}, nil
+}
+
+// under is the connection under one with TLS.
+type under struct {
+	net.Conn
+	l      *listener
+	source netip.Prefix
+	heard  bool // as spoke; of who reads
+	spoke  bool // the client has sent something; l.mu guards it
+}
+
+// Read implements net.Conn. With the first octets the handshake begins, if it may.
+func (u *under) Read(b []byte) (int, error) {
+	n, err := u.Conn.Read(b)
+	if n == 0 || u.heard {
+		return n, err
+	}
+	u.heard = true
+	u.l.mu.Lock()
+	defer u.l.mu.Unlock()
+	u.spoke = true
+	if !u.l.ration.take(u.source, u.l.cfg.Handshakes, time.Now()) {
+		u.l.refused.Add(1)
+		u.Conn.Close()
+		return 0, errRefused
+	}
+	return n, err
+}
