@@ -10,6 +10,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"os"
 	"regexp"
 	"strconv"
 	"testing"
@@ -101,6 +102,7 @@ func TestChromium(t *testing.T) {
 	} {
 		t.Run(c.protocol[len(c.protocol)-1:], func(t *testing.T) {
 			segment := linuxSegment(t)
+			settle(t, segment.Peer.(*netpeer.Linux))
 			s := *first
 			s.t = t
 			s.addr = func(port int) string { return "10.0.2.15:" + strconv.Itoa(port) }
@@ -115,6 +117,16 @@ func TestChromium(t *testing.T) {
 				t.Errorf("over %v, want %d over %s", got.Protocols, want, c.protocol)
 			}
 		})
+	}
+}
+
+// settle keeps the peer's addresses as they are: when the one of IPv6 that Linux makes
+// itself is there after a second, Chromium gives up all connections.
+func settle(t *testing.T, peer *netpeer.Linux) {
+	t.Helper()
+	err := peer.Do(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0) })
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
