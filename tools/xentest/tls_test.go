@@ -3,6 +3,7 @@ package xen
 import (
 	"bytes"
 	"crypto/tls"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,10 +42,9 @@ every = "60s"
 )
 
 // rotations is how many are tried, in rotationTime at most.
-const (
-	rotations    = 1000
-	rotationTime = 60 * time.Second
-)
+const rotations = 1000
+
+var rotationTime = flag.Duration("rotation-time", time.Minute, "how long certificates are rotated on Xen; 1,000 times take some 7 minutes")
 
 // terminator is the image and who may manage it.
 type terminator struct {
@@ -73,7 +73,7 @@ func tlsRotation(h *host) {
 	p := m.start()
 	m.get(p, "/readyz", 503, "there are no certificates")
 	began := time.Now()
-	limit := rotationTime
+	limit := *rotationTime
 	if testing.Short() {
 		limit /= 6
 	}

@@ -53,7 +53,7 @@ func FuzzServe(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &script{}
 		s.in.Reset(append([]byte(http2.ClientPreface), data...))
-		x := newConn(&server{idle: time.Hour, read: time.Hour, write: time.Hour, spawn: func(f func()) { f() }}, s, &handler{table: table})
+		x := newConn(&server{idle: time.Hour, read: time.Hour, write: time.Hour, spawn: func(f func()) { go f() }}, s, &handler{table: table})
 		x.serve()
 		in := http2.NewFramer(io.Discard, &s.out)
 		in.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
