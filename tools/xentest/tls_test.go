@@ -44,7 +44,7 @@ every = "60s"
 // rotations is how many are tried, in rotationTime at most.
 const rotations = 1000
 
-var rotationTime = flag.Duration("rotation-time", time.Minute, "how long certificates are rotated on Xen; 1,000 times take some 7 minutes")
+var rotationTime = flag.Duration("rotation-time", 6*time.Minute, "how long certificates are rotated on Xen at most; 1,000 times take some five and a half minutes")
 
 // terminator is the image and who may manage it.
 type terminator struct {
