@@ -28,8 +28,8 @@ func httpsTable() *table {
 			about: "Strict-Transport-Security (RFC 6797): for how long browsers that have been here use HTTPS only; it can't be called back"},
 		{name: "hsts_subdomains", want: flag{}, def: false, about: "so for all names below, too"},
 		{name: "hsts_preload", want: flag{}, def: false, about: `consent to lists that browsers have built in; needs hsts of "8760h" or more and hsts_subdomains`},
-		{name: "connections", want: integer{1, 30000}, def: 256, about: "connections open at a time; one more ends the one that is silent for longest"},
-		{name: "handshakes", want: integer{1, 100000}, def: 200, about: "handshakes begun in a second; more are refused"},
+		{name: "connections", want: integer{1, 30000}, def: 256, about: "connections open at a time; one more ends the one that is silent for longest, or one of a source with more than half. Handshakes have places of their own beside them"},
+		{name: "handshakes", want: integer{1, 100000}, def: 200, about: "handshakes begun in a second, at most half of them by one source; more are refused"},
 		{name: "handshake", want: duration{time.Second, time.Minute}, def: "10s", about: "how long one may take"},
 	}}
 }
