@@ -73,6 +73,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		nc, err := s.listen.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
+				s.close() // which may be under way: nobody is served when this returns
 				return nil
 			}
 			if failures++; errors.Is(err, net.ErrClosed) || failures == maxFailures {
