@@ -28,6 +28,7 @@ type conn struct {
 	again   bool         // twice, when it was taken from ready
 	due     atomic.Int64 // the tick at which its time is over
 	late    atomic.Bool  // it is
+	over    atomic.Bool  // it has been dismissed: its end is no news
 	stalled atomic.Int64 // the tick since when there is rest, or a part of a request; or 0
 
 	in    []byte   // the beginning of a request, or what had to wait for rest
@@ -90,7 +91,11 @@ func (r *ready) pop() *conn {
 }
 
 // wakeUp has c looked at. It does not block.
-func (c *conn) wakeUp() { c.s.ready.push(c) }
+func (c *conn) wakeUp() {
+	if !c.over.Load() {
+		c.s.ready.push(c)
+	}
+}
 
 // watch begins to serve a connection.
 func (s *server) watch(w wire) {
@@ -109,7 +114,11 @@ func (s *server) events() error {
 		if c == nil {
 			return net.ErrClosed
 		}
+		if c.over.Load() {
+			continue
+		}
 		if !s.guarded(c, x, b) {
+			c.over.Store(true)
 			s.dismiss(c.wire)
 		} else if c.again {
 			c.wakeUp() // a request and the end of all, perhaps
