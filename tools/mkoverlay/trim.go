@@ -69,7 +69,7 @@ func (t *tree) trim(without []string) error {
 	if err := t.put(trim.Additions, false); err != nil {
 		return err
 	}
-	edits := slices.Concat(trim.Edits, trim.Cheap)
+	edits := slices.Concat(trim.Edits, trim.Cheap, trim.Connections)
 	for _, part := range without {
 		more, ok := trim.Optional[part]
 		if !ok {

@@ -41,7 +41,7 @@ func TestTrimThatDoesNotFit(t *testing.T) {
 	if err := whole.trim(everything); err != nil {
 		t.Fatalf("undamaged: %v", err)
 	}
-	edits := slices.Concat(trim.Edits, trim.Cheap)
+	edits := slices.Concat(trim.Edits, trim.Cheap, trim.Connections)
 	for _, part := range everything {
 		edits = append(edits, trim.Optional[part]...)
 	}
