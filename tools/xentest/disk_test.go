@@ -2,13 +2,11 @@ package xen
 
 import (
 	"context"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
-	"ampoule/tools/xenrig/dom0"
 	"ampoule/tools/xenrig/rig"
 )
 
@@ -20,7 +18,7 @@ const diskGuest = "disk"
 func (h *host) createDisk(image, command string) {
 	h.t.Helper()
 	h.must("create", h.Create(h.t.Context(), diskGuest, rig.Guest{Image: image, Memory: 32, Cmdline: command, ShadowMemory: 8,
-		Config: []string{fmt.Sprintf(`disk=["format=raw,backendtype=phy,vdev=xvda,access=rw,script=%s,target=/dev/loop0"]`, dom0.BlockScript)}}))
+		Config: []string{loopDisk(0)}}))
 }
 
 // diskLine waits for a line of the guest.

@@ -13,7 +13,6 @@ import (
 
 	"ampoule/libos/mgmt/mgmttest"
 	"ampoule/tools/guesttest/rotation"
-	"ampoule/tools/xenrig/dom0"
 	"ampoule/tools/xenrig/rig"
 )
 
@@ -88,6 +87,8 @@ func tlsRotation(h *host) {
 
 	m.restarted(res.Rotations + 1)
 	h.xl("destroy", tlsGuest)
+	m.crashed(res.Rotations + 2) // a client was revoked
+	h.xl("destroy", tlsGuest)
 
 	for what, content := range map[string][]byte{"noise": bytes.Repeat([]byte("noise!!!"), rotation.DiskSize/8), "another appliance's": rotation.Foreign(h.t)} {
 		m.disk(content)
@@ -125,6 +126,31 @@ func (m *terminator) restarted(last int) {
 	h.t.Logf("all routes with all credentials in %v", time.Since(began).Round(time.Millisecond))
 }
 
+// crashed has a run that has the appliance's store die of a panic: the next shows what it
+// said, and has the generation of before. No appliance can be made to panic, so that run
+// is another program.
+func (m *terminator) crashed(last int) {
+	m.t.Helper()
+	h := m.host
+	const said = "panic: on purpose"
+	h.start(rig.Guest{Image: h.program("ampoule/boot/guests/disk"), Memory: 32,
+		Cmdline: "load=none end=panic owner=tls/edge " + rotation.StoreArgument, Config: []string{loopDisk(1)}})
+	if reason, lines := h.ended(time.Minute, 150*time.Millisecond); reason != crash || !strings.Contains(strings.Join(lines, "\n"), said) {
+		h.t.Errorf("shutdown reason %d: %s", reason, strings.Join(lines, "\n"))
+	}
+	p := m.start()
+	m.get(p, "/v1/crash", 200, `"build":"disk guest","text":"`+said)
+	m.get(p, "/metrics", 200, "\nampoule_last_crash_timestamp_seconds ")
+	m.get(p, "/v1/status", 200, fmt.Sprintf(`"generation":%d,`, last))
+	m.get(p, "/v1/status", 200, `"persisted":true`)
+	m.get(p, "/readyz", 200, "")
+	log, err := h.GuestLog(h.t.Context(), tlsGuest)
+	h.must("log", err)
+	if !strings.Contains(log, "warn an earlier run crashed ") {
+		h.t.Errorf("the log does not say so:\n%s", log)
+	}
+}
+
 // disk makes the content of the domain's disk, which is a file in dom0.
 func (m *terminator) disk(content []byte) {
 	m.t.Helper()
@@ -148,7 +174,7 @@ func (m *terminator) start() *rotation.Plane {
 	m.t.Helper()
 	m.must("create", m.Create(m.t.Context(), tlsGuest, rig.Guest{Image: tlsGuest + ".elf", Memory: 64, Cmdline: rotation.StoreArgument, ShadowMemory: 8,
 		VIFs:   []rig.VIF{{MAC: "00:16:3e:00:00:08"}},
-		Config: []string{fmt.Sprintf(`disk=["format=raw,backendtype=phy,vdev=xvda,access=rw,script=%s,target=/dev/loop1"]`, dom0.BlockScript)}}))
+		Config: []string{loopDisk(1)}}))
 	p := rotation.NewPlane(m.t, m.DialContext, tlsPlane, m.operator)
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		status, text, err := p.Do("GET", "/healthz", "", "")

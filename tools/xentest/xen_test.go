@@ -113,7 +113,7 @@ func TestXen(t *testing.T) {
 	}{
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"TLS", tlsRotation}, {"Reboot", reboot},
-		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Leased", leased}, {"HTTP", web(site)},
+		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Crash", crashes}, {"Leased", leased}, {"HTTP", web(site)},
 		{"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
 		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
@@ -136,7 +136,7 @@ func (h *host) show() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, name := range []string{"echo", "dns", "late", "disk", "leased", tlsGuest, "http"} {
+	for _, name := range []string{"echo", "dns", "late", "disk", crashGuest, "leased", tlsGuest, "http"} {
 		log, err := h.GuestLog(ctx, name)
 		h.t.Logf("%s console (%v):\n%s", name, err, log)
 	}

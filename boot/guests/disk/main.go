@@ -1,14 +1,17 @@
 //go:build ampoule
 
 // Command disk is the guest that keeps a store on its disk. It says what it
-// found there, and makes the next generation; with load=commit on the kernel
-// command line it goes on making more until it is stopped, and with end=NAME it
-// dies in the way of that name after some.
+// found there, and makes the next generation. On the kernel command line,
+// load=commit has it go on making more until it is stopped, and load=none none;
+// end=NAME has it die in the way of that name, after some if it makes any, and
+// once=1 only if no earlier run has crashed. With owner=NAME and store-key=HEX it
+// opens an appliance's store.
 package main
 
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"strings"
@@ -17,6 +20,7 @@ import (
 
 	"ampoule/boot/guests/bare"
 	"ampoule/boot/platform"
+	"ampoule/libos/device"
 	"ampoule/libos/store"
 )
 
@@ -30,7 +34,7 @@ func main() {
 		return
 	}
 	fmt.Printf("disk %+v\n", disk.Info())
-	s, err := store.Open(store.Config{Disk: disk, Owner: "disk guest", Key: bytes.Repeat([]byte{5}, store.KeySize)})
+	s, err := store.Open(config(disk))
 	check(err)
 	last, err := s.KeepCrash("disk guest")
 	if err != nil {
@@ -47,31 +51,18 @@ func main() {
 	if st.Notice != "" {
 		fmt.Println("notice:", st.Notice)
 	}
-	if st.Generation > 0 {
+	if st.Generation > 0 && bare.Option("owner") == "" {
 		consistent(s, st.Generation)
 	}
-	for gen := st.Generation; ; {
-		next := content(gen + 1)
-		if st.Notice != "" && gen == st.Generation {
-			next = content(gen + 2) // the number of the commit that was cut is spent
-		}
-		if gen, err = s.Commit(gen, next); err != nil {
-			check(err)
-		}
-		fmt.Printf("stored %d\n", gen)
-		if end := ends[bare.Option("end")]; end != nil && gen == st.Generation+3 {
-			go func() {
-				time.Sleep(7 * time.Millisecond) // amid commits
-				end([]byte("-----BEGIN PRIVATE KEY-----"), 0x5ec2e7)
-			}()
-			if bare.Option("end") == "deadlock" {
-				select {}
-			}
-		}
-		if bare.Option("load") != "commit" {
-			break
-		}
-		st.Notice = ""
+	end := ends[bare.Option("end")]
+	if last != nil && bare.Option("once") != "" {
+		end = nil
+	}
+	switch {
+	case bare.Option("load") != "none":
+		commits(s, st, end)
+	case end != nil:
+		end(secret, secretCode)
 	}
 	// Until the host takes the power away. A wait for ever would be a deadlock:
 	// there is no network card that could end it.
@@ -80,11 +71,55 @@ func main() {
 	}
 }
 
+// config is that of the store: our own, or an appliance's.
+func config(disk device.Block) store.Config {
+	c := store.Config{Disk: disk, Owner: "disk guest", Key: bytes.Repeat([]byte{5}, store.KeySize)}
+	if owner := bare.Option("owner"); owner != "" {
+		key, err := hex.DecodeString(bare.Option("store-key"))
+		check(err)
+		c.Owner, c.Key = owner, key
+	}
+	return c
+}
+
+// commits makes the next generation, or one after the other, and dies amid the fourth
+// if there is an end.
+func commits(s *store.Store, st store.Status, end func([]byte, int)) {
+	for gen := st.Generation; ; {
+		next := content(gen + 1)
+		if st.Notice != "" && gen == st.Generation {
+			next = content(gen + 2) // the number of the commit that was cut is spent
+		}
+		var err error
+		gen, err = s.Commit(gen, next)
+		check(err)
+		fmt.Printf("stored %d\n", gen)
+		if end != nil && gen == st.Generation+3 {
+			go func() {
+				time.Sleep(7 * time.Millisecond) // amid commits
+				end(secret, secretCode)
+			}()
+			if bare.Option("end") == "deadlock" {
+				select {}
+			}
+		}
+		if bare.Option("load") != "commit" {
+			return
+		}
+		st.Notice = ""
+	}
+}
+
 // Variables that the compiler knows nothing about.
 var (
 	null *int
 	hold [][]byte
 )
+
+// What the ends have as arguments, and no record may show.
+var secret = []byte("-----BEGIN PRIVATE KEY-----")
+
+const secretCode = 0x5ec2e7
 
 // ends are ways to die. Their arguments are not to be found in what is left.
 var ends = map[string]func(secret []byte, code int){
