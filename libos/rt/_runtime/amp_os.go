@@ -112,6 +112,16 @@ func ampEnvLimit(n uintptr) {
 	}
 }
 
+// ampRoom says how many bytes of pages are free, and how many the window has: what
+// the heap has free, with what it can still grow by.
+//
+//go:linkname ampRoom
+func ampRoom() (free, all uintptr) {
+	const step = pallocChunkPages * pageSize // the heap grows by these
+	free = uintptr(gcController.heapFree.load() + gcController.heapReleased.load())
+	return free + (ampMetaLow-ampHeapHigh)/step*step, ampBoot.WindowEnd - ampBoot.Window
+}
+
 // ampFatal is called at the start of throw and fatal, and remembers which exit
 // code the message stands for.
 //
