@@ -31,6 +31,13 @@ type Network interface {
 	SetFastPath(f netif.FastPath)
 }
 
+// Gated is a Network that asks before it receives what may need memory.
+type Gated interface {
+	// SetGate has gate called ahead of each burst of frames; false drops it
+	// (netif.Stack). Meanwhile nothing is received.
+	SetGate(gate func() bool)
+}
+
 // Env is what an appliance is given. It lives as long as the appliance.
 type Env struct {
 	Net  Network

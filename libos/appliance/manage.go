@@ -99,7 +99,7 @@ func collectNetwork(w *metrics.Writer, s netif.Stats) {
 		n         uint64
 	}{
 		{"rx", "received", s.RxFrames}, {"rx", "invalid", s.RxInvalid}, {"rx", "fragment", s.RxFragments},
-		{"rx", "foreign", s.RxForeign}, {"rx", "unresolved", s.RxUnresolved},
+		{"rx", "foreign", s.RxForeign}, {"rx", "unresolved", s.RxUnresolved}, {"rx", "no_memory", s.RxNoMemory},
 		{"rx", "answered", s.FastReplied}, {"rx", "ignored", s.FastDropped},
 		{"tx", "sent", s.TxFrames}, {"tx", "dropped", s.TxDropped}, {"tx", "invalid", s.TxInvalid},
 	} {

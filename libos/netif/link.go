@@ -29,6 +29,7 @@ type link struct {
 	fast   atomic.Pointer[FastPath]
 	begin  atomic.Pointer[func()] // of fast: see Burster
 	tap    atomic.Pointer[Tap]
+	gate   atomic.Pointer[func() bool] // see SetGate
 	count  counters
 	closed atomic.Bool
 	done   chan struct{} // closed when the receive goroutine has ended

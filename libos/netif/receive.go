@@ -126,10 +126,21 @@ func (l *link) received(r *receiver, n int, err error) (ended bool) {
 	if r.away {
 		l.returned(r)
 	}
-	if r.n > 0 && l.burst(r) {
+	if r.n > 0 && l.room(r) && l.burst(r) {
 		l.settle(r)
 	}
 	r.n, r.done, r.ready = 0, 0, 0 // for a panic before there are others
+	return false
+}
+
+// room says whether there is memory for the frames, and drops them when there is none.
+func (l *link) room(r *receiver) bool {
+	gate := l.gate.Load()
+	if gate == nil || (*gate)() {
+		return true
+	}
+	l.count.rxNoMemory.Add(uint64(r.n))
+	release(r.frames[:r.n])
 	return false
 }
 

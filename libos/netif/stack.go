@@ -178,6 +178,17 @@ func (s *Stack) SetFastPath(f FastPath) {
 	s.tell()
 }
 
+// SetGate has gate called ahead of each burst of frames, but for those that the driver
+// has answered for a fast path, by the goroutine that receives: meanwhile nothing is
+// received, and when it says false the burst is dropped. nil ends that.
+func (s *Stack) SetGate(gate func() bool) {
+	if gate == nil {
+		s.link.gate.Store(nil)
+		return
+	}
+	s.link.gate.Store(&gate)
+}
+
 // Close ends all connections and stops receiving. The device stays open. Close
 // returns when no goroutine of the stack uses the device any more.
 func (s *Stack) Close() error {

@@ -9,6 +9,7 @@ type Stats struct {
 	RxFragments  uint64 // dropped: IP fragments
 	RxForeign    uint64 // dropped: for another station
 	RxUnresolved uint64 // dropped: the sender's link address is still being asked for
+	RxNoMemory   uint64 // dropped: memory was short
 	FastReplied  uint64 // answered by the fast path
 	FastDropped  uint64 // dropped by the fast path
 	TxFrames     uint64 // given to the device by the stack
@@ -24,6 +25,7 @@ type Stats struct {
 type counters struct {
 	rxFrames, rxInvalid, rxFragments, rxForeign atomic.Uint64
 	rxUnresolved, fastReplied, fastDropped      atomic.Uint64
+	rxNoMemory                                  atomic.Uint64
 	txFrames, txDropped, txInvalid              atomic.Uint64
 	panics, refused, udpDropped                 atomic.Uint64
 	conns                                       atomic.Int64
@@ -35,8 +37,8 @@ func (s *Stack) Stats() Stats {
 	c := &s.link.count
 	return Stats{
 		RxFrames: c.rxFrames.Load(), RxInvalid: c.rxInvalid.Load(),
-		RxUnresolved: c.rxUnresolved.Load(),
-		RxFragments:  c.rxFragments.Load(), RxForeign: c.rxForeign.Load(),
+		RxUnresolved: c.rxUnresolved.Load(), RxNoMemory: c.rxNoMemory.Load(),
+		RxFragments: c.rxFragments.Load(), RxForeign: c.rxForeign.Load(),
 		FastReplied: c.fastReplied.Load(), FastDropped: c.fastDropped.Load(),
 		TxFrames: c.txFrames.Load(), TxDropped: c.txDropped.Load(),
 		TxInvalid: c.txInvalid.Load(), Panics: c.panics.Load(),
