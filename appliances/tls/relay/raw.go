@@ -37,6 +37,9 @@ func (a *Activity) Touch() { a.last.Store(a.Clock.Load()) }
 // Idle is how long nothing has happened.
 func (a *Activity) Idle() int64 { return a.Clock.Load() - a.last.Load() }
 
+// Writing says whether a write is under way, to either side.
+func (a *Activity) Writing() bool { return a.write[Front].Load() != 0 || a.write[Back].Load() != 0 }
+
 // Stalled is how long a write has been under way that makes no progress.
 func (a *Activity) Stalled() (longest int64) {
 	for i := range a.write {

@@ -72,7 +72,7 @@ func (t *Terminator) admit(ctx context.Context, c *conn) bool {
 	who := clientOf(c.remote)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining || ctx.Err() != nil || t.memory.full.Load() || len(t.conns) >= l.Connections || l.PerClient > 0 && t.clients[who] >= l.PerClient {
+	if t.draining || ctx.Err() != nil || t.memory.Full() || len(t.conns) >= l.Connections || l.PerClient > 0 && t.clients[who] >= l.PerClient {
 		return false
 	}
 	c.born = t.clock.Load()
@@ -141,21 +141,8 @@ func (t *Terminator) sweep(ctx context.Context) error {
 				c.abort()
 			}
 		}
-		m := t.memory
 		t.mu.Unlock()
-		was := m.full.Load()
-		m.look()
-		switch is := m.full.Load(); {
-		case is && !was:
-			t.log.Warn("memory is short: no connections are taken", "used", m.used, "limit", m.limit)
-		case was && !is:
-			t.log.Warn("memory is there again: connections are taken", "used", m.used, "limit", m.limit)
-		}
-		if m.full.Load() {
-			t.mu.Lock()
-			t.shed()
-			t.mu.Unlock()
-		}
+		t.memory.Look()
 	}
 }
 

@@ -81,7 +81,7 @@ func (c *conn) abort() {
 // begin does the handshake and finds a backend. It then leaves the connection to the
 // workers, and with its goroutine the stack goes that the handshake has needed.
 func (c *conn) begin(ctx context.Context) {
-	if !c.shake() || !c.connect(ctx) {
+	if !c.affordable() || !c.shake() || !c.connect(ctx) {
 		c.abort()
 		c.t.dismiss(c)
 		return
@@ -93,6 +93,18 @@ func (c *conn) begin(ctx context.Context) {
 	w := c.t.workers
 	w.Start(&c.up, c.back, front{c}, &c.t.stats.FromClient, c.clientEnded)
 	w.Start(&c.down, c.tls, c.back, &c.t.stats.ToThem, c.backendEnded)
+}
+
+// affordable says whether there is memory for a handshake.
+func (c *conn) affordable() bool {
+	if !c.t.memory.Tight() {
+		return true
+	}
+	c.t.shaken(c)
+	if !c.over.Load() {
+		c.t.stats.Shed.Add(1)
+	}
+	return false
 }
 
 // shake does the handshake.

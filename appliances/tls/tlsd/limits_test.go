@@ -7,10 +7,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"ampoule/appliances/tls/tlstest"
+	"ampoule/libos/memory"
 )
 
 // ended says whether the terminator ends c within d.
@@ -168,7 +170,11 @@ func TestShortMemory(t *testing.T) {
 		io.Copy(c, c)
 	}))
 	cfg.Limits.Idle, cfg.Limits.HalfClosed = time.Minute, 800*time.Millisecond // the clock ticks every 200 ms
-	r := start(t, cfg, ca, nil)
+	var room atomic.Uint64
+	room.Store(50)
+	r := start(t, cfg, ca, nil, func(t *Terminator) {
+		t.memory = memory.New(memory.Machine{Room: func() (free, all uint64) { return room.Load(), 100 }, Collect: func() {}}, t, t.log)
+	})
 	good, slow := r.dial(t, r.client()), r.dial(t, r.client())
 	io.WriteString(good, "hello")
 	io.WriteString(slow, "flood")
@@ -182,52 +188,55 @@ func TestShortMemory(t *testing.T) {
 		}
 		return false
 	})
-	short := func(inUse uint64) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.memory = &memory{limit: 100, read: func() uint64 { return inUse }, collect: func() {}}
-	}
-	short(95)
+	room.Store(6)
 	within(t, "the slow one is ended", func() bool { return r.Stats().Shed.Load() == 1 && r.Stats().Open.Load() == 1 })
 	if c, err := tls.Dial("tcp", r.addr, r.client()); err == nil {
 		c.Close()
 		t.Error("a connection is taken while memory is short")
 	}
 	ask(t, good, " all", " all")
-	short(93)
+	room.Store(50)
+	within(t, "memory is there again", func() bool { return !r.memory.Full() })
 	ask(t, r.dial(t, r.client()), "hellothere", "there")
+
+	room.Store(3) // and no look comes before
+	if c, err := tls.Dial("tcp", r.addr, r.client()); err == nil {
+		c.Close()
+		t.Error("a handshake is made with next to no memory left")
+	}
+	if n := r.Stats().Handshakes[TLS13][Full].Load(); n != 3 {
+		t.Errorf("%d handshakes", n)
+	}
 }
 
-// TestMemory: what is in use is short only when a collection has not helped, and
-// collections are far apart.
-func TestMemory(t *testing.T) {
-	var inUse, live uint64 = 50, 50
-	collected := 0
-	m := &memory{limit: 100, read: func() uint64 { return inUse }, collect: func() {
-		collected++
-		inUse = live
-		time.Sleep(50 * time.Millisecond)
-	}}
-	for i, step := range []struct {
-		inUse, live uint64
-		wait        bool // until it may collect again
-		full        bool
-		collected   int
-	}{
-		{93, 93, false, false, 0},
-		{99, 60, false, false, 1},
-		{99, 98, false, false, 1},
-		{99, 98, true, true, 2},
-		{98, 60, false, true, 2},
-		{98, 60, true, false, 3},
-	} {
-		if step.wait {
-			time.Sleep(time.Until(m.next))
+// TestShedOrder: who is idle gives way only where anybody may, and behind those in their
+// handshake; who has been idle for longest gives way first.
+func TestShedOrder(t *testing.T) {
+	cfg := testConfig(serveBackend(t, func(c net.Conn) { io.Copy(c, c) }))
+	cfg.Limits.Handshake, cfg.Limits.Idle, cfg.Limits.HalfClosed = time.Minute, time.Minute, 200*time.Millisecond // the clock ticks every 50 ms
+	r := start(t, cfg, tlstest.NewCA(t), nil)
+	first, second := r.dial(t, r.client()), r.dial(t, r.client())
+	ask(t, first, "a", "a")
+	ask(t, second, "a", "a")
+	silent, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "all are there", func() bool { return r.Stats().Open.Load() == 3 })
+	tick := r.clock.Load()
+	within(t, "time passes", func() bool { return r.clock.Load() > tick+1 })
+	ask(t, first, "b", "b")
+	if n := r.Shed(3, false); n != 0 {
+		t.Errorf("%d are ended that do not stall", n)
+	}
+	for i, c := range []net.Conn{silent, second, first} {
+		if n := r.Shed(1, true); n != 1 || !ended(c, 5*time.Second) {
+			t.Fatalf("number %d is not the next that is ended", i)
 		}
-		inUse, live = step.inUse, step.live
-		if m.look(); m.full.Load() != step.full || collected != step.collected {
-			t.Errorf("step %d: short %v, %d collections; want %v, %d", i, m.full.Load(), collected, step.full, step.collected)
-		}
+		within(t, "it is forgotten", func() bool { return r.Stats().Open.Load() == int64(2-i) })
+	}
+	if n := r.Shed(1, true); n != 0 || r.Stats().Shed.Load() != 3 {
+		t.Errorf("%d of none are ended, %d are counted", n, r.Stats().Shed.Load())
 	}
 }
 

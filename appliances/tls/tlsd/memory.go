@@ -1,85 +1,56 @@
 package tlsd
 
 import (
-	"runtime"
-	"runtime/debug"
+	"cmp"
 	"slices"
-	"sync/atomic"
-	"time"
-)
 
-// fullAt is the share of the memory limit, in percent, that may be in use for good. Above
-// it the terminator takes no connections and ends stalled ones. The rest is what the
-// collector has to run ahead of: with less, it would run all the time.
-const fullAt = 93
+	"ampoule/libos/appliance"
+	"ampoule/libos/memory"
+)
 
 // collectAt is how much garbage there may be beside what is in use, in percent of that,
 // before the collector runs. The memory limit is what bounds it: the VM's memory serves
 // nobody else.
 const collectAt = 400
 
-// memory guards against connections that together hold more than there is. Each by
-// itself is bounded, but the bounds of all of them are more than a small VM has: most
-// connections are idle most of the time, and hold next to nothing.
-type memory struct {
-	limit   uint64
-	read    func() uint64 // bytes in use, with what was not collected yet
-	collect func()
-	used    uint64 // when look was last called
-	full    atomic.Bool
-	next    time.Time // before which look does not collect
-}
-
-func newMemory() *memory {
-	return &memory{limit: uint64(debug.SetMemoryLimit(-1)), read: inUse, collect: runtime.GC}
-}
-
-// inUse is what counts against the limit, less what the heap has free, be it between
-// objects: the next connections have objects of the same sizes.
-func inUse() uint64 {
-	var s runtime.MemStats
-	runtime.ReadMemStats(&s)
-	return s.Sys - s.HeapSys + s.HeapAlloc
-}
-
-// look finds out whether memory is short. What is in use above fullAt may be garbage,
-// which a collection tells; as that takes long, what one told stands for four times as
-// long. One goroutine looks, and holds no lock: connections can end meanwhile.
-func (m *memory) look() {
-	most := m.limit / 100 * fullAt
-	if m.used = m.read(); m.used <= most {
-		m.full.Store(false)
-		return
+// guard has the memory of m guarded: connections that together hold more than there is
+// are ended.
+func (t *Terminator) guard(m memory.Machine, net appliance.Network) {
+	t.memory = memory.New(m, t, t.log)
+	if n, ok := net.(appliance.Gated); ok {
+		n.SetGate(t.memory.Gate)
 	}
-	begin := time.Now()
-	if begin.Before(m.next) {
-		return
-	}
-	m.collect()
-	end := time.Now()
-	m.next = end.Add(4 * end.Sub(begin))
-	m.used = m.read()
-	m.full.Store(m.used > most)
 }
 
-// shed ends connections whose client or backend takes nothing, those that have done so
-// for longest first, an eighth of them at a time. It is called with t.mu held.
-func (t *Terminator) shed() {
-	var stalled []*conn
+// Shed implements memory.Shedder. Who takes nothing is a client or backend amid a write;
+// those who are missed least are those in their handshake, the oldest first, and then
+// those that have been idle for longest.
+func (t *Terminator) Shed(n int, any bool) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []*conn
 	for c := range t.conns {
-		if c.act.Stalled() > 0 {
-			stalled = append(stalled, c)
+		if !c.over.Load() && (any || c.act.Writing()) {
+			all = append(all, c)
 		}
 	}
-	if len(stalled) == 0 {
-		return
-	}
-	slices.SortFunc(stalled, func(a, b *conn) int { return int(b.act.Stalled() - a.act.Stalled()) })
-	n := len(stalled)/8 + 1
-	t.log.Warn("memory is short: ending connections that take nothing", "connections", n, "stalled", len(stalled),
-		"after", time.Duration(stalled[0].act.Stalled())*t.tick)
-	for _, c := range stalled[:n] {
+	slices.SortFunc(all, func(a, b *conn) int { return cmp.Compare(b.burden(), a.burden()) })
+	all = all[:min(n, len(all))]
+	for _, c := range all {
 		c.abort()
 	}
-	t.stats.Shed.Add(int64(n))
+	t.stats.Shed.Add(int64(len(all)))
+	return len(all)
+}
+
+// burden is the higher the sooner a connection is ended.
+func (c *conn) burden() int64 {
+	const kind = 1 << 40 // ticks
+	switch {
+	case c.act.Writing():
+		return 2*kind + c.act.Stalled()
+	case c.phase.Load() == shaking:
+		return kind + c.t.clock.Load() - c.born
+	}
+	return c.act.Idle()
 }

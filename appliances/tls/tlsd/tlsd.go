@@ -21,6 +21,7 @@ import (
 	"ampoule/libos/appliance"
 	"ampoule/libos/config/feature"
 	"ampoule/libos/format"
+	"ampoule/libos/memory"
 	"ampoule/libos/telemetry"
 )
 
@@ -77,12 +78,12 @@ type Terminator struct {
 	clock   relay.Clock // ticks
 	tick    time.Duration
 	stats   Stats
+	memory  *memory.Guard
 
 	mu       sync.Mutex // guards what follows
 	conns    map[*conn]struct{}
 	clients  map[client]int // connections of each address, where they are bounded
 	waiting  []*conn        // those in their handshake, the oldest first
-	memory   *memory
 	draining bool
 	empty    chan struct{} // closed when draining and without connections
 }
@@ -128,7 +129,7 @@ func (c *Config) source(env *appliance.Env) (certs.Source, error) {
 
 // Open makes a Terminator with the certificates of source.
 func Open(cfg Config, source certs.Source, env *appliance.Env) (*Terminator, error) {
-	t := &Terminator{cfg: cfg, log: env.Log, empty: make(chan struct{}), memory: newMemory(),
+	t := &Terminator{cfg: cfg, log: env.Log, empty: make(chan struct{}),
 		conns: map[*conn]struct{}{}, clients: map[client]int{}}
 	l := &cfg.Limits
 	if l.Connections < 1 || l.Handshakes < 1 || l.Handshake <= 0 || l.Idle <= 0 || l.HalfClosed <= 0 || l.Stall <= 0 {
@@ -137,6 +138,7 @@ func Open(cfg Config, source certs.Source, env *appliance.Env) (*Terminator, err
 	}
 	t.workers = relay.NewWorkers(relay.NewBuffers(l.Buffers))
 	t.clock.Store(1) // 0 is never
+	t.guard(memory.Here(), env.Net)
 	t.tick = max(min(time.Second, min(l.Handshake, l.Idle, l.HalfClosed, l.Stall)/4), time.Millisecond)
 	var err error
 	if t.session, err = session.NewServer(cfg.Session, source, env.Rand); err != nil {

@@ -86,8 +86,8 @@ type running struct {
 }
 
 // start runs a Terminator until the test ends, with a certificate for a.test unless
-// source is given.
-func start(t *testing.T, cfg Config, ca *tlstest.CA, source certs.Source) *running {
+// source is given. change may change it before.
+func start(t *testing.T, cfg Config, ca *tlstest.CA, source certs.Source, change ...func(*Terminator)) *running {
 	t.Helper()
 	if source == nil {
 		source = tlstest.NewSource(nil, ca.Issue(t, "a.test"))
@@ -97,6 +97,9 @@ func start(t *testing.T, cfg Config, ca *tlstest.CA, source certs.Source) *runni
 		Log: telemetry.New(os.Stderr, time.Now, telemetry.Debug)})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(term)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Terminator: term, addr: h.l.Addr().String(), ca: ca, stop: cancel, done: make(chan error, 1)}
