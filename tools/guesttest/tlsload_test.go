@@ -160,6 +160,46 @@ func TestTLSCrowd(t *testing.T) {
 	}
 }
 
+// TestTLSFlood has 300 connections ask at once for what they then do not read, or read
+// slowly, twice: more than there is memory for. The terminator ends some of them and goes on.
+func TestTLSFlood(t *testing.T) {
+	const size = 300
+	r := newTLSRig(t)
+	r.nginx(t, 8080, 8081)
+	if err := os.WriteFile(filepath.Join(r.dir, "site", "large"), make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := r.boot(t, "flood", tlsVariant, 40, "connections = 1000\nhandshakes = 250\nconnect = \"60s\"\nattempt = \"30s\"\nidle = \"1h\"\nstall = \"1h\"\n",
+		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n[tls.health]\nevery = \"60s\"\ntimeout = \"30s\"\n")
+	idle := r.crowd(t, 20)
+	t.Cleanup(func() { hangUp(idle) })
+	for range 2 {
+		slow := r.crowd(t, size)
+		t.Cleanup(func() { hangUp(slow) })
+		for i, c := range slow {
+			if err := c.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(c, "GET /large HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+			if i%2 == 0 {
+				go sip(c)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		answer(t, idle)
+		r.served(t, "with slow ones there")
+		hangUp(slow[:size/2])
+	}
+	if lastLine(g, "memory is short: connections are ended") == "" {
+		t.Error("no connection was ended: memory was never short")
+	}
+	select {
+	case <-g.Done():
+		t.Error("the VM has ended")
+	default:
+	}
+}
+
 // crowd makes connections, eight at a time.
 func (r *tlsRig) crowd(t *testing.T, size int) (held []*tls.Conn) {
 	conns := make(chan *tls.Conn, size)
