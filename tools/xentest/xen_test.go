@@ -90,12 +90,15 @@ func TestXen(t *testing.T) {
 		t.Fatal("qemu-system-x86_64 is not installed: run make setup")
 	}
 	httpToml, site := httpConfig(t)
+	secured := newSecureWeb(t)
 	images := map[string]string{
 		"echo.elf": build(t, "echo", "echo-xen", ""),
 		"dns.elf":  build(t, "dns", "dns-xen", dnsConfig(t)),
 
 		"leased.elf": build(t, "dns", "leased-xen", leaseConfig(t)),
 		"http.elf":   build(t, "http", "http-xen", httpToml),
+
+		filepath.Base(secured.image): secured.image,
 	}
 	// SMEP and SMAP are for guests only: dom0 is one that cannot have them.
 	r, err := rig.Start(t.Context(), rig.Options{Images: images, CPU: rig.CPU + ",+smep,+smap", Xen: "smep=hvm smap=hvm",
@@ -113,7 +116,8 @@ func TestXen(t *testing.T) {
 	}{
 		{"TwoAtOnce", twoAtOnce}, {"Keys", keys}, {"Stream", stream}, {"Pause", pause}, {"Detach", detach},
 		{"SaveRestore", saveRestore}, {"Migrate", migrate}, {"Load", load}, {"TLS", tlsRotation}, {"Reboot", reboot},
-		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Crash", crashes}, {"Leased", leased}, {"HTTP", web(site)},
+		{"Shutdown", shutdown}, {"Destroy", destroy}, {"LateVIF", lateVIF}, {"Disk", disk}, {"Crash", crashes}, {"Leased", leased}, {"HTTP", plainWeb(site)},
+		{"HTTPS", secured.secure},
 		{"TooLittleMemory", tooLittle},
 		{"Runtime", runtimeSuite}, {"Endings", endings}, {"AttacksRecovered", attacksRecovered},
 		{"AttacksFinal", attacksFinal}, {"StackGuards", stackGuards}, {"GateRefuses", gateRefuses}, {"GrantAttack", grantAttack},
@@ -136,7 +140,7 @@ func (h *host) show() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for _, name := range []string{"echo", "dns", "late", "disk", crashGuest, "leased", tlsGuest, "http"} {
+	for _, name := range []string{"echo", "dns", "late", "disk", crashGuest, "leased", tlsGuest, "http", "https"} {
 		log, err := h.GuestLog(ctx, name)
 		h.t.Logf("%s console (%v):\n%s", name, err, log)
 	}
