@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ampoule/tools/bench/counter"
@@ -49,20 +50,11 @@ var httpPoints = []struct {
 	{"one request, kept alive, 100 KiB, lone", 31_000, httpLarge},
 }
 
-// siteImage builds an image with the site in dir.
-func siteImage(ctx context.Context, dir, mkimage string, symbols bool) (string, error) {
-	www := filepath.Join(dir, "www")
-	if err := os.Mkdir(www, 0o755); err != nil {
-		return "", err
-	}
-	for path, content := range site {
-		if err := os.WriteFile(filepath.Join(www, path), content, 0o644); err != nil {
-			return "", err
-		}
-	}
-	config, image := filepath.Join(dir, "http.toml"), filepath.Join(dir, "http.elf")
+// siteImage builds the image name with the site in dir/www, and more of a configuration.
+func siteImage(ctx context.Context, dir, name, more, mkimage string, symbols bool) (string, error) {
+	config, image := filepath.Join(dir, name+".toml"), filepath.Join(dir, name+".elf")
 	const text = "[network]\nipv4 = \"10.0.2.15/24\"\ngateway4 = \"10.0.2.2\"\nipv6 = [\"fec0::15/64\"]\ngateway6 = \"fec0::2\"\n[[http.sites]]\nfolder = \"www\"\n"
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(text+more), 0o644); err != nil {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, mkimage, "-app", "http", "-config", config, fmt.Sprintf("-strip=%t", !symbols), "-o", image)
@@ -72,22 +64,68 @@ func siteImage(ctx context.Context, dir, mkimage string, symbols bool) (string, 
 	return image, nil
 }
 
-// web measures the HTTP appliance and, unless plain, nginx beside it, and prints a
-// table; or with prof, the name of a point, where the appliance's instructions go.
+// writeSite writes the site to dir/www.
+func writeSite(dir string) error {
+	www := filepath.Join(dir, "www")
+	if err := os.Mkdir(www, 0o755); err != nil {
+		return err
+	}
+	for path, content := range site {
+		if err := os.WriteFile(filepath.Join(www, path), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// web measures the HTTP appliance and, unless plain, nginx beside it, and prints two
+// tables, for plain HTTP and for HTTPS; or with prof, the name of a point, where the
+// appliance's instructions go. An image that is given is measured without HTTPS.
 func (b *bench) web(ctx context.Context, w io.Writer, mkimage, prof string, plain bool, v view) error {
-	if b.images["http"] == "" {
-		dir, err := os.MkdirTemp("", "ampoule-bench-")
-		if err != nil {
+	dir, err := os.MkdirTemp("", "ampoule-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := writeSite(dir); err != nil {
+		return err
+	}
+	p, err := newPairs()
+	if err != nil {
+		return err
+	}
+	given := b.images["http"] != ""
+	if !given {
+		if b.images["http"], err = siteImage(ctx, dir, "http", "", mkimage, prof != ""); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		if b.images["http"], err = siteImage(ctx, dir, mkimage, prof != ""); err != nil {
+		if err := b.secureImage(ctx, dir, mkimage, prof != "", p); err != nil {
 			return err
 		}
 	}
-	if prof != "" {
+	if secure := slices.ContainsFunc(httpsPoints, func(p httpsPoint) bool { return p.point == prof }); prof != "" && !secure {
 		return b.profile(ctx, "http", prof, "", v)
+	} else if secure && given {
+		return errors.New("-image has no HTTPS that bench could ask")
+	} else if secure {
+		return b.profileHTTPS(ctx, p, prof, v)
 	}
+	if !plain {
+		err := b.makeNginx(ctx, p)
+		if plain = errors.Is(err, dom0.ErrPackages); plain { // our own figures are worth having without
+			fmt.Fprintf(os.Stderr, "NOTICE: NO FIGURES OF NGINX: %v\n", err)
+		} else if err != nil {
+			return fmt.Errorf("nginx: %w", err)
+		}
+	}
+	if err := b.plainWeb(ctx, w, plain); err != nil || given {
+		return err
+	}
+	return b.secureWeb(ctx, w, p, plain)
+}
+
+// plainWeb prints the table of plain HTTP.
+func (b *bench) plainWeb(ctx context.Context, w io.Writer, plain bool) error {
 	ours, err := b.webFigures(ctx, "http")
 	if err != nil {
 		return fmt.Errorf("http: %w", err)
@@ -102,10 +140,8 @@ func (b *bench) web(ctx context.Context, w io.Writer, mkimage, prof string, plai
 	}
 	var theirs []Point
 	if !plain {
-		if theirs, err = b.nginx(ctx); err != nil && !errors.Is(err, dom0.ErrPackages) {
+		if theirs, err = b.webFigures(ctx, peer.Nginx); err != nil {
 			return fmt.Errorf("nginx: %w", err)
-		} else if err != nil { // our own figures are worth having without
-			fmt.Fprintf(os.Stderr, "NOTICE: NO FIGURES OF NGINX: %v\n", err)
 		}
 	}
 	fmt.Fprintf(w, "%-56s %12s %12s %12s\n", "", "http", "goal", "nginx, Linux")
@@ -122,14 +158,15 @@ func (b *bench) web(ctx context.Context, w io.Writer, mkimage, prof string, plai
 	return nil
 }
 
-// nginx measures it in a small Linux VM.
-func (b *bench) nginx(ctx context.Context) ([]Point, error) {
-	g, err := peer.MakeWeb(ctx, b.cache, site, func(s string) { fmt.Fprintln(os.Stderr, s) })
+// makeNginx makes its small Linux VM.
+func (b *bench) makeNginx(ctx context.Context, p pairs) error {
+	chain, key, err := p.bundle()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b.guests[peer.Nginx] = g
-	return b.webFigures(ctx, peer.Nginx)
+	b.guests[peer.Nginx], err = peer.MakeWeb(ctx, b.cache, peer.Site{Files: site, Chain: chain, Key: key},
+		func(s string) { fmt.Fprintln(os.Stderr, s) })
+	return err
 }
 
 // linuxSize is how many bytes nginx's kernel and initramfs have, if it was measured.

@@ -37,7 +37,7 @@ func services(name, ask string) (datagram, stream load.Service, err error) {
 		return load.Echo(64), load.Echo(1024), nil
 	case "dns":
 		return load.DNS(ask), load.DNS(ask), nil
-	case "http", peer.Nginx:
+	case "http", httpsApp, peer.Nginx:
 		s := load.HTTP("/1k", site["/1k"])
 		return s, s, nil
 	}
@@ -60,7 +60,7 @@ func main() {
 	out := flag.String("json", "dist/bench.json", "where to write the figures")
 	web := flag.Bool("http", false, "measure the HTTP appliance instead, and nginx beside it if -peers has it")
 	terminator := flag.Bool("tls", false, "measure the TLS terminator instead")
-	prof := flag.String("prof", "", "profile one point instead: boot, lone, saturated, tcp-lone, tcp-saturated, tcp-connect, tcp-bulk or, with -http, http-large; with -tls the number of a row")
+	prof := flag.String("prof", "", "profile one point instead: boot, lone, saturated, tcp-lone, tcp-saturated, tcp-connect, tcp-bulk or, with -http, http-large, https-connect, https-resumed, h2-connect, https-lone, h2-lone, https-large, h2-large; with -tls the number of a row")
 	symbols := flag.String("symbols", "", "unstripped ELF with the image's code, for -prof (default: the image)")
 	top := flag.Int("top", 40, "functions that -prof shows")
 	kinds := flag.String("queries", "", "measure kinds of queries to the DNS appliance instead, each with an image of its own: all, or those with this in their name")

@@ -56,11 +56,7 @@ func (b *bench) profile(ctx context.Context, app, what, symbols string, v view) 
 		return err
 	}
 	w := bufio.NewWriter(os.Stdout)
-	if v.only != "" {
-		places(w, table, counter.Since(before, after), n, v.only)
-	} else {
-		report(w, table, counter.Since(before, after), n, v.top)
-	}
+	v.show(w, table, counter.Since(before, after), n)
 	return w.Flush()
 }
 
@@ -68,6 +64,15 @@ func (b *bench) profile(ctx context.Context, app, what, symbols string, v view) 
 type view struct {
 	top  int    // packages, and functions
 	only string // functions whose blocks are shown instead: the beginning of their names
+}
+
+// show prints it, each figure divided by n.
+func (v view) show(w io.Writer, t symbolTable, blocks []counter.Block, n int) {
+	if v.only != "" {
+		places(w, t, blocks, n, v.only)
+	} else {
+		report(w, t, blocks, n, v.top)
+	}
 }
 
 // places prints the blocks of the functions whose names begin with fn in order, each with how often a

@@ -87,8 +87,15 @@ http {
 	keepalive_requests 100000000;
 	default_type application/octet-stream;
 	server {
-		listen %s:80;
+		listen %[1]s:80;
 		root /srv/www;
+	}
+	server {
+		listen %[1]s:443 ssl http2;
+		root /srv/www;
+		ssl_certificate /etc/site.pem;
+		ssl_certificate_key /etc/site.key;
+		ssl_protocols TLSv1.3;
 	}
 }
 `
@@ -131,12 +138,19 @@ func become(p dom0.Plain, server string) dom0.Plain {
 	return p
 }
 
-// web is the VM of nginx with a site: paths with their content.
-func web(site map[string][]byte) dom0.Plain {
+// Site is what nginx serves, over HTTP and HTTPS.
+type Site struct {
+	Files      map[string][]byte // paths, which begin with a slash, and their content
+	Chain, Key []byte            // of its certificate, as PEM
+}
+
+// web is the VM of nginx with a site.
+func web(s Site) dom0.Plain {
 	p := linux(Nginx)
 	p.Programs, p.Dirs = []string{"/usr/sbin/nginx"}, append(p.Dirs, "var/log/nginx")
 	p.Files["etc/server.conf"] = fmt.Sprintf(nginxConf, vm.GuestIPv4)
-	for path, content := range site {
+	p.Files["etc/site.pem"], p.Files["etc/site.key"] = string(s.Chain), string(s.Key)
+	for path, content := range s.Files {
 		p.Files["srv/www"+path] = string(content)
 	}
 	return become(p, "/usr/sbin/nginx -c /etc/server.conf")
@@ -177,9 +191,8 @@ func Make(ctx context.Context, cache, name, file string, say func(string)) (VM, 
 	return prepare(ctx, cache, p, say)
 }
 
-// MakeWeb makes the VM of nginx with a site: paths, which begin with a slash, and
-// their content. For all else see Make.
-func MakeWeb(ctx context.Context, cache string, site map[string][]byte, say func(string)) (VM, error) {
+// MakeWeb makes the VM of nginx with a site. For all else see Make.
+func MakeWeb(ctx context.Context, cache string, site Site, say func(string)) (VM, error) {
 	return prepare(ctx, cache, web(site), say)
 }
 

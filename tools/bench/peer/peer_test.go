@@ -56,8 +56,8 @@ func TestTSC(t *testing.T) {
 
 // TestWeb: nginx has its configuration and the files.
 func TestWeb(t *testing.T) {
-	p := web(map[string][]byte{"/a": []byte("content")})
-	if p.Files["srv/www/a"] != "content" || !strings.Contains(p.Files["etc/server.conf"], "root /srv/www;") ||
+	p := web(Site{map[string][]byte{"/a": []byte("content")}, []byte("certificate"), []byte("key")})
+	if p.Files["srv/www/a"] != "content" || p.Files["etc/site.pem"] != "certificate" || p.Files["etc/site.key"] != "key" || !strings.Contains(p.Files["etc/server.conf"], "root /srv/www;") ||
 		!strings.Contains(p.Init, "exec /usr/sbin/nginx") || p.Packages[0] != "nginx" {
 		t.Errorf("%+v", p)
 	}
