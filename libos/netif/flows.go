@@ -2,6 +2,9 @@ package netif
 
 import (
 	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -23,8 +26,16 @@ type flows struct {
 	queue straightQueue
 	n     atomic.Int32 // entries, so that a machine without connections looks up nothing
 
-	mu sync.Mutex
-	m  map[flowKey]stack.TransportEndpoint
+	mu    sync.Mutex
+	table []*flow // lists by hash: as many as there are entries, or more
+	seed  [3]uint64
+}
+
+// flow is an entry of flows. It belongs to who entered it.
+type flow struct {
+	key  flowKey
+	to   stack.TransportEndpoint // nil: it is not there
+	next *flow
 }
 
 // straightQueue is what the trimmed stack's TCP offers (package trim): it takes
@@ -36,8 +47,10 @@ type flows struct {
 // not answered.
 type straightQueue interface {
 	QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer, head []byte, network tcpip.NetworkProtocolNumber, nic tcpip.NICID, link, ip, transport int, verified bool)
+	Take(to stack.TransportEndpoint, h, data []byte, frame int) bool
 	Begin()
 	Work()
+	Owes() bool
 	Pay()
 }
 
@@ -49,8 +62,14 @@ type layered struct {
 // Begin implements straightQueue: other goroutines do the work.
 func (layered) Begin() {}
 
+// Take implements straightQueue.
+func (layered) Take(stack.TransportEndpoint, []byte, []byte, int) bool { return false }
+
 // Work implements straightQueue.
 func (layered) Work() {}
+
+// Owes implements straightQueue: it is not known.
+func (layered) Owes() bool { return true }
 
 // Pay implements straightQueue.
 func (layered) Pay() {}
@@ -69,11 +88,46 @@ func (l layered) QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer, 
 	}
 }
 
-// flowKey is written like this to be hashed as a block of memory.
+// flowKey tells a connection from others of this machine.
 type flowKey struct {
-	remote, local         [16]byte // the first four bytes, with IPv4
-	remotePort, localPort uint16
-	etherType             uint16
+	remote, local [2]uint64 // addresses; the first half of the first, with IPv4
+	rest          uint64    // EtherType, remote port, local port
+}
+
+// words are an address as a flowKey has it.
+func words(b []byte) (w [2]uint64) {
+	if len(b) < 16 {
+		return [2]uint64{uint64(binary.BigEndian.Uint32(b))}
+	}
+	return [2]uint64{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+}
+
+// list is where a flow is that has this key. Clients choose their addresses and ports,
+// but cannot know the seed.
+func (f *flows) list(k *flowKey) **flow {
+	h := fold(k.remote[0]^f.seed[0], k.remote[1]^f.seed[1])
+	h = fold(h^k.rest, k.local[0]^k.local[1]^f.seed[2])
+	return &f.table[h&uint64(len(f.table)-1)]
+}
+
+// fold makes one word of two.
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// find is the endpoint of a connection, or nil.
+func (f *flows) find(k *flowKey) stack.TransportEndpoint {
+	f.mu.Lock()
+	e := *f.list(k)
+	for e != nil && e.key != *k {
+		e = e.next
+	}
+	f.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	return e.to
 }
 
 func (f *flows) init(gv *stack.Stack) {
@@ -85,38 +139,68 @@ func (f *flows) init(gv *stack.Stack) {
 	}:
 		f.queue = layered{p.QueuePacket}
 	}
-	f.m = map[flowKey]stack.TransportEndpoint{}
+	f.table = make([]*flow, 16)
+	f.seed = [3]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64()}
 }
 
-// add enters an established endpoint, and sets key to what remove takes.
-func (f *flows) add(key *flowKey, ep tcpip.Endpoint) {
+// add enters an established endpoint by e, which is for remove then.
+func (f *flows) add(e *flow, ep tcpip.Endpoint) {
 	info, ok := ep.Info().(*stack.TransportEndpointInfo)
 	to, tok := ep.(stack.TransportEndpoint)
 	if !ok || !tok || f.queue == nil {
 		return
 	}
 	id := info.ID
-	k := flowKey{remotePort: id.RemotePort, localPort: id.LocalPort, etherType: typeIPv4}
-	if id.RemoteAddress.Len() == len(k.remote) {
-		k.etherType = typeIPv6
+	etherType := uint64(typeIPv4)
+	if id.RemoteAddress.Len() == 16 {
+		etherType = typeIPv6
 	}
-	copy(k.remote[:], id.RemoteAddress.AsSlice())
-	copy(k.local[:], id.LocalAddress.AsSlice())
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.m[k] = to
-	f.n.Store(int32(len(f.m)))
-	*key = k
+	e.key = flowKey{words(id.RemoteAddress.AsSlice()), words(id.LocalAddress.AsSlice()),
+		etherType<<32 | uint64(id.RemotePort)<<16 | uint64(id.LocalPort)}
+	e.to = to
+	if n := len(f.table); int(f.n.Load()) >= n {
+		f.grow(2 * n)
+	}
+	f.enter(e)
+	f.n.Add(1)
 }
 
-// remove forgets an endpoint, unless another one has its place already.
-func (f *flows) remove(key *flowKey, ep tcpip.Endpoint) {
+// enter puts e before those that have its key: the last one counts.
+func (f *flows) enter(e *flow) {
+	list := f.list(&e.key)
+	e.next, *list = *list, e
+}
+
+// grow makes n lists.
+func (f *flows) grow(n int) {
+	old := f.table
+	f.table = make([]*flow, n)
+	for _, e := range old {
+		var all []*flow // so that those of one key keep their order
+		for ; e != nil; e = e.next {
+			all = append(all, e)
+		}
+		for _, e := range slices.Backward(all) {
+			f.enter(e)
+		}
+	}
+}
+
+// remove forgets an endpoint.
+func (f *flows) remove(e *flow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if e, ok := f.m[*key]; ok && any(e) == any(ep) {
-		delete(f.m, *key)
-		f.n.Store(int32(len(f.m)))
+	if e.to == nil {
+		return
 	}
+	p := f.list(&e.key)
+	for *p != e {
+		p = &(*p).next
+	}
+	*p, e.next, e.to = e.next, nil, nil
+	f.n.Add(-1)
 }
 
 // forget forgets all: addresses of ours have changed. The connections go on by
@@ -124,7 +208,12 @@ func (f *flows) remove(key *flowKey, ep tcpip.Endpoint) {
 func (f *flows) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear(f.m)
+	for i, e := range f.table {
+		f.table[i] = nil
+		for e != nil {
+			e, e.next, e.to = e.next, nil, nil
+		}
+	}
 	f.n.Store(0)
 }
 
@@ -141,10 +230,8 @@ func (f *flows) take(head []byte, p packet, frame *buffer.Buffer, verified bool)
 	if !ok {
 		return false
 	}
-	f.mu.Lock()
-	ep, ok := f.m[k]
-	f.mu.Unlock()
-	if !ok {
+	ep := f.find(&k)
+	if ep == nil {
 		return false
 	}
 	frame.Truncate(int64(ethernetSize + ip + n))
@@ -164,20 +251,16 @@ func plain(head []byte, p packet, n int, verified bool) (k flowKey, ip, rest int
 	switch p.etherType {
 	case typeIPv4:
 		ip, rest = ipv4Size, int(binary.BigEndian.Uint16(b[2:]))-ipv4Size
-		copy(k.remote[:4], b[12:])
-		copy(k.local[:4], b[16:])
+		k.remote, k.local = words(b[12:16]), words(b[16:20])
 	case typeIPv6:
 		ip, rest = ipv6Size, int(binary.BigEndian.Uint16(b[4:]))
-		copy(k.remote[:], b[8:])
-		copy(k.local[:], b[24:])
+		k.remote, k.local = words(b[8:24]), words(b[24:40])
 	}
 	offset := int(head[p.transport+12]>>4) * 4
 	if p.transport != ethernetSize+ip || ip+rest > n || offset < tcpSize || offset > rest || len(head) < p.transport+offset ||
 		!verified && !headerValid(head, p) {
 		return k, 0, 0, false
 	}
-	k.etherType = p.etherType
-	k.remotePort = binary.BigEndian.Uint16(head[p.transport:])
-	k.localPort = binary.BigEndian.Uint16(head[p.transport+2:])
+	k.rest = uint64(p.etherType)<<32 | uint64(binary.BigEndian.Uint32(head[p.transport:]))
 	return k, ip, rest, true
 }

@@ -16,8 +16,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
-	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-	"gvisor.dev/gvisor/pkg/waiter"
 
 	"ampoule/libos/device"
 	"ampoule/libos/netif/netiftest"
@@ -86,30 +84,61 @@ func TestFlows(t *testing.T) {
 	c.Close()
 	s.Close()
 	eventually(t, "all flows end", func() bool { return a.link.flows.n.Load() == 0 && b.link.flows.n.Load() == 0 })
-	if len(a.link.flows.m)+len(b.link.flows.m) != 0 {
-		t.Error("flows are left")
+	for _, f := range []*flows{&a.link.flows, &b.link.flows} {
+		for _, e := range f.table {
+			if e != nil {
+				t.Error("a flow is left")
+			}
+		}
 	}
 }
 
-// TestFlowOfItsOwn: an endpoint that ends late does not take away the flow of
-// the one that has its addresses now.
-func TestFlowOfItsOwn(t *testing.T) {
+// TestFlowTable: of two endpoints with the same addresses the one that came last is
+// found, and the other when it is gone; all are found in a table that has grown.
+func TestFlowTable(t *testing.T) {
 	a, b := pair(t, netiftest.Options{}, netiftest.Options{})
 	c, _ := connect(t, a, b, addrB4+":80")
-	f := &a.link.flows
-	var k flowKey
-	f.add(&k, c.(*Conn).ep)
-	var wq waiter.Queue
-	other, err := a.gv.NewEndpoint(tcp.ProtocolNumber, header.IPv4ProtocolNumber, &wq)
-	if err != nil {
-		t.Fatal(err)
+	ep := c.(*Conn).ep
+	var f flows
+	f.init(a.gv)
+	var first, second flow
+	f.add(&first, ep)
+	key := first.key
+	f.add(&second, ep)
+	for range 100 { // more than there are lists
+		var other flow
+		f.add(&other, ep)
+		f.remove(&other)
 	}
-	defer other.Close()
-	if f.remove(&k, other); f.n.Load() != 1 {
+	entries := make([]flow, 100)
+	for i := range entries {
+		e := &entries[i]
+		e.key, e.to = flowKey{rest: uint64(i)}, ep.(stack.TransportEndpoint)
+		if i%25 == 0 {
+			f.grow(2 * len(f.table))
+		}
+		f.enter(e)
+	}
+	for i := range entries {
+		if f.find(&flowKey{rest: uint64(i)}) == nil {
+			t.Errorf("flow %d is not found", i)
+		}
+	}
+	second.to = nil // to tell them apart
+	if f.find(&key) != nil {
+		t.Error("not the last one was found")
+	}
+	second.to = ep.(stack.TransportEndpoint)
+	f.remove(&second)
+	f.remove(&second)
+	if f.find(&key) == nil {
 		t.Error("another endpoint's flow is gone")
 	}
-	if f.remove(&k, c.(*Conn).ep); f.n.Load() != 0 {
+	if f.remove(&first); f.find(&key) != nil {
 		t.Error("the endpoint's own flow is left")
+	}
+	if f.find(&flowKey{rest: 1 << 40}) != nil {
+		t.Error("a flow is found that is not there")
 	}
 }
 
@@ -152,7 +181,7 @@ func TestPlain(t *testing.T) {
 		} {
 			b := c.f(bytes.Clone(good))
 			k, ip, n, ok := plain(b, p, len(b)-ethernetSize, false)
-			if ok != c.ok || ok && (k.remotePort != 4000 || k.localPort != 80 || ip != at-14 || n != 20) {
+			if ok != c.ok || ok && (uint32(k.rest) != 4000<<16|80 || ip != at-14 || n != 20) {
 				t.Errorf("%s, %s: %v %v %d %d", src, c.name, ok, k, ip, n)
 			}
 		}

@@ -42,6 +42,7 @@ type link struct {
 
 	asking asking
 	flows  flows
+	head   [expectedHead]byte // of the receive goroutine
 	tx     transmitter
 	// leases takes what is a DHCP message (dhcpPort.take); nil: there is no
 	// client. It is set before receive runs.

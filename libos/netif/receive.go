@@ -243,14 +243,17 @@ func (l *link) reply(frames []device.Frame) {
 	t.mu.Unlock()
 }
 
-// pass copies a frame for the stack and hands it over. The frame stays the
-// caller's.
+// pass hands a frame over to its connection, or copies it for the stack. The frame
+// stays the caller's.
 func (l *link) pass(f *device.Frame) {
 	defer func() { // outlive the stack when it panics
 		if r := recover(); r != nil && l.count.panics.Add(1) > maxPanics {
 			panic(r)
 		}
 	}()
+	if l.expected(&l.head, f) {
+		return
+	}
 	data, head, ok := gather(f.Buf)
 	if !ok {
 		l.count.rxInvalid.Add(1)

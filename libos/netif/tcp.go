@@ -106,7 +106,7 @@ func (l *listener) Addr() net.Addr {
 type tracker struct {
 	s     *Stack
 	ep    tcpip.Endpoint
-	flow  flowKey // flows.mu protects it
+	flow  flow // flows.mu protects it
 	gone  atomic.Bool
 	entry waiter.Entry
 }
@@ -116,7 +116,7 @@ type tracker struct {
 func (t *tracker) NotifyEvent(waiter.EventMask) {
 	switch tcp.EndpointState(t.ep.State()) {
 	case tcp.StateClose, tcp.StateError:
-		t.s.link.flows.remove(&t.flow, t.ep)
+		t.s.link.flows.remove(&t.flow)
 		if !t.gone.Swap(true) {
 			t.s.link.count.conns.Add(-1)
 		}

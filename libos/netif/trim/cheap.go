@@ -10,7 +10,7 @@ var Cheap = []edit.Edit{
 		Old: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n",
 		New: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck && !e.oweAck() {\n\t\te.snd.sendAck()\n\t}\n"},
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
-		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n\toptions [maxOptionSize]byte // of a segment that is being sent\n"},
+		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n\tconfirmed tcpip.MonotonicTime // when the neighbour was confirmed\n\toptions [maxOptionSize]byte // of a segment that is being sent\n"},
 
 	// The goroutine that receives processes what it has queued: tcp.go.
 	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,
@@ -142,17 +142,15 @@ var Cheap = []edit.Edit{
 		Old: "ep.snd.corkTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.corkTimerExpired))",
 		New: "ep.snd.corkTimer.prepare(ep, corkTimer)"},
 
-	// The tree of what was received out of order is made when something is.
+	// What was received out of order is in a slice, where it was in a tree (ranges.go).
+	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
+		Old: "\t\"github.com/google/btree\"\n", New: ""},
+	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
+		Old: "*btree.BTreeG[header.SACKBlock] `", New: "ranges `"},
 	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
 		Old: "\t\tranges:    btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess),\n", New: ""},
 	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
 		Old: "\ts.ranges = btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess)\n", New: "\ts.ranges = nil\n"},
-	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
-		Old: "\tif s.ranges.Len() >= maxSACKBlocks {\n", New: "\tif s.tree().Len() >= maxSACKBlocks {\n"},
-	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 2,
-		Old: "\ts.ranges.Ascend(", New: "\ts.tree().Ascend("},
-	{File: "pkg/tcpip/transport/tcp/sack_scoreboard.go", Count: 1,
-		Old: "\treturn s.ranges.Len() == 0\n", New: "\treturn s.ranges == nil || s.ranges.Len() == 0\n"},
 
 	// One call of the hash for a sequence number and for the offset of timestamps,
 	// without memory of their own (secrets.go).

@@ -77,6 +77,14 @@ var Edits = []edit.Edit{
 
 	// Congestion control is Reno's in netif: this release's CUBIC may stop for ever.
 	{File: "pkg/tcpip/transport/tcp/snd.go", Old: "return newCubicCC(s)", New: "return newRenoCC(s)", Count: 1},
+	// Reading and writing by readers and writers: netif has slices (straight.go).
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "func (e *Endpoint) Read(dst io.Writer,", New: "func (e *Endpoint) generalRead(dst io.Writer,"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "func (e *Endpoint) Write(p tcpip.Payloader,", New: "func (e *Endpoint) generalWrite(p tcpip.Payloader,"},
+	// The device cuts large segments, or there are none.
+	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1,
+		Old: "gso.Type == stack.GSOGvisor && int(gso.MSS) < pkt.Data().Size() {", New: "false {"},
 	// A copy of a connection's state for tests of the stack itself.
 	{File: "pkg/tcpip/transport/tcp/connect.go", Old: "if fn := e.probe; fn != nil {", New: "if fn := e.probe; false {", Count: 1},
 

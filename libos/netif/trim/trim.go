@@ -64,6 +64,13 @@ var Additions = map[string]string{
 	"pkg/tcpip/stack/ampoule.go":          "route.go",
 	"pkg/tcpip/ampoule.go":                "monotonic.go",
 	"pkg/sync/ampoule.go":                 "pool.go",
+
+	// What they, and netif, call for connections that are established.
+	"pkg/tcpip/transport/tcp/established.go": "established.go",
+	"pkg/tcpip/transport/tcp/answer.go":      "answer.go",
+	"pkg/tcpip/transport/tcp/flats.go":       "flats.go",
+	"pkg/tcpip/transport/tcp/ranges.go":      "ranges.go",
+	"pkg/buffer/ampoule.go":                  "flat.go",
 }
 
 // Drops are the files that are left out.

@@ -85,3 +85,26 @@ func (d PacketData) ReadSlice(b []byte) int {
 	d.pk.buf.TrimFront(int64(n))
 	return n
 }
+
+// NewFlat is a packet of data in one piece of memory of the given size.
+func NewFlat(size int) *PacketBuffer {
+	return NewPacketBuffer(PacketBufferOptions{Payload: buffer.NewFlat(size)})
+}
+
+// Flat says whether pk is nobody else's and as NewFlat made it, so that Refill may
+// be called.
+func (pk *PacketBuffer) Flat(size int) bool {
+	return pk.packetBufferRefs.ReadRefs() == 1 && pk.reserved == 0 && pk.consumed == 0 && pk.buf.Flat(size)
+}
+
+// Refill makes the data of pk n bytes, which it returns.
+func (pk *PacketBuffer) Refill(n int) []byte { return pk.buf.Refill(n) }
+
+// First is the data of pk if that is in one piece.
+func (d PacketData) First() []byte {
+	v, skip := d.pk.buf.AsViewList(), d.pk.dataOffset()
+	if f := v.Front(); f != nil && f == v.Back() && skip <= f.Size() {
+		return f.AsSlice()[skip:]
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"encoding/binary"
+	"io"
 	"math"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -82,8 +83,9 @@ func (p *protocol) queueSegment(e *Endpoint, s *segment) {
 }
 
 // sendStraight is sendRaw for a segment that goes to the link endpoint at once,
-// which copies it: data stays the caller's, and may be nil. It says false, and
-// has done nothing, where the segment must take the way of any packet.
+// which copies it: data stays the caller's, and may be nil. The sender's LastSendTime is
+// now. It says false, and has done nothing, where the segment must take the way of any
+// packet.
 //
 // +checklocks:e.mu
 func (e *Endpoint) sendStraight(data *stack.PacketBuffer, flags header.TCPFlags, seq, ack seqnum.Value, rcvWnd seqnum.Size) (tcpip.Error, bool) {
@@ -94,7 +96,7 @@ func (e *Endpoint) sendStraight(data *stack.PacketBuffer, flags header.TCPFlags,
 	if e.SendTSOk {
 		options = e.options[:header.TCPOptionTSLength+2]
 		binary.BigEndian.PutUint32(options, timestampsOnly)
-		binary.BigEndian.PutUint32(options[4:], e.tsValNow())
+		binary.BigEndian.PutUint32(options[4:], e.tsVal(e.snd.LastSendTime))
 		binary.BigEndian.PutUint32(options[8:], e.recentTimestamp())
 	}
 	id := &e.TransportEndpointInfo.ID
@@ -150,11 +152,22 @@ func writeStraight(r *stack.Route, tf *tcpFields, data *stack.PacketBuffer, gso 
 	return err, ok
 }
 
-// ReadSlice is Read into b, of at least one byte.
+// Read implements tcpip.Endpoint: ReadSlice is there instead.
+func (e *Endpoint) Read(io.Writer, tcpip.ReadOptions) (tcpip.ReadResult, tcpip.Error) {
+	return tcpip.ReadResult{}, &tcpip.ErrNotSupported{}
+}
+
+// Write implements tcpip.Endpoint: WriteSlices is there instead.
+func (e *Endpoint) Write(tcpip.Payloader, tcpip.WriteOptions) (int64, tcpip.Error) {
+	return 0, &tcpip.ErrNotSupported{}
+}
+
+// ReadSlice is generalRead into b, of at least one byte.
 func (e *Endpoint) ReadSlice(b []byte) (int, tcpip.Error) {
 	e.LockUser()
 	defer e.UnlockUser()
-	if err := e.checkReadLocked(); err != nil {
+	if e.RcvBufUsed == 0 {
+		err := e.checkReadLocked()
 		if _, ok := err.(*tcpip.ErrClosedForReceive); ok {
 			e.stats.ReadErrors.ReadClosed.Increment()
 		}
@@ -162,13 +175,15 @@ func (e *Endpoint) ReadSlice(b []byte) (int, tcpip.Error) {
 	}
 	n, freed := 0, 0
 	for s := e.rcvQueue.Front(); s != nil && n < len(b); s = e.rcvQueue.Front() {
-		n += s.pkt.Data().ReadSlice(b[n:])
-		if s.payloadSize() != 0 {
+		d := s.pkt.Data()
+		if whole := d.First(); whole != nil && len(whole) <= len(b)-n {
+			n += copy(b[n:], whole)
+		} else if n += d.ReadSlice(b[n:]); d.Size() != 0 {
 			break
 		}
 		e.rcvQueue.Remove(s)
 		freed += s.segMemSize()
-		s.DecRef()
+		e.read(s)
 	}
 	e.rcvQueueMu.Lock()
 	e.RcvBufUsed -= n
@@ -183,14 +198,26 @@ func (e *Endpoint) ReadSlice(b []byte) (int, tcpip.Error) {
 	return n, nil
 }
 
+// read lets go of a segment that has been read.
+func (e *Endpoint) read(s *segment) {
+	if s.ep == e && s.qFlags == recvQ && s.ReadRefs() == 1 {
+		e.updateReceiveMemUsed(-s.segMemSize())
+		s.ep = nil
+	}
+	e.protocol.dispatcher.processors[0].recycle(s)
+}
+
 // writeChunk is the largest piece of memory that data to be sent is copied to.
 const writeChunk = 16 << 10
 
-// WriteSlices is Write of what is behind the first skip bytes of all, taken
+// WriteSlices is generalWrite of what is behind the first skip bytes of all, taken
 // together. It says how much there was room for.
 func (e *Endpoint) WriteSlices(all [][]byte, skip int) (int, tcpip.Error) {
 	e.LockUser()
 	defer e.UnlockUser()
+	if n, ok := e.sendAtOnce(all, skip); ok {
+		return n, nil
+	}
 	s, n, err := e.queueSlices(all, skip)
 	if s != nil {
 		e.sendData(s)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/seqnum"
 )
 
@@ -18,6 +19,12 @@ type turn struct {
 	mu sync.Mutex // held by who works; locks of endpoints come after it
 	// owing are the endpoints whose last segments are not acknowledged yet.
 	owing []*Endpoint
+
+	// Of the goroutine that receives.
+	now   tcpip.MonotonicTime // when Begin was called
+	taken []*Endpoint         // those that owe for what Take took
+
+	flats
 }
 
 // Begin and Work are called by the one goroutine that receives, before and after
@@ -27,7 +34,11 @@ type turn struct {
 //
 // What is queued by a goroutine that saw polled set was queued before Work
 // cleared it, and Work looks once more after that: nothing is left lying.
-func (p *protocol) Begin() { p.dispatcher.processors[0].polled.Store(true) }
+func (p *protocol) Begin() {
+	t := &p.dispatcher.processors[0].turn
+	t.polled.Store(true)
+	t.now = p.stack.Clock().NowMonotonic()
+}
 
 // Work processes what is queued. Whatever it cannot, because the processor's
 // goroutine is about it, is left to that one.
@@ -43,8 +54,21 @@ func (p *protocol) Work() {
 	}
 }
 
+// Owes says whether there is an acknowledgement to be sent that no answer has carried.
+func (p *protocol) Owes() bool {
+	q := &p.dispatcher.processors[0]
+	q.taken = owing(q.taken, false)
+	q.turn.mu.Lock()
+	defer q.turn.mu.Unlock()
+	return len(q.taken)+len(q.owing) > 0
+}
+
 // Pay sends the acknowledgements that no answer has carried.
-func (p *protocol) Pay() { p.dispatcher.processors[0].pay() }
+func (p *protocol) Pay() {
+	q := &p.dispatcher.processors[0]
+	q.taken = owing(q.taken, true)
+	q.pay()
+}
 
 // run is what the processor's goroutine does when it is woken for endpoints.
 func (p *processor) run() {
@@ -78,18 +102,42 @@ func (e *Endpoint) oweAck() bool {
 	return true
 }
 
+// takenAck is what becomes of the acknowledgement of what Take has taken.
+//
+// +checklocks:e.mu
+func (e *Endpoint) takenAck(t *turn) {
+	switch {
+	case e.snd.MaxSentAck.Size(e.rcv.RcvNxt) >= 2*seqnum.Size(e.amss):
+		e.snd.sendAck()
+	case !e.owesAck:
+		e.owesAck = true
+		t.taken = append(t.taken, e)
+	}
+}
+
 // pay sends the acknowledgements that are owed.
 func (p *processor) pay() {
 	p.turn.mu.Lock()
 	defer p.turn.mu.Unlock()
-	for i, e := range p.owing {
-		p.owing[i] = nil
+	p.owing = owing(p.owing, true)
+}
+
+// owing is the rest of all that still owes an acknowledgement, after it has been sent
+// where pay says so.
+func owing(all []*Endpoint, pay bool) []*Endpoint {
+	n := 0
+	for i, e := range all {
+		all[i] = nil
 		e.mu.Lock()
-		e.owesAck = false
-		if e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck {
+		owes := e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck
+		if owes && pay {
 			e.snd.sendAck()
+		}
+		if e.owesAck = owes && !pay; e.owesAck {
+			all[n] = e
+			n++
 		}
 		e.mu.Unlock()
 	}
-	p.owing = p.owing[:0]
+	return all[:n]
 }

@@ -1,11 +1,5 @@
 package tcp
 
-import (
-	"github.com/google/btree"
-
-	"gvisor.dev/gvisor/pkg/tcpip/header"
-)
-
 // What a connection has for what may befall it is made here when it does.
 
 // timerKind says what a timer of a connection is for.
@@ -41,12 +35,4 @@ func (t *timer) handler() func() {
 		f = e.snd.corkTimerExpired
 	}
 	return timerHandler(e, f)
-}
-
-// tree is what was received out of order.
-func (s *SACKScoreboard) tree() *btree.BTreeG[header.SACKBlock] {
-	if s.ranges == nil {
-		s.ranges = btree.NewG(defaultBtreeDegree, sackBlockLess)
-	}
-	return s.ranges
 }
