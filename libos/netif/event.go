@@ -14,6 +14,8 @@ type watch struct {
 	out   waiter.Entry // registered while waits
 	waits bool
 	parts parts
+	from  *Constant // of SendFrom
+	kept  int       // WriteConstant's
 }
 
 // NotifyEvent implements waiter.EventListener.
@@ -74,6 +76,11 @@ func (c *Conn) writeParts(total int) (int, error) {
 // writeMore writes from c.watch.parts, of which n bytes are written.
 func (c *Conn) writeMore(n int) (int, tcpip.Error) {
 	w := &c.watch
+	if w.from != nil {
+		if ep, ok := c.ep.(constantEndpoint); ok {
+			return ep.WriteConstant(w.from.held(ep), w.parts.all, n, &w.kept)
+		}
+	}
 	if c.slices != nil {
 		return c.slices.WriteSlices(w.parts.all, n)
 	}

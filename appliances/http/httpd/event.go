@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"ampoule/libos/netif"
 )
 
 // wire is a connection that can be served without waiting: *netif.Conn.
@@ -12,6 +14,7 @@ type wire interface {
 	CloseWrite() error
 	TryRead(b []byte) (int, error)
 	TryWrite(all [][]byte) (int, error)
+	SendFrom(k *netif.Constant)
 	Watch(f func())
 	Abort()
 }
@@ -102,6 +105,7 @@ func (s *server) watch(w wire) {
 	c := &conn{wire: w, s: s}
 	c.due.Store(s.clock.after(s.Idle))
 	if s.admit(w, c) {
+		w.SendFrom(s.constant)
 		w.Watch(c.wakeUp)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"ampoule/libos/config/feature"
 	"ampoule/libos/config/site"
 	"ampoule/libos/format"
+	"ampoule/libos/netif"
 	"ampoule/libos/telemetry"
 )
 
@@ -47,6 +48,7 @@ type server struct {
 	Config
 	secure   *server // that of HTTPS; nil: there is none
 	listener net.Listener
+	constant *netif.Constant // the site's table
 	clock    clock
 	ready    ready
 	pool     sync.Pool // of *exchange
@@ -92,6 +94,7 @@ func New(cfg Config) appliance.New {
 // newServer makes what serves at a port, but for its clock, which has to advance once.
 func newServer(cfg Config, env *appliance.Env, l net.Listener) *server {
 	s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}, log: env.Log, memory: newMemory()}
+	s.constant = netif.NewConstant(string(cfg.Site))
 	s.clock.now = env.Now
 	s.ready.wake = make(chan struct{}, 1)
 	return s

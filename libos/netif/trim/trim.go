@@ -71,6 +71,10 @@ var Additions = map[string]string{
 	"pkg/tcpip/transport/tcp/flats.go":       "flats.go",
 	"pkg/tcpip/transport/tcp/ranges.go":      "ranges.go",
 	"pkg/buffer/ampoule.go":                  "flat.go",
+
+	// Data that is sent from where it lies.
+	"pkg/tcpip/transport/tcp/constant.go": "constant.go",
+	"pkg/buffer/constant_unsafe.go":       "constant_unsafe.go",
 }
 
 // Drops are the files that are left out.
