@@ -185,3 +185,37 @@ func TestTrimmedStack(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// A connection of the trimmed stack comes out of each segment that is processed at
+// once, or sent at once, as the stack's own code leaves it: the tests of that are
+// inside its package.
+func TestEstablished(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles and runs tests of the network stack")
+	}
+	root, err := workspace.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := NewTrim(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"established_test.go", "script_test.go"} {
+		b, err := trim.Files.ReadFile("_gvisor/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.extra[filepath.Join(root, trimmed, "pkg/tcpip/transport/tcp", name)] = b
+	}
+	file, err := o.Write(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "test", "-vet=off", "-v", "-overlay", file, trim.Module+"/pkg/tcpip/transport/tcp")
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "PASS: TestEstablished") || !strings.Contains(string(out), "PASS: TestFaults") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -23,6 +23,7 @@ type predicted struct {
 	window   seqnum.Size // scaled
 	val, ecr uint32      // timestamps, if the connection has them
 	size     seqnum.Size // of the data
+	memory   int         // that the segment would take in a queue, in bytes
 }
 
 // Take processes a segment for an endpoint at once. h is its header with all
@@ -44,6 +45,7 @@ func (p *protocol) Take(to stack.TransportEndpoint, h, data []byte, frame int) b
 	e.stack.Stats().TCP.ValidSegmentsReceived.Increment()
 	e.stats.SegmentsReceived.Increment()
 	e.rcv.lastRcvdAckTime = t.now
+	in.memory = segSize + frame + stack.PacketBufferStructSize
 	if in.size > 0 {
 		s := t.flat(len(data))
 		copy(s.pkt.Refill(len(data)), data)
@@ -141,6 +143,10 @@ func (e *Endpoint) deliver(s *segment, in *predicted, now tcpip.MonotonicTime) {
 func (e *Endpoint) acknowledged(in *predicted, t *turn) {
 	s, rack := e.snd, e.SACKPermitted && e.tcpRecovery&tcpip.TCPRACKLossDetection != 0
 	rtt := unknownRTT
+	if in.size == 0 { // it is counted while it is looked at
+		e.updateReceiveMemUsed(in.memory)
+		defer e.updateReceiveMemUsed(-in.memory)
+	}
 	switch {
 	case e.SendTSOk:
 		if e.RecentTS != in.val && in.seq.LessThanEq(s.MaxSentAck) {
@@ -173,7 +179,7 @@ func (e *Endpoint) acknowledged(in *predicted, t *turn) {
 			s.rc.DoRecovery(nil, true)
 		}
 	}
-	if s.writeNext != nil || s.SndUna != s.SndNxt || s.FastRecovery.Active {
+	if s.writeNext != nil || s.SndUna != s.SndNxt {
 		s.sendData()
 	} else if s.SndCwnd > InitialCwnd && t.now.Sub(s.LastSendTime) > s.RTO {
 		s.SndCwnd = InitialCwnd
