@@ -14,8 +14,8 @@ type watch struct {
 	out   waiter.Entry // registered while waits
 	waits bool
 	parts parts
-	from  *Constant // of SendFrom
-	kept  int       // WriteConstant's
+	from  any // SendFrom's; as *Constant its type would be in every image
+	kept  int // WriteConstant's
 }
 
 // NotifyEvent implements waiter.EventListener.
@@ -76,9 +76,9 @@ func (c *Conn) writeParts(total int) (int, error) {
 // writeMore writes from c.watch.parts, of which n bytes are written.
 func (c *Conn) writeMore(n int) (int, tcpip.Error) {
 	w := &c.watch
-	if w.from != nil {
+	if k, _ := w.from.(*Constant); k != nil {
 		if ep, ok := c.ep.(constantEndpoint); ok {
-			return ep.WriteConstant(w.from.held(ep), w.parts.all, n, &w.kept)
+			return ep.WriteConstant(k.held(ep), w.parts.all, n, &w.kept)
 		}
 	}
 	if c.slices != nil {
