@@ -22,6 +22,10 @@ func (r *Request) Begin(method, target []byte) error {
 	return r.target(target)
 }
 
+// Clear forgets the request, for another client's that comes in parts. Fields are out of
+// reach then, and are overwritten.
+func (r *Request) Clear() { r.clear() }
+
 // Add adds a header field. Its value has no blanks around.
 func (r *Request) Add(name, value []byte) error {
 	if !token(name) || len(bytes.Trim(value, " \t")) != len(value) {

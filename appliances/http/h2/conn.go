@@ -22,8 +22,7 @@ type conn struct {
 	// Of the goroutine that reads.
 	in      input
 	decoder *hpack.Decoder
-	encoder *hpack.Encoder
-	block   bytes.Buffer // what encoder writes
+	told    bool // noTable was
 	head    head
 	greeted bool   // the client's first SETTINGS have come
 	last    uint32 // the highest stream that was opened
@@ -55,7 +54,6 @@ func newConn(s *server, c net.Conn, h httpd.Handler) *conn {
 	x.room.L = &x.mu
 	x.decoder = hpack.NewDecoder(tableSize, x.emit)
 	x.decoder.SetMaxStringLength(stringSize)
-	x.encoder = hpack.NewEncoder(&x.block)
 	return x
 }
 
@@ -127,13 +125,27 @@ func (x *conn) wait() error {
 			return err
 		}
 		x.c.SetReadDeadline(limit)
-		err = x.in.fill(x.c)
-		var late net.Error
-		if err == nil || !errors.As(err, &late) || !late.Timeout() {
+		if x.over() { // since before, so that abandon's deadline was overwritten
+			return errOver
+		}
+		if err = x.in.fill(x.c); err == nil || !late(err) {
 			return err
 		}
 		// What was sent meanwhile may have moved the limit.
 	}
+}
+
+// late says whether an error is that of a deadline.
+func late(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
+}
+
+// over says that nothing can be written any more.
+func (x *conn) over() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.broken
 }
 
 // patience is since when a connection waits.

@@ -83,12 +83,10 @@ func (x *conn) settings(f *frame) error {
 	return nil
 }
 
-// setting takes one (section 6.5.2). Those that bound what we send besides responses,
-// or that are not known, are of no account.
+// setting takes one (section 6.5.2). Those that bound what we send besides responses, or
+// the table that we do not use, or that are not known, are of no account.
 func (x *conn) setting(id uint16, v uint32) error {
 	switch id {
-	case settingTableSize:
-		x.resize(v)
 	case settingPush:
 		if v > 1 {
 			return connError{protocolError, "setting of push"}
@@ -107,12 +105,6 @@ func (x *conn) setting(id uint16, v uint32) error {
 		return x.initialWindow(int64(v))
 	}
 	return nil
-}
-
-// resize sets the size of the table of our heads.
-func (x *conn) resize(v uint32) {
-	x.encoder.SetMaxDynamicTableSizeLimit(min(v, tableSize))
-	x.encoder.SetMaxDynamicTableSize(min(v, tableSize))
 }
 
 // initialWindow changes the windows of all streams (section 6.9.2). They may become

@@ -31,7 +31,6 @@ const (
 
 // Settings (section 6.5.2; RFC 9218, section 2.1).
 const (
-	settingTableSize    = 0x1
 	settingPush         = 0x2
 	settingStreams      = 0x3
 	settingWindow       = 0x4

@@ -58,7 +58,7 @@ const (
 	fragments = 16
 	// stringSize is the longest name or value that is decoded at all.
 	stringSize = 16 << 10
-	// tableSize is the dynamic table of HPACK, either way.
+	// tableSize is the client's table of HPACK. There is none of ours.
 	tableSize = 4096
 	// bodyWindow is what a client may send of a request's body before it is answered
 	// or told to stop.

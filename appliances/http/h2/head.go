@@ -30,7 +30,8 @@ type head struct {
 type scratch struct {
 	request http1.Request
 	kept    []byte // names and values; it does not grow
-	text    []byte // head of the response
+	text    []byte // head of the response, as HTTP/1.1 has it
+	block   []byte // and as HTTP/2 has it
 }
 
 // The pseudo-header fields of requests (section 8.3.1).

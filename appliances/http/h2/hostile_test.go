@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -146,7 +147,8 @@ func TestTimes(t *testing.T) {
 func TestDeaf(t *testing.T) {
 	cfg := &httpd.Config{Idle: time.Minute, Read: time.Minute, Write: time.Second}
 	p := connect(t, cfg)
-	p.conn.(*net.TCPConn).SetReadBuffer(4096)
+	// With less than a segment Linux drops what comes, and with it what it acknowledges.
+	p.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	p.WriteWindowUpdate(0, 1<<30)
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -279,5 +281,41 @@ func TestScratch(t *testing.T) {
 		if w = s.takeScratch(); len(w.request.Method) != 0 || len(w.request.Path) != 0 {
 			t.Fatalf("%s %s is still there", w.request.Method, w.request.Path)
 		}
+	}
+}
+
+// breaking is a connection that can't be written to any more while a deadline is set.
+type breaking struct {
+	net.Conn
+	at time.Time
+	do func()
+}
+
+func (b *breaking) SetReadDeadline(t time.Time) error {
+	if do := b.do; do != nil {
+		b.do = nil
+		do()
+	}
+	b.at = t
+	return nil
+}
+
+func (b *breaking) Read([]byte) (int, error) {
+	time.Sleep(min(time.Until(b.at), 5*time.Second))
+	return 0, os.ErrDeadlineExceeded
+}
+
+// TestBroken: who reads hears of a connection that broke, whenever that was.
+func TestBroken(t *testing.T) {
+	b := &breaking{}
+	x := newConn(&server{idle: time.Minute, read: time.Minute, write: time.Minute}, b, nil)
+	b.do = func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.abandon()
+	}
+	began := time.Now()
+	if err := x.wait(); err != errOver || time.Since(began) > 4*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }

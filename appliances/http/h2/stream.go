@@ -305,10 +305,11 @@ func (s *server) giveStream(st *stream) {
 
 func (s *server) takeScratch() *scratch {
 	if w, ok := s.scratches.Get().(*scratch); ok {
-		w.kept, w.request = w.kept[:0], http1.Request{} // of another client, perhaps
+		w.kept = w.kept[:0]
+		w.request.Clear() // of another client, perhaps
 		return w
 	}
-	return &scratch{kept: make([]byte, 0, headSize), text: make([]byte, 0, 1024)}
+	return &scratch{kept: make([]byte, 0, headSize), text: make([]byte, 0, 1024), block: make([]byte, 0, 1024)}
 }
 
 func (s *server) giveScratch(w *scratch) { s.scratches.Put(w) }

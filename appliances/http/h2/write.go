@@ -2,10 +2,7 @@ package h2
 
 import (
 	"bytes"
-	"strconv"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 // reply puts the head of a response into x.out and its body in line. st.response has
@@ -21,7 +18,7 @@ func (x *conn) reply(st *stream, w *scratch) {
 	st.window = x.first
 	x.streams[st.id] = st
 	kind := byte(frameHeaders)
-	for block := x.block.Bytes(); ; {
+	for block := w.block; ; {
 		n := min(len(block), x.largest)
 		if n == len(block) {
 			flags |= flagEndHeaders
@@ -40,7 +37,7 @@ func (x *conn) reply(st *stream, w *scratch) {
 	x.queue(st)
 }
 
-// encode writes the head of st.response to x.block, and leaves the body in st.
+// encode writes the head of st.response to w.block, and leaves the body in st.
 func (x *conn) encode(st *stream, w *scratch) {
 	r := &st.response
 	total := int64(0)
@@ -54,61 +51,14 @@ func (x *conn) encode(st *stream, w *scratch) {
 		w.text = append(w.text, parts[0]...)
 	}
 	st.parts = parts
-	x.block.Reset()
-	x.encoder.WriteField(hpack.HeaderField{Name: ":status", Value: strconv.Itoa(r.Status)})
-	_, lines, _ := bytes.Cut(w.text, crlf)
-	for len(lines) > len(crlf) {
-		var line []byte
-		line, lines, _ = bytes.Cut(lines, crlf)
-		name, value, _ := bytes.Cut(line, colon)
-		f := hpack.HeaderField{Name: lowerName(name), Value: string(value)}
-		// What no other response has is not worth a place in the table.
-		switch f.Name {
-		case "content-length", "etag", "content-range", "location", "last-modified":
-			f.Sensitive = true
-		}
-		x.encoder.WriteField(f)
+	block := w.block[:0]
+	if !x.told {
+		x.told = true
+		block = append(block, noTable)
 	}
-}
-
-var crlf, colon = []byte("\r\n"), []byte(": ")
-
-// lowerName is a name in lower case. The usual ones are not made anew.
-func lowerName(name []byte) string {
-	var b [48]byte
-	if len(name) > len(b) {
-		return string(bytes.ToLower(name))
-	}
-	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		b[i] = c
-	}
-	switch l := b[:len(name)]; string(l) {
-	case "date":
-		return "date"
-	case "content-length":
-		return "content-length"
-	case "content-type":
-		return "content-type"
-	case "content-encoding":
-		return "content-encoding"
-	case "accept-ranges":
-		return "accept-ranges"
-	case "etag":
-		return "etag"
-	case "vary":
-		return "vary"
-	case "cache-control":
-		return "cache-control"
-	case "strict-transport-security":
-		return "strict-transport-security"
-	case "x-content-type-options":
-		return "x-content-type-options"
-	default:
-		return string(l)
-	}
+	block = appendStatus(block, r.Status)
+	line := bytes.IndexByte(w.text, '\n') // the end of the status line
+	w.block = appendFields(block, w.text[line+1:])
 }
 
 // queue puts a stream in line that can send something; x.mu is held.
