@@ -37,9 +37,13 @@ func (t Table) find(host int, path []byte) (r resource, ok bool) {
 	return t.lookup(host, path), true
 }
 
+// maxOdd is what findOdd has room for: as much as the target of a request may have, so
+// that it is no matter how long a path is before dot segments are taken out of it.
+const maxOdd = 2 * MaxPath
+
 // findOdd is find for a path that is not normal.
 func (t Table) findOdd(host int, path []byte) (r resource, ok bool) {
-	var b [MaxPath]byte
+	var b [maxOdd]byte
 	n, ok := normalize(b[:], path)
 	if !ok || n < 0 {
 		return 0, ok
