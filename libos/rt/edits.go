@@ -139,6 +139,10 @@ var Edits = []edit.Edit{
 		Old: "func godebug_registerMetric(name string, read func() uint64) {\n",
 		New: "func godebug_registerMetric(name string, read func() uint64) {\n\treturn\n"},
 
+	// Nobody searches an image for the call whose setting matters: 8 KB.
+	{File: "internal/godebug/godebug.go", Old: "if v.bisect != nil && !v.bisect.Stack(&stderr) {", New: "if false {", Count: 1},
+	{File: "internal/godebug/godebug.go", Old: "v.bisect, _ = bisect.New(arg[j+1:])", New: "", Count: 1},
+
 	// The function tables are packed (amp_func.go, boot/image): a function's record
 	// is unpacked when it is first asked for, an inlined call each time.
 	{File: "runtime/symtab.go", Count: 1,
