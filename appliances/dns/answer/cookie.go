@@ -176,29 +176,29 @@ func stampOf(now uint32) uint64 { return uint64(bits.ReverseBytes32(now))<<32 | 
 // known are cookies that were made or found good a short while ago, by the client's
 // part, which is a random number: a resolver sends the same one for half an hour. It
 // belongs to one goroutine.
-type known [256]struct {
-	by *secrets // whose first has made it; nil: there is none
+type known [256]knownCookie
+
+type knownCookie struct {
+	by *secrets // whose first has made it; nil: it is not known
 	cookie
 	from Client
 }
 
-// answer is cookies.answer for the cookie of q.
-func (t *known) answer(c *cookies, q *Scratch, from *Client) (good bool) {
-	e, s := &t[uint8(q.cookie.client)], c.secrets.Load()
-	if e.by == s && e.client == q.cookie.client && e.from == *from {
-		if !q.full {
-			if e.stamp == stampOf(q.seconds) {
-				q.cookie = e.cookie
-				return false
-			}
-		} else if e.stamp == q.cookie.stamp && e.hash == q.cookie.hash && e.age(q.seconds) <= cookieRenew+cookieAhead {
-			return true
-		}
-	}
+// is says whether e is what the client is to get, whose cookie is that of q: if it has
+// the server's part, that is good.
+func (e *knownCookie) is(q *Scratch, from *Client, by *secrets) bool {
+	return e.by == by && e.client == q.cookie.client && e.stamp == q.cookie.stamp && e.from == *from &&
+		(!q.full || e.hash == q.cookie.hash && e.age(q.seconds) <= cookieRenew+cookieAhead)
+}
+
+// learn makes e that, and says whether what the client sent is good.
+func (e *knownCookie) learn(c *cookies, q *Scratch, from *Client) (good bool) {
+	by := c.secrets.Load()
 	good = c.answer(&q.cookie, q.full, from, q.seconds)
-	if c.secrets.Load() == s { // else it may be by either
-		e.by, e.cookie, e.from = s, q.cookie, *from
+	if c.secrets.Load() != by {
+		by = nil // it may be by either
 	}
+	e.by, e.cookie, e.from = by, q.cookie, *from
 	return good
 }
 

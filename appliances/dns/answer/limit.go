@@ -100,11 +100,7 @@ func (l *limiter) judge(from *Client, kind answers.Kind, now uint32) int {
 	if from.Addr[0]|from.Addr[1] == 0 {
 		return limitPass
 	}
-	network := from.Addr[0] & l.mask6
-	if from.V4 {
-		network = from.Addr[0]&l.mask4 | 1<<63 // as no IPv6 network begins
-	}
-	h := zone.Mix(network ^ l.seed ^ uint64(kind))
+	h := l.hash(from, kind)
 	set := &l.sets[h&uint64(len(l.sets)-1)]
 	place := &set[0]
 	state := place.Load()
@@ -120,6 +116,28 @@ func (l *limiter) judge(from *Client, kind answers.Kind, now uint32) int {
 	}
 	place.set(h>>32, now+ahead+l.interval)
 	return limitPass
+}
+
+// hash is that of a kind for the client's network.
+func (l *limiter) hash(from *Client, kind answers.Kind) uint64 {
+	network := from.Addr[0] & l.mask6
+	if from.V4 {
+		network = from.Addr[0]&l.mask4 | 1<<63 // as no IPv6 network begins
+	}
+	return zone.Mix(network ^ l.seed ^ uint64(kind))
+}
+
+// first is judge for a kind with that hash if it has the first place of its set and is
+// within the rate; else it does nothing and is false.
+func (l *limiter) first(h uint64, now uint32) bool {
+	place := &l.sets[h&uint64(len(l.sets)-1)][0]
+	state := place.Load()
+	ahead := int32(uint32(state) - now)
+	if (state^h)>>32 != 0 || ahead > burst {
+		return false
+	}
+	place.set(h>>32, now+uint32(max(ahead, 0))+l.interval)
+	return true
 }
 
 // limit says what is to become of an answer above the rate.

@@ -42,6 +42,7 @@ const maxFew = 8
 type Scratch struct {
 	asked
 	moment
+	stamp uint64      // of cookies made now
 	known *known      // there if the server gives cookies
 	name  zone.Octets // in lower case
 	start [128]uint8  // of the name's labels
@@ -53,11 +54,11 @@ type asked struct {
 	hash    uint64 // of the name
 	rrtype  uint16
 	do      bool
+	full    bool   // the cookie has the server's part
 	edns    uint16 // 1: the query has an OPT record
-	limit   int    // bytes of the answer, as that says
+	opt     uint64 // the first octets of that, as loaded
 	options int    // bytes of the answer's options
-	cookie  cookie // if there are options: what the client sent
-	full    bool   // with the server's part
+	cookie  cookie // if there are options: what the client sent, or the stamp of now
 }
 
 // Asked is the type of the query that Quick has answered, and whether it had DO.
@@ -73,6 +74,7 @@ func (s *Server) Tell(q *Scratch) {
 		q.known = new(known)
 	}
 	s.clock.read(&q.moment)
+	q.stamp = stampOf(q.seconds)
 }
 
 // Quick answers the query b[:n] in place from what is ready, if it is a query as
@@ -96,7 +98,7 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 	end := headerSize + uint(q.size) + 4
 	question := le.Uint32(m[end-4:])
 	q.rrtype = bits.ReverseBytes16(uint16(question))
-	q.options, q.edns, q.limit, q.do = 0, 0, 0, false
+	q.options, q.edns, q.opt, q.do = 0, 0, 0, false
 	if uint(q.size-1) >= zone.MaxName || question>>16 != classIN<<8 {
 		return -1
 	}
@@ -104,7 +106,7 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 		if end != uint(n) {
 			return -1
 		}
-	} else if extra != 1<<24 || !q.opt(m, end, n) {
+	} else if extra != 1<<24 || !q.readOPT(m, n) {
 		return -1
 	} else if q.options != 0 && (s.cookies == nil || *from == Client{}) {
 		q.options = 0
@@ -126,7 +128,13 @@ func (s *Server) Quick(q *Scratch, b []byte, n int, from *Client) int {
 		}
 	}
 	if q.options != 0 || s.limiter != nil {
-		return s.guarded(q, b, from, answers.NewKind(o.zone.Class(a), o.hash^uint64(a)), size)
+		kind := answers.NewKind(o.zone.Class(a), o.hash^uint64(a))
+		if q.options != 0 {
+			return s.baked(q, m, (*[optSize + cookieOption]byte)(b[size:]), from, kind, size)
+		}
+		if size = s.guarded(q, m, from, kind, size); size == 0 {
+			return 0
+		}
 	}
 	if q.edns != 0 {
 		size = s.finishQuick(q, b, size)
@@ -143,7 +151,7 @@ const (
 
 // room returns how long an answer in b may be.
 func (s *Server) room(q *Scratch, b []byte) int {
-	return min(max(q.limit, minUDP), s.udp, len(b))
+	return min(max(int(bits.ReverseBytes16(uint16(q.opt>>24))), minUDP), s.udp, len(b))
 }
 
 // finishQuick appends the OPT record to an answer in b of size bytes.
@@ -156,73 +164,79 @@ func (s *Server) finishQuick(q *Scratch, b []byte, size int) int {
 	return size + optSize
 }
 
-// guarded is the rest of Quick for an answer in b of size bytes where answers are
-// limited or a cookie came: who has a good one is not limited.
-func (s *Server) guarded(q *Scratch, b []byte, from *Client, kind answers.Kind, size int) int {
-	good := q.options != 0 && q.known.answer(s.cookies, q, from)
-	if !good && s.limiter != nil {
-		if v := s.limiter.judge(from, kind, q.ticks); v == limitDrop {
+// guarded is what limits make of an answer in m of size bytes: its size, or 0 if there is
+// to be none.
+func (s *Server) guarded(q *Scratch, m *zone.Message, from *Client, kind answers.Kind, size int) int {
+	switch s.limiter.judge(from, kind, q.ticks) {
+	case limitDrop:
+		return 0
+	case limitSlip:
+		return zone.Truncate(m, q.size, q.edns)
+	}
+	return size
+}
+
+// baked is the rest of Quick where a cookie came, for an answer of size bytes in m with
+// its OPT record at opt: who has a good cookie is not limited. It calls nothing in the
+// usual case.
+func (s *Server) baked(q *Scratch, m *zone.Message, opt *[optSize + cookieOption]byte, from *Client, kind answers.Kind, size int) int {
+	e, good := &q.known[uint8(q.cookie.client)], q.full
+	if !e.is(q, from, s.cookies.secrets.Load()) {
+		good = e.learn(s.cookies, q, from)
+	}
+	if l := s.limiter; !good && l != nil && !l.first(l.hash(from, kind), q.ticks) {
+		if size = s.guarded(q, m, from, kind, size); size == 0 {
 			return 0
-		} else if v == limitSlip {
-			size = zone.Truncate((*zone.Message)(b), q.size, q.edns)
+		} else if size < minUDP {
+			opt = (*[optSize + cookieOption]byte)(m[size:]) // it may have been cut
 		}
 	}
-	if q.options == 0 {
-		if q.edns != 0 {
-			size = s.finishQuick(q, b, size)
-		}
-		return size
-	}
-	opt := (*[optSize + cookieOption]byte)(b[size:])
-	*(*[optSize]byte)(opt[:]) = s.opt
-	if q.do {
-		opt[7] = 0x80
-	}
-	opt[optSize-1] = cookieOption
-	binary.LittleEndian.PutUint32(opt[optSize:], cookieHeader|fullCookie<<24)
-	q.cookie.put((*[fullCookie]byte)(opt[optSize+4:]))
+	le := binary.LittleEndian
+	le.PutUint64(opt[7:], cookieHeader)
+	le.PutUint64(opt[:], le.Uint64(s.opt[:])|q.opt&ednsDO)
+	e.put((*[fullCookie]byte)(opt[optSize+4:]))
 	return size + optSize + cookieOption
 }
 
-// The option in an answer: its size, and its first octets as loaded, without the
-// length.
+// An OPT record's octets as loaded: what the first eight hold, and from the eighth octet
+// on what an answer with a cookie has, and a query, but for the length of the cookie.
 const (
-	cookieOption = 4 + fullCookie
-	cookieHeader = optionCookie << 8
+	ednsFixed    = 0x00_ff_00_00_00_ff_ff_ff // owner, type and version
+	ednsDO       = 1 << 63
+	cookieHeader = fullCookie<<56 | optionCookie<<40 | cookieOption<<24
 )
 
-// opt takes an OPT record of EDNS version 0 (RFC 6891 section 6.1.2) at b[at:], where
-// the question ends, up to b[:n], with a cookie at most.
-func (q *asked) opt(b *zone.Message, end uint, n int) bool {
-	const (
-		fixed = 0x00_ff_00_00_00_ff_ff_ff // owner, type and version
-		do    = 1 << 63
-	)
+// cookieOption is the size of the option in an answer.
+const cookieOption = 4 + fullCookie
+
+// readOPT takes an OPT record of EDNS version 0 (RFC 6891 section 6.1.2), behind the
+// question of the query b[:n], with a cookie at most.
+func (q *Scratch) readOPT(b *zone.Message, n int) bool {
 	// What stands behind a name always has room for it: see minRoom.
+	end := headerSize + 4 + uint(uint8(q.size))
 	o := (*[optSize + cookieOption]byte)(b[end:])
-	w, length := binary.LittleEndian.Uint64(o[:]), o[10]
-	if w&fixed != typeOPT<<16 || o[9] != 0 || int(end)+optSize+int(length) != n {
+	w := binary.LittleEndian.Uint64(o[:])
+	if w&ednsFixed != typeOPT<<16 {
 		return false
 	}
-	q.edns, q.do = 1, w&do != 0
-	q.limit = int(bits.ReverseBytes16(uint16(w >> 24)))
-	if length == 0 {
-		return true
+	q.edns, q.do, q.opt = 1, w&ednsDO != 0, w
+	end += optSize
+	if o[9]|o[10] == 0 {
+		return end == uint(n)
 	}
-	switch binary.LittleEndian.Uint32(o[optSize:]) {
-	case cookieHeader | clientCookie<<24:
-		q.full = false
-	case cookieHeader | fullCookie<<24:
-		q.full = true
+	switch q.full = false; binary.LittleEndian.Uint64(o[7:]) &^ 0xffff {
 	default:
 		return false
-	}
-	if length != 4+o[optSize+3] {
-		return false
+	case cookieHeader:
+		q.full = true
+		q.cookie.load(o[optSize+4:])
+		end += fullCookie
+	case clientCookie<<56 | optionCookie<<40 | (4+clientCookie)<<24:
+		q.cookie.client, q.cookie.stamp = binary.LittleEndian.Uint64(o[optSize+4:]), q.stamp
+		end += clientCookie
 	}
 	q.options = cookieOption
-	q.cookie.load(o[optSize+4:])
-	return true
+	return end+4 == uint(n)
 }
 
 // quickly finds the answer to q, whose name is in any case, and the zone that it is
