@@ -108,6 +108,7 @@ func (s *Stack) tell() {
 // readdressed passes on that addresses have changed.
 func (s *Stack) readdressed() {
 	s.link.flows.forget()
+	s.link.flows.settle(s.Addresses())
 	s.route()
 	s.tell()
 	if s.addrs.changed != nil {

@@ -15,20 +15,26 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
-// flows are the established TCP connections by their addresses and ports, so
-// that their segments need not pass the stack's layers to find them. All of TCP
-// stays the stack's, and so does every segment that is not plain: IP options or
-// extension headers, lengths or checksums that don't fit, an unknown connection.
+// segmentFlags are the flags of a segment but for those of congestion (RFC 3168).
+const segmentFlags = 0x3f
+
+// flows are the TCP connections by their addresses and ports, from the first SYN
+// on, so that their segments need not pass the stack's layers to find them. All of
+// TCP stays the stack's, and so does every segment that is not plain: IP options or
+// extension headers, lengths or checksums that don't fit, an unknown connection
+// unless there is a door for it.
 //
 // A connection that has ended may stay here for a moment: the stack itself
 // passes on what is queued to a closed endpoint.
 type flows struct {
 	queue straightQueue
-	n     atomic.Int32 // entries, so that a machine without connections looks up nothing
+	fed   bool         // the stack says which connections there are
+	n     atomic.Int32 // entries and doors, so that a machine without any looks up nothing
 
 	mu    sync.Mutex
 	table []*flow // lists by hash: as many as there are entries, or more
 	seed  [3]uint64
+	doors doors
 }
 
 // flow is an entry of flows. It belongs to who entered it.
@@ -45,7 +51,11 @@ type flow struct {
 // it queues frames, here or by way of the layers, and Work after, which processes
 // them; then Pay, when those have run whom they were for, to acknowledge what was
 // not answered.
+//
+// Follow has f told of each connection, from before its first segment is sent until
+// it gets no more. To a listening endpoint QueueStraight passes SYNs only.
 type straightQueue interface {
+	Follow(f follower)
 	QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer, head []byte, network tcpip.NetworkProtocolNumber, nic tcpip.NICID, link, ip, transport int, verified bool)
 	Take(to stack.TransportEndpoint, h, data []byte, frame int) bool
 	Begin()
@@ -54,10 +64,19 @@ type straightQueue interface {
 	Pay()
 }
 
+// follower is told of connections: Leave with what Enter gave.
+type follower = interface {
+	Enter(stack.TransportEndpointID, stack.TransportEndpoint) any
+	Leave(any)
+}
+
 // layered is a straightQueue of the stack as it comes, on which tests run.
 type layered struct {
 	QueuePacket func(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
 }
+
+// Follow implements straightQueue; it is not called.
+func (layered) Follow(follower) {}
 
 // Begin implements straightQueue: other goroutines do the work.
 func (layered) Begin() {}
@@ -123,43 +142,46 @@ func (f *flows) find(k *flowKey) stack.TransportEndpoint {
 	for e != nil && e.key != *k {
 		e = e.next
 	}
-	f.mu.Unlock()
-	if e == nil {
-		return nil
+	var to stack.TransportEndpoint
+	if e != nil {
+		to = e.to // it may be gone in a moment
 	}
-	return e.to
+	f.mu.Unlock()
+	return to
 }
 
 func (f *flows) init(gv *stack.Stack) {
+	f.table = make([]*flow, 16)
+	f.seed = [3]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64()}
 	switch p := gv.TransportProtocolInstance(tcp.ProtocolNumber).(type) {
 	case straightQueue:
-		f.queue = p
+		f.queue, f.fed = p, true
+		p.Follow(f)
 	case interface {
 		QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
 	}:
 		f.queue = layered{p.QueuePacket}
 	}
-	f.table = make([]*flow, 16)
-	f.seed = [3]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64()}
 }
 
-// add enters an established endpoint by e, which is for remove then.
-func (f *flows) add(e *flow, ep tcpip.Endpoint) {
-	info, ok := ep.Info().(*stack.TransportEndpointInfo)
-	to, tok := ep.(stack.TransportEndpoint)
-	if !ok || !tok || f.queue == nil {
-		return
-	}
-	id := info.ID
+// Enter enters the endpoint of a connection, and gives what Leave takes. It does not
+// block, and may be called with locks of the stack.
+func (f *flows) Enter(id stack.TransportEndpointID, ep stack.TransportEndpoint) any {
 	etherType := uint64(typeIPv4)
 	if id.RemoteAddress.Len() == 16 {
 		etherType = typeIPv6
 	}
+	e := &flow{to: ep, key: flowKey{words(id.RemoteAddress.AsSlice()), words(id.LocalAddress.AsSlice()),
+		etherType<<32 | uint64(id.RemotePort)<<16 | uint64(id.LocalPort)}}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e.key = flowKey{words(id.RemoteAddress.AsSlice()), words(id.LocalAddress.AsSlice()),
-		etherType<<32 | uint64(id.RemotePort)<<16 | uint64(id.LocalPort)}
-	e.to = to
+	f.doors.seen(&e.key)
+	f.add(e)
+	return e
+}
+
+// add enters e. f.mu is held.
+func (f *flows) add(e *flow) {
 	if n := len(f.table); int(f.n.Load()) >= n {
 		f.grow(2 * n)
 	}
@@ -188,8 +210,10 @@ func (f *flows) grow(n int) {
 	}
 }
 
-// remove forgets an endpoint.
-func (f *flows) remove(e *flow) {
+// Leave forgets an endpoint. It does not block, and may be called with locks of the
+// stack.
+func (f *flows) Leave(entered any) {
+	e := entered.(*flow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if e.to == nil {
@@ -214,7 +238,8 @@ func (f *flows) forget() {
 			e, e.next, e.to = e.next, nil, nil
 		}
 	}
-	f.n.Store(0)
+	f.n.Store(int32(len(f.doors.open)))
+	f.doors.mine = f.doors.mine[:0]
 }
 
 // take hands a frame to its connection, if there is one and it holds a plain
@@ -231,6 +256,9 @@ func (f *flows) take(head []byte, p packet, frame *buffer.Buffer, verified bool)
 		return false
 	}
 	ep := f.find(&k)
+	if ep == nil && head[p.transport+13]&segmentFlags == byte(header.TCPFlagSyn) {
+		ep = f.knock(&k)
+	}
 	if ep == nil {
 		return false
 	}

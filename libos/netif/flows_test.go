@@ -98,22 +98,20 @@ func TestFlows(t *testing.T) {
 func TestFlowTable(t *testing.T) {
 	a, b := pair(t, netiftest.Options{}, netiftest.Options{})
 	c, _ := connect(t, a, b, addrB4+":80")
-	ep := c.(*Conn).ep
+	ep := c.(*Conn).ep.(stack.TransportEndpoint)
+	id := c.(*Conn).ep.Info().(*stack.TransportEndpointInfo).ID
 	var f flows
-	f.init(a.gv)
-	var first, second flow
-	f.add(&first, ep)
-	key := first.key
-	f.add(&second, ep)
+	f.table = make([]*flow, 16)
+	first := f.Enter(id, ep)
+	key := first.(*flow).key
+	second := f.Enter(id, ep)
 	for range 100 { // more than there are lists
-		var other flow
-		f.add(&other, ep)
-		f.remove(&other)
+		f.Leave(f.Enter(id, ep))
 	}
 	entries := make([]flow, 100)
 	for i := range entries {
 		e := &entries[i]
-		e.key, e.to = flowKey{rest: uint64(i)}, ep.(stack.TransportEndpoint)
+		e.key, e.to = flowKey{rest: uint64(i)}, ep
 		if i%25 == 0 {
 			f.grow(2 * len(f.table))
 		}
@@ -124,17 +122,17 @@ func TestFlowTable(t *testing.T) {
 			t.Errorf("flow %d is not found", i)
 		}
 	}
-	second.to = nil // to tell them apart
+	second.(*flow).to = nil // to tell them apart
 	if f.find(&key) != nil {
 		t.Error("not the last one was found")
 	}
-	second.to = ep.(stack.TransportEndpoint)
-	f.remove(&second)
-	f.remove(&second)
+	second.(*flow).to = ep
+	f.Leave(second)
+	f.Leave(second)
 	if f.find(&key) == nil {
 		t.Error("another endpoint's flow is gone")
 	}
-	if f.remove(&first); f.find(&key) != nil {
+	if f.Leave(first); f.find(&key) != nil {
 		t.Error("the endpoint's own flow is left")
 	}
 	if f.find(&flowKey{rest: 1 << 40}) != nil {

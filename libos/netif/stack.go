@@ -101,6 +101,7 @@ func setUp(dev device.Net, cfg Config, opts Options, learned *layer.Learned) (*S
 			return nil, err
 		}
 	}
+	l.flows.settle(s.Addresses())
 	s.route()
 	return s, nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -36,6 +37,7 @@ func (s *Stack) Listen(network, address string) (net.Listener, error) {
 		return nil, format.Errorf("netif: listen %s %s: %s", network, address, terr)
 	}
 	l.ep = ep
+	s.link.flows.listen(&a, ep)
 	l.entry, l.ready = waiter.NewChannelEntry(waiter.ReadableEvents)
 	l.wq.EventRegister(&l.entry)
 	return l, nil
@@ -91,6 +93,7 @@ func (l *listener) fail(err tcpip.Error) error {
 // Close implements net.Listener. Connections already accepted live on.
 func (l *listener) Close() error {
 	if !l.done.Swap(true) {
+		l.s.link.flows.silence(l.ep)
 		l.ep.Close()
 		l.wake()
 	}
@@ -106,8 +109,8 @@ func (l *listener) Addr() net.Addr {
 type tracker struct {
 	s     *Stack
 	ep    tcpip.Endpoint
-	flow  flow // flows.mu protects it
 	gone  atomic.Bool
+	flow  atomic.Pointer[any] // what flows.Enter gave, if the stack does not feed it
 	entry waiter.Entry
 }
 
@@ -116,7 +119,9 @@ type tracker struct {
 func (t *tracker) NotifyEvent(waiter.EventMask) {
 	switch tcp.EndpointState(t.ep.State()) {
 	case tcp.StateClose, tcp.StateError:
-		t.s.link.flows.remove(&t.flow)
+		if e := t.flow.Load(); e != nil {
+			t.s.link.flows.Leave(*e)
+		}
 		if !t.gone.Swap(true) {
 			t.s.link.count.conns.Add(-1)
 		}
@@ -152,8 +157,16 @@ func (s *Stack) count(ep tcpip.Endpoint, wq *waiter.Queue) *tracker {
 
 // established enters the endpoint's flow for as long as it lasts.
 func (t *tracker) established() {
-	t.s.link.flows.add(&t.flow, t.ep)
-	t.NotifyEvent(waiter.EventHUp) // as above
+	f := &t.s.link.flows
+	if f.fed || f.queue == nil {
+		return
+	}
+	info, ok := t.ep.Info().(*stack.TransportEndpointInfo)
+	if to, is := t.ep.(stack.TransportEndpoint); ok && is {
+		entered := f.Enter(info.ID, to)
+		t.flow.Store(&entered)
+		t.NotifyEvent(waiter.EventHUp) // it may have hung up before
+	}
 }
 
 // DialContext connects to a literal address over "tcp" or "udp" and their

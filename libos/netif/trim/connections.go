@@ -39,4 +39,17 @@ var Connections = []edit.Edit{
 		Old: "\ts.cleanupEndpointsMu.Lock()\n\tdelete(s.cleanupEndpoints, ep)\n\ts.cleanupEndpointsMu.Unlock()\n", New: ""},
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1, Old: "\ttcpip.AddDanglingEndpoint(e)\n", New: ""},
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1, Old: "\ttcpip.DeleteDanglingEndpoint(e)\n", New: ""},
+
+	// netif knows of each connection from its first SYN on: opening.go.
+	{File: "pkg/tcpip/transport/tcp/protocol.go", Count: 1,
+		Old: "type protocol struct {\n", New: "type protocol struct {\n\tfollower follower // or nil; set before there are endpoints\n"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\tfollowed any // what follower gave\n"},
+	{File: "pkg/tcpip/transport/tcp/accept.go", Count: 1, Old: "\tep.isRegistered = true\n", New: "\tep.registered()\n"},
+	{File: "pkg/tcpip/transport/tcp/accept.go", Count: 1, Old: "\t\tn.isRegistered = true\n", New: "\t\tn.registered()\n"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "\te.isRegistered = true\n\tr.Acquire()\n", New: "\te.registered()\n\tr.Acquire()\n"},
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
+		Old: "e.TransportEndpointInfo.ID, e, e.boundPortFlags, e.boundBindToDevice)\n\t\te.isRegistered = false\n",
+		New: "e.TransportEndpointInfo.ID, e, e.boundPortFlags, e.boundBindToDevice)\n\t\te.isRegistered = false\n\t\te.leave()\n"},
 }

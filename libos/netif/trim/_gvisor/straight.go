@@ -35,6 +35,9 @@ func (p *protocol) QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer
 	s.dataMemSize = pkt.MemSize()
 	s.id = e.TransportEndpointInfo.ID
 	h := header.TCP(head[link+ip : link+ip+transport])
+	if s.id.RemotePort == 0 { // it listens
+		s.id = opens(pkt, h)
+	}
 	s.options = h[header.TCPMinimumSize:]
 	if len(s.options) == header.TCPOptionTSLength+2 && binary.BigEndian.Uint32(s.options) == timestampsOnly {
 		s.parsedOptions.TS = true
