@@ -24,10 +24,14 @@ func (w *watch) NotifyEvent(waiter.EventMask) { w.f() }
 // Watch has f called from now on whenever more has arrived or the connection's state
 // has changed, and after a TryWrite that did not take all, when there is room again.
 // f may be called before Watch returns and by any goroutine, that of the stack among
-// them, so it must not block or use the connection. Watch is called once, and not
-// beside NotifyRead.
+// them, so it must not block or use the connection. Watch is called once; NotifyRead and
+// Read are of no use afterwards, since f is all that is told.
 func (c *Conn) Watch(f func()) {
 	w := &c.watch
+	c.unhear()
+	if c.asked {
+		c.wq.EventUnregister(&c.entry)
+	}
 	w.f = f
 	w.in.Init(w, readable)
 	w.out.Init(w, waiter.WritableEvents)
@@ -101,6 +105,26 @@ func (c *Conn) waitsForRoom(on bool) {
 		c.wq.EventUnregister(&w.out)
 	}
 }
+
+// DelayAcks lets what has come be acknowledged up to 40 ms later, so that an answer which
+// does not come at once carries the acknowledgement too. Every second full-sized segment
+// is acknowledged as it comes, and so are the next ones after an answer that was not
+// soon enough.
+func (c *Conn) DelayAcks() {
+	if d, ok := c.ep.(interface{ DelayAcks() }); ok { // the trimmed stack
+		d.DelayAcks()
+	}
+}
+
+// bursts are the functions of SetBursts.
+type bursts struct{ begin, end func() }
+
+// SetBursts has the goroutine that receives call begin before the stack gets a burst of
+// frames, and end after their segments have been processed and before they are
+// acknowledged. Whom Watch or NotifyRead tells of something in between can leave what
+// there is to do to end, which must not block and delays what comes next. TryRead and
+// TryWrite are there for it.
+func (s *Stack) SetBursts(begin, end func()) { s.link.bursts.Store(&bursts{begin, end}) }
 
 // parts are slices read one after the other.
 type parts struct {

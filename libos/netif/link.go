@@ -30,6 +30,7 @@ type link struct {
 	begin  atomic.Pointer[func()] // of fast: see Burster
 	tap    atomic.Pointer[Tap]
 	gate   atomic.Pointer[func() bool] // see SetGate
+	bursts atomic.Pointer[bursts]
 	count  counters
 	closed atomic.Bool
 	done   chan struct{} // closed when the receive goroutine has ended

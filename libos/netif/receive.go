@@ -35,7 +35,7 @@ func (l *link) receive() {
 	if b := l.info.Batch; b > 0 && b < len(r.batch) {
 		r.batch = r.batch[:b]
 	}
-	for !l.bursts(&r) {
+	for !l.receiving(&r) {
 	}
 }
 
@@ -52,10 +52,10 @@ type receiver struct {
 	settling bool // in settle: a panic is none of a frame's
 }
 
-// bursts is receive until there is a panic, of which it takes as many as deliver
+// receiving is receive until there is a panic, of which it takes as many as deliver
 // does. It says whether receiving has ended. When a device that was away is
 // back, the neighbours are told.
-func (l *link) bursts(r *receiver) (ended bool) {
+func (l *link) receiving(r *receiver) (ended bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			if l.count.panics.Add(1) > maxPanics || r.settling {
@@ -110,6 +110,9 @@ func (l *link) bursts(r *receiver) (ended bool) {
 func (l *link) settle(r *receiver) {
 	r.settling = true
 	l.flows.queue.Work()
+	if b := l.bursts.Load(); b != nil {
+		b.end()
+	}
 	runtime.Gosched()
 	l.flows.queue.Pay()
 	r.settling = false
@@ -198,6 +201,9 @@ func (l *link) burst(r *receiver) (passed bool) {
 		default:
 			if !passed {
 				l.flows.queue.Begin()
+				if b := l.bursts.Load(); b != nil {
+					b.begin()
+				}
 			}
 			l.pass(f)
 			f.Buf.Release()

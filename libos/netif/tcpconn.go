@@ -24,6 +24,7 @@ type TCPConn struct {
 	wq     *waiter.Queue
 	closed atomic.Bool
 
+	deaf atomic.Bool // r.entry is not registered any more
 	r    half
 	into tcpip.SliceWriter // of the Read under way; r.mu protects it
 
@@ -247,8 +248,15 @@ func (c *TCPConn) Close() error {
 		h.stop()
 		h.wake()
 	}
-	c.wq.EventUnregister(&c.r.entry)
+	c.unhear()
 	return nil
+}
+
+// unhear ends what wakes Read.
+func (c *TCPConn) unhear() {
+	if !c.deaf.Swap(true) {
+		c.wq.EventUnregister(&c.r.entry)
+	}
 }
 
 // CloseRead ends reading.

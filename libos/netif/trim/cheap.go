@@ -10,7 +10,7 @@ var Cheap = []edit.Edit{
 		Old: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n",
 		New: "\tif e.rcv.RcvNxt != e.snd.MaxSentAck && !e.oweAck() {\n\t\te.snd.sendAck()\n\t}\n"},
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1,
-		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n\tconfirmed tcpip.MonotonicTime // when the neighbour was confirmed\n\toptions [maxOptionSize]byte // of a segment that is being sent\n"},
+		Old: "type Endpoint struct {\n", New: "type Endpoint struct {\n\towesAck bool\n\towed ackDelay\n\tconfirmed tcpip.MonotonicTime // when the neighbour was confirmed\n\toptions [maxOptionSize]byte // of a segment that is being sent\n"},
 
 	// The goroutine that receives processes what it has queued: tcp.go.
 	{File: "pkg/tcpip/transport/tcp/dispatcher.go", Count: 1,

@@ -57,6 +57,7 @@ var Additions = map[string]string{
 	"pkg/tcpip/network/hash/many.go": "many.go",
 	// What the edits of Cheap call.
 	"pkg/tcpip/transport/tcp/ampoule.go":  "tcp.go",
+	"pkg/tcpip/transport/tcp/delay.go":    "delay.go",
 	"pkg/tcpip/transport/tcp/straight.go": "straight.go",
 	"pkg/tcpip/transport/tcp/timers.go":   "timers.go",
 	"pkg/tcpip/transport/tcp/secrets.go":  "secrets.go",

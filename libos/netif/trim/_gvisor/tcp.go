@@ -19,6 +19,7 @@ type turn struct {
 	mu sync.Mutex // held by who works; locks of endpoints come after it
 	// owing are the endpoints whose last segments are not acknowledged yet.
 	owing []*Endpoint
+	late  lateAcks
 
 	// Of the goroutine that receives.
 	now   tcpip.MonotonicTime // when Begin was called
@@ -57,16 +58,18 @@ func (p *protocol) Work() {
 // Owes says whether there is an acknowledgement to be sent that no answer has carried.
 func (p *protocol) Owes() bool {
 	q := &p.dispatcher.processors[0]
-	q.taken = owing(q.taken, false)
 	q.turn.mu.Lock()
 	defer q.turn.mu.Unlock()
+	q.taken = q.owes(q.taken, false)
 	return len(q.taken)+len(q.owing) > 0
 }
 
 // Pay sends the acknowledgements that no answer has carried.
 func (p *protocol) Pay() {
 	q := &p.dispatcher.processors[0]
-	q.taken = owing(q.taken, true)
+	q.turn.mu.Lock()
+	q.taken = q.owes(q.taken, true)
+	q.turn.mu.Unlock()
 	q.pay()
 }
 
@@ -115,23 +118,26 @@ func (e *Endpoint) takenAck(t *turn) {
 	}
 }
 
-// pay sends the acknowledgements that are owed.
+// pay sends the acknowledgements that are owed and not put off.
 func (p *processor) pay() {
 	p.turn.mu.Lock()
 	defer p.turn.mu.Unlock()
-	p.owing = owing(p.owing, true)
+	p.owing = p.owes(p.owing, true)
 }
 
-// owing is the rest of all that still owes an acknowledgement, after it has been sent
-// where pay says so.
-func owing(all []*Endpoint, pay bool) []*Endpoint {
+// owes is the rest of all that still owes an acknowledgement which is not put off, after
+// it has been sent where pay says so.
+//
+// +checklocks:p.turn.mu
+func (p *processor) owes(all []*Endpoint, pay bool) []*Endpoint {
 	n := 0
 	for i, e := range all {
 		all[i] = nil
 		e.mu.Lock()
-		owes := e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck
+		owes := e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck && !p.putOff(e)
 		if owes && pay {
 			e.snd.sendAck()
+			e.owed.paid()
 		}
 		if e.owesAck = owes && !pay; e.owesAck {
 			all[n] = e
