@@ -20,6 +20,7 @@ import (
 	"ampoule/appliances/tls/backend"
 	"ampoule/appliances/tls/session"
 	"ampoule/appliances/tls/tlsd"
+	"ampoule/appliances/tls/tlstest"
 	"ampoule/libos/appliance"
 	"ampoule/libos/mgmt"
 	held "ampoule/libos/mgmt/certs"
@@ -29,21 +30,18 @@ import (
 	"ampoule/libos/telemetry"
 )
 
-// host is the host's loopback interface; listeners are kept in order.
+// host is the host's loopback interface.
 type host struct {
 	appliance.Network
-	all []net.Listener
+	tlstest.Net
 }
 
-func (h *host) Listen(network, _ string) (net.Listener, error) {
-	l, err := net.Listen(network, "127.0.0.1:0")
-	h.all = append(h.all, l)
-	return l, err
+func (h *host) Listen(network, address string) (net.Listener, error) {
+	return h.Net.Listen(network, address)
 }
 
 func (h *host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, network, address)
+	return h.Net.DialContext(ctx, network, address)
 }
 
 // rig is a terminator with a management plane, in front of an echo server.
@@ -68,7 +66,7 @@ func start(t *testing.T, clients, require bool) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.store, r.at = p.(held.Holder).Certificates(), h.all[0].Addr().String()
+	r.store, r.at = p.(held.Holder).Certificates(), h.Listener(0).Addr().String()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +83,7 @@ func start(t *testing.T, clients, require bool) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Terminator, r.addr = a.(*tlsd.Terminator), h.all[1].Addr().String()
+	r.Terminator, r.addr = a.(*tlsd.Terminator), h.Listener(1).Addr().String()
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for _, serve := range []func(context.Context) error{p.Serve, a.Serve} {

@@ -4,21 +4,36 @@
 package relay
 
 import (
+	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 )
 
-// Pollable is a connection that says when there is something to read. One goroutine at
-// a time may read or ask.
-type Pollable interface {
+// Conn is a connection that need not be waited for: *netif.Conn.
+type Conn interface {
 	net.Conn
+	CloseWrite() error
+	// Abort ends both streams at once, so that the peer does not take what it has for
+	// all.
+	Abort()
 	// TryRead reads what is there, without blocking: 0 and nil is nothing.
 	TryRead(b []byte) (int, error)
+	// TryWrite writes what there is room for, without blocking.
+	TryWrite(all [][]byte) (int, error)
 	// NotifyRead calls f once when TryRead has something to read or an error to
 	// return. f may be called at once, and does not block.
 	NotifyRead(f func())
+	// Watch calls f from now on when there is more to read, or room again after a
+	// TryWrite that did not take all, or an error. It takes the place of NotifyRead
+	// and of reads and writes that block. f may be called at once, and does not block.
+	Watch(f func())
 }
+
+// Patient is a Conn that can wait with acknowledging what has come, for a moment, as the
+// answer may come soon.
+type Patient interface{ DelayAcks() }
 
 // Clock is a time that somebody else advances now and then, in units of its own.
 type Clock = atomic.Int64
@@ -67,55 +82,80 @@ func (again) Error() string   { return "relay: nothing to read yet" }
 func (again) Timeout() bool   { return true }
 func (again) Temporary() bool { return true }
 
-// maxPiece is the most that is written at once, in bytes: progress is seen between
-// two.
+// maxPiece is the most that is written at once while writes block, in bytes: progress is
+// seen between two.
 const maxPiece = 16 << 10
 
+// maxHeld is the most that is held of what the peer does not take, in bytes: a record of
+// what is moved and answers of TLS itself. Who asks for more of those is cut.
+const maxHeld = 4 * large
+
+var errHeld = errors.New("relay: the peer asks for more than it takes")
+
 // Raw is a TCP connection below TLS or a backend's. It has no deadlines: who wants a
-// read or write to end closes it.
+// read or write to end closes it. Reads and writes block until Share is called.
 type Raw struct {
-	net.Conn
+	Conn
 	act  *Activity
 	side Side
-	poll Pollable // nil: Conn is none
-	lazy bool     // Read does not block
-	end  bool     // the peer has ended its stream
-	held []byte   // read while waiting
-	fail error    // how that ended; only where poll is nil
+	lazy bool   // nothing blocks
+	end  bool   // the peer has ended its stream
+	head []byte // read before the first Read
+
+	// What follows is Events' while it moves.
+	e     *Events
+	rest  []byte      // of what was written: what the peer did not take yet
+	waits atomic.Bool // there is rest
+	one   [1][]byte
+
+	reader, writer *Flow
 }
 
 // NewRaw wraps a connection.
-func NewRaw(c net.Conn, side Side, act *Activity) *Raw {
-	r := &Raw{Conn: c, act: act, side: side}
-	r.poll, _ = c.(Pollable)
-	return r
+func NewRaw(c Conn, side Side, act *Activity) *Raw {
+	return &Raw{Conn: c, act: act, side: side}
 }
 
 // Ended says that the peer has ended its stream of bytes, which for TLS is not the
 // same as a close_notify.
 func (r *Raw) Ended() bool { return r.end }
 
-// Lazy makes reads return at once from now on; Notify says when to try again.
-func (r *Raw) Lazy() { r.lazy = true }
+// Share makes reads and writes return at once from now on. The flow that reads from r and
+// the one that writes to it are the only ones that use it, and Watch begins to wake them.
+func (r *Raw) Share(e *Events, reader, writer *Flow) {
+	r.lazy, r.e, r.reader, r.writer = true, e, reader, writer
+}
+
+// Watch wakes the flows of r when they can go on. Both connections of the flows must have
+// been shared before.
+func (r *Raw) Watch() {
+	if p, ok := r.Conn.(Patient); ok {
+		p.DelayAcks()
+	}
+	r.Conn.Watch(r.event)
+	r.reader.Wake() // for what is held
+}
+
+func (r *Raw) event() {
+	if r.waits.Load() {
+		r.writer.Wake()
+	}
+	r.reader.Wake()
+}
 
 // Read implements io.Reader.
 func (r *Raw) Read(b []byte) (n int, err error) {
 	switch {
-	case len(r.held) > 0:
-		n = copy(b, r.held)
-		if r.held = r.held[n:]; len(r.held) == 0 {
-			r.held = nil
+	case len(r.head) > 0:
+		n = copy(b, r.head)
+		if r.head = r.head[n:]; len(r.head) == 0 {
+			r.head = nil
 		}
 		return n, nil
 	case !r.lazy:
 		n, err = r.Conn.Read(b)
-	case r.poll == nil:
-		if r.fail != nil {
-			return 0, r.fail
-		}
-		return 0, again{}
 	default:
-		if n, err = r.poll.TryRead(b); n == 0 && err == nil {
+		if n, err = r.TryRead(b); n == 0 && err == nil {
 			return 0, again{}
 		}
 	}
@@ -126,63 +166,41 @@ func (r *Raw) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Notify calls f once when a read has something to return. f must not block.
-func (r *Raw) Notify(f func()) {
-	switch {
-	case len(r.held) > 0 || r.fail != nil:
-		f()
-	case r.poll != nil:
-		r.poll.NotifyRead(f)
-	default:
-		go func() {
-			b := make([]byte, 1024)
-			n, err := r.Conn.Read(b)
-			if n > 0 {
-				r.act.Touch()
-			}
-			r.held, r.fail, r.end = b[:n], err, r.end || err == io.EOF
-			f()
-		}()
-	}
-}
-
 // Drained implements Source.
-func (r *Raw) Drained() bool { return r.poll != nil && len(r.held) == 0 }
+func (r *Raw) Drained() bool { return len(r.head) == 0 }
 
 // First has a goroutine of w call f when a first record of TLS can be read without
 // blocking, or the connection has failed or its peer sends something else. Until then it
 // has no goroutine: clients can be slow. It must be called before the first Read.
 func (r *Raw) First(w *Workers, f func()) {
-	if r.poll == nil {
-		w.Go(f)
-		return
-	}
 	var wake func()
 	step := func() {
-		if r.gather(w.bufs) {
+		if r.gather() {
 			f()
 		} else {
-			r.poll.NotifyRead(wake)
+			r.NotifyRead(wake)
 		}
 	}
 	wake = func() { w.Go(step) }
-	r.poll.NotifyRead(wake)
+	r.NotifyRead(wake)
 }
 
-// gather holds what has come, and says whether there is no more to wait for.
-func (r *Raw) gather(bufs *Buffers) bool {
-	buf := bufs.get()
-	defer bufs.put(buf)
-	for !whole(r.held) {
-		n, err := r.poll.TryRead(buf)
-		r.held = append(r.held, buf[:n]...)
+// gather keeps what has come, and says whether there is no more to wait for.
+func (r *Raw) gather() bool {
+	for !whole(r.head) {
+		at := len(r.head)
+		b := slices.Grow(r.head, small)
+		n, err := r.TryRead(b[at:cap(b)])
+		if n > 0 {
+			r.head = b[:at+n]
+			r.act.Touch()
+		}
 		if err != nil {
 			return true // who reads gets it too
 		}
 		if n == 0 {
 			return false
 		}
-		r.act.Touch()
 	}
 	return true
 }
@@ -201,8 +219,67 @@ func whole(b []byte) bool {
 	return n > most || len(b) >= head+n
 }
 
-// Write implements io.Writer. It blocks while the peer takes nothing.
+// Write implements io.Writer. What the peer does not take is held.
 func (r *Raw) Write(b []byte) (written int, err error) {
+	if !r.lazy {
+		return r.writeAll(b)
+	}
+	n := 0
+	if len(r.rest) == 0 {
+		r.one[0] = b
+		n, err = r.TryWrite(r.one[:])
+		r.one[0] = nil
+		if err != nil {
+			return n, err
+		}
+		r.act.Touch()
+		if n == len(b) {
+			return n, nil
+		}
+	}
+	if len(r.rest)+len(b)-n > maxHeld {
+		return n, errHeld
+	}
+	r.hold(append(r.rest, b[n:]...))
+	return len(b), nil
+}
+
+// hold keeps what the peer does not take.
+func (r *Raw) hold(b []byte) {
+	r.e.held += len(b) - len(r.rest)
+	if len(b) == 0 {
+		r.rest = nil
+		r.waits.Store(false)
+		r.act.write[r.side].Store(0)
+		return
+	}
+	r.rest = b
+	r.waits.Store(true)
+	r.act.write[r.side].CompareAndSwap(0, r.act.Clock.Load())
+}
+
+// Flush implements Sink.
+func (r *Raw) Flush() (held bool, err error) {
+	if len(r.rest) == 0 {
+		return false, nil
+	}
+	r.one[0] = r.rest
+	n, err := r.TryWrite(r.one[:])
+	r.one[0] = nil
+	if err != nil {
+		r.hold(nil)
+		return false, err
+	}
+	if n > 0 {
+		r.act.Touch()
+		r.act.write[r.side].Store(r.act.Clock.Load())
+		r.hold(r.rest[n:])
+	}
+	return len(r.rest) > 0, nil
+}
+
+// writeAll blocks while the peer takes nothing.
+func (r *Raw) writeAll(b []byte) (written int, err error) {
 	for {
 		r.act.write[r.side].Store(r.act.Clock.Load())
 		n, err := r.Conn.Write(b[:min(len(b), maxPiece)])
@@ -216,22 +293,8 @@ func (r *Raw) Write(b []byte) (written int, err error) {
 	}
 }
 
-// CloseWrite ends our stream of bytes, and leaves the peer's.
-func (r *Raw) CloseWrite() error {
-	if c, ok := r.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return r.Conn.Close()
-}
-
-// Abort ends both streams at once, so that the peer does not take what it has for
-// all, where the connection can do that.
+// Abort ends both streams at once, so that the peer does not take what it has for all.
 func (r *Raw) Abort() {
-	switch c := r.Conn.(type) {
-	case interface{ Abort() }:
-		c.Abort()
-	case interface{ SetLinger(int) error }:
-		c.SetLinger(0)
-	}
+	r.Conn.Abort()
 	r.Conn.Close()
 }

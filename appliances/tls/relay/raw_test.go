@@ -4,19 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
 )
 
-// piped is a Pollable whose peer is the test.
+// piped is a Conn whose peer is the test.
 type piped struct {
-	net.Conn // not used
-	mu       sync.Mutex
-	in       []byte
-	err      error
-	ready    func()
+	Conn  // not used
+	mu    sync.Mutex
+	in    []byte
+	err   error
+	ready func()
 }
 
 func (p *piped) TryRead(b []byte) (int, error) {
@@ -71,7 +70,7 @@ func TestFirst(t *testing.T) {
 		"other":        {nil, []byte("G"), nil, []byte("G")},
 		"large record": {record[:3], []byte{0x41, 1}, nil, []byte{22, 3, 1, 0x41, 1}},
 	} {
-		w := NewWorkers(NewBuffers(1))
+		w := NewWorkers()
 		p := &piped{}
 		var clock Clock
 		r := NewRaw(p, Front, &Activity{Clock: &clock})

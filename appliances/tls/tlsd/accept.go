@@ -46,9 +46,14 @@ func (t *Terminator) accept(ctx context.Context) error {
 			continue
 		}
 		failures = 0
+		raw, ok := nc.(relay.Conn)
+		if !ok {
+			nc.Close()
+			return format.Errorf("tlsd: connections that have to be waited for")
+		}
 		c := &conn{t: t, remote: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
 		c.act.Clock = &t.clock
-		c.front = relay.NewRaw(nc, relay.Front, &c.act)
+		c.front = relay.NewRaw(raw, relay.Front, &c.act)
 		if !t.admit(ctx, c) {
 			t.stats.Refused.Add(1)
 			c.front.Abort()

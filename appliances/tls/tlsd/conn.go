@@ -78,21 +78,23 @@ func (c *conn) abort() {
 	}
 }
 
-// begin does the handshake and finds a backend. It then leaves the connection to the
-// workers, and with its goroutine the stack goes that the handshake has needed.
+// begin does the handshake and finds a backend. It then leaves the connection to events,
+// and with its goroutine the stack goes that the handshake has needed.
 func (c *conn) begin(ctx context.Context) {
 	if !c.affordable() || !c.shake() || !c.connect(ctx) {
 		c.abort()
 		c.t.dismiss(c)
 		return
 	}
-	c.front.Lazy()
-	c.back.Lazy()
 	c.phase.Store(relaying)
 	c.act.Touch()
-	w := c.t.workers
-	w.Start(&c.up, c.back, front{c}, &c.t.stats.FromClient, c.clientEnded)
-	w.Start(&c.down, c.tls, c.back, &c.t.stats.ToThem, c.backendEnded)
+	e := c.t.events
+	e.Prepare(&c.up, c.back, front{c}, &c.t.stats.FromClient, c.clientEnded, c.end)
+	e.Prepare(&c.down, front{c}, c.back, &c.t.stats.ToThem, c.tls.CloseWrite, c.end)
+	c.front.Share(e, &c.up, &c.down)
+	c.back.Share(e, &c.down, &c.up)
+	c.front.Watch()
+	c.back.Watch()
 }
 
 // affordable says whether there is memory for a handshake.
@@ -137,9 +139,15 @@ func (c *conn) connect(ctx context.Context) bool {
 		c.t.log.Debug("no backend", "client", c.remote, "error", err)
 		return false
 	}
+	back, ok := taken.Conn.(relay.Conn)
+	if !ok {
+		taken.Close()
+		taken.Release()
+		return false
+	}
 	c.mu.Lock()
 	c.taken, c.stop = taken, nil
-	c.back = relay.NewRaw(taken.Conn, relay.Back, &c.act)
+	c.back = relay.NewRaw(back, relay.Back, &c.act)
 	c.mu.Unlock()
 	if c.over.Load() { // abort may have come before back was there
 		c.back.Abort()
@@ -170,11 +178,12 @@ func (c *conn) header() []byte {
 	return proxyproto.Append(make([]byte, 0, 128), c.t.cfg.Proxy, &i)
 }
 
-// front is the client's side as a source of bytes.
+// front is the client's side as a source of bytes and as a sink.
 type front struct{ *conn }
 
-func (f front) Read(b []byte) (int, error) { return f.tls.Read(b) }
-func (f front) Notify(g func())            { f.front.Notify(g) }
+func (f front) Read(b []byte) (int, error)    { return f.tls.Read(b) }
+func (f front) Write(b []byte) (int, error)   { return f.tls.Write(b) }
+func (f front) Flush() (held bool, err error) { return f.front.Flush() }
 
 // Drained says whether crypto/tls holds nothing either, which it tells only with the edit
 // of libos/rt.
@@ -185,21 +194,14 @@ func (f front) Drained() bool {
 
 // clientEnded passes on the end of what the client sends. An end without close_notify
 // may be an attacker's cut (RFC 8446 section 6.1): the backend sees a reset, not an end.
-func (c *conn) clientEnded(err error) {
-	if err == nil && !c.front.Ended() {
-		err = c.back.CloseWrite()
-	} else if err == nil && c.ends.Load() == 0 {
-		err = errCut
+func (c *conn) clientEnded() error {
+	switch {
+	case !c.front.Ended():
+		return c.back.CloseWrite()
+	case c.ends.Load() == 0:
+		return errCut
 	}
-	c.end(err)
-}
-
-// backendEnded passes on the end of what the backend sends.
-func (c *conn) backendEnded(err error) {
-	if err == nil {
-		err = c.tls.CloseWrite()
-	}
-	c.end(err)
+	return nil
 }
 
 // end is called by each direction when it is over.

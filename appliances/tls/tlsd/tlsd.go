@@ -55,7 +55,8 @@ type Limits struct {
 	Handshakes int
 	// PerClient is the most connections of one address; 0: as many as there are.
 	PerClient int
-	// Buffers is how many buffers of 16 KiB all connections share.
+	// Buffers is how many pieces of 16 KiB all connections hold together of what is not
+	// taken; one more holds 2 KiB of what its backend sends.
 	Buffers int
 	// Handshake is how long a client has for the handshake.
 	Handshake time.Duration
@@ -74,8 +75,9 @@ type Terminator struct {
 	l       net.Listener
 	session *session.Server
 	pool    *backend.Pool
-	workers *relay.Workers
-	clock   relay.Clock // ticks
+	workers *relay.Workers // for handshakes
+	events  *relay.Events  // for all after them
+	clock   relay.Clock    // ticks
 	tick    time.Duration
 	stats   Stats
 	memory  *memory.Guard
@@ -136,7 +138,10 @@ func Open(cfg Config, source certs.Source, env *appliance.Env) (*Terminator, err
 		return nil, format.Errorf("tlsd: a limit is not set: %d connections, %d handshakes, %v, %v, %v, %v",
 			l.Connections, l.Handshakes, l.Handshake, l.Idle, l.HalfClosed, l.Stall)
 	}
-	t.workers = relay.NewWorkers(relay.NewBuffers(l.Buffers))
+	t.workers, t.events = relay.NewWorkers(), relay.NewEvents(l.Buffers)
+	if n, ok := env.Net.(interface{ SetBursts(begin, end func()) }); ok {
+		n.SetBursts(t.events.Begin, t.events.End)
+	}
 	t.clock.Store(1) // 0 is never
 	t.guard(memory.Here(), env.Net)
 	t.tick = max(min(time.Second, min(l.Handshake, l.Idle, l.HalfClosed, l.Stall)/4), time.Millisecond)
@@ -172,13 +177,14 @@ func (t *Terminator) Serve(ctx context.Context) error {
 	defer t.session.Close()
 	loops := []func() error{
 		func() error { return t.accept(ctx) },
+		func() error { t.events.Run(); return ctx.Err() },
 		func() error { t.pool.Run(ctx); return ctx.Err() },
 		func() error { return t.sweep(ctx) },
 	}
 	if t.cfg.Session.Tickets > 0 {
 		loops = append(loops, func() error { return t.rotate(ctx) })
 	}
-	return appliance.Loops(ctx, func() { cancel(); t.close() }, loops...)
+	return appliance.Loops(ctx, func() { cancel(); t.close(); t.events.Close() }, loops...)
 }
 
 // close ends everything at once.

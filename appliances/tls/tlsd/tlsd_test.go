@@ -22,21 +22,18 @@ import (
 	"ampoule/libos/telemetry"
 )
 
-// hostNet is the host's loopback interface, with a port of its choice.
+// hostNet is the host's loopback interface.
 type hostNet struct {
 	appliance.Network
-	l net.Listener
+	tlstest.Net
 }
 
-func (h *hostNet) Listen(network, _ string) (net.Listener, error) {
-	var err error
-	h.l, err = net.Listen(network, "127.0.0.1:0")
-	return h.l, err
+func (h *hostNet) Listen(network, address string) (net.Listener, error) {
+	return h.Net.Listen(network, address)
 }
 
 func (h *hostNet) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, network, address)
+	return h.Net.DialContext(ctx, network, address)
 }
 
 // serveBackend runs handle for each connection until the test ends.
@@ -102,7 +99,7 @@ func start(t *testing.T, cfg Config, ca *tlstest.CA, source certs.Source, change
 		f(term)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Terminator: term, addr: h.l.Addr().String(), ca: ca, stop: cancel, done: make(chan error, 1)}
+	r := &running{Terminator: term, addr: h.Listener(0).Addr().String(), ca: ca, stop: cancel, done: make(chan error, 1)}
 	go func() { r.done <- term.Serve(ctx) }()
 	t.Cleanup(func() {
 		cancel()
