@@ -37,9 +37,11 @@ func NewEvents(n int) *Events {
 	return &Events{wake: make(chan struct{}, 1), buf: make([]byte, large), most: n * large}
 }
 
-// push has f moved. It does not block.
-func (e *Events) push(f *Flow) {
+// push has f moved, until there is nothing if all says so or it is pushed twice: data and
+// an end may have come. It does not block.
+func (e *Events) push(f *Flow, all bool) {
 	e.mu.Lock()
+	f.twice = f.twice || all || f.queued
 	if f.queued {
 		e.mu.Unlock()
 		return
@@ -75,6 +77,7 @@ func (e *Events) pop() *Flow {
 	f := e.first
 	if f != nil {
 		e.first, f.next, f.queued = f.next, nil, false
+		f.all, f.twice = f.all || f.twice, false
 	}
 	e.mu.Unlock()
 	return f
@@ -91,7 +94,7 @@ func (e *Events) move(bytes int) {
 		n, more := f.turn()
 		bytes -= n + 1
 		if more {
-			e.push(f)
+			e.push(f, true)
 		}
 	}
 }

@@ -31,6 +31,8 @@ type Flow struct {
 
 	next   *Flow // of Events
 	queued bool
+	twice  bool // there was more than one reason
+	all    bool // there may be more to read than one event tells of
 
 	ended, finished, over bool // src, dst by finish, all
 }
@@ -42,9 +44,12 @@ func (e *Events) Prepare(f *Flow, dst Sink, src Source, count *atomic.Int64, fin
 	*f = Flow{src: src, dst: dst, count: count, finish: finish, done: done, e: e}
 }
 
-// Wake has f look whether there is something to do. It does not block, and may be called
-// by any goroutine.
-func (f *Flow) Wake() { f.e.push(f) }
+// Wake has f look whether there is something to do, because one thing has happened. It
+// does not block, and may be called by any goroutine.
+func (f *Flow) Wake() { f.e.push(f, false) }
+
+// begin is Wake for whatever has happened before.
+func (f *Flow) begin() { f.e.push(f, true) }
 
 // turn moves what there is, up to its share of bytes, and says whether there may be more.
 // Afterwards the peers wake f when there is.
@@ -68,8 +73,11 @@ func (f *Flow) step() (n int, more bool, err error) {
 	switch {
 	case f.over:
 		return 0, false, nil
-	case err != nil || held:
+	case err != nil:
 		return 0, false, err
+	case held:
+		f.all = true // by when it goes on, anything may have come
+		return 0, false, nil
 	case f.finished:
 		f.end(nil)
 		return 0, false, nil
@@ -90,8 +98,10 @@ func (f *Flow) step() (n int, more bool, err error) {
 	}
 	switch err {
 	case nil:
-		return n, n == len(buf) || !f.src.Drained(), nil
+		// What has less than there was room for is all that one event told of.
+		return n, n == len(buf) || !f.src.Drained() || f.all, nil
 	case error(again{}):
+		f.all = false
 		return n, false, nil
 	case io.EOF:
 		f.ended = true

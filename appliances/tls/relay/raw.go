@@ -133,7 +133,7 @@ func (r *Raw) Watch() {
 		p.DelayAcks()
 	}
 	r.Conn.Watch(r.event)
-	r.reader.Wake() // for what is held
+	r.reader.begin()
 }
 
 func (r *Raw) event() {

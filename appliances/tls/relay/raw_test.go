@@ -16,6 +16,11 @@ type piped struct {
 	in    []byte
 	err   error
 	ready func()
+
+	out   []byte
+	room  int // of what is written
+	werr  error
+	watch func()
 }
 
 func (p *piped) TryRead(b []byte) (int, error) {
