@@ -24,6 +24,10 @@ func (e *Endpoint) NewConstant(s string) any { return buffer.NewConstant(s) }
 func (e *Endpoint) WriteConstant(constant any, all [][]byte, skip int, copies *int) (int, tcpip.Error) {
 	e.LockUser()
 	defer e.UnlockUser()
+	if n, ok := e.sendAtOnce(all, skip); ok {
+		*copies += n
+		return n, nil
+	}
 	s, n, err := e.queueConstant(constant.(*buffer.Constant), all, skip, copies)
 	if s != nil {
 		e.sendData(s)

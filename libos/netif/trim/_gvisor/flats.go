@@ -34,13 +34,15 @@ func (f *flats) flat(n int) *segment {
 		return s
 	}
 	s := newSegment()
+	s.flat = true
 	s.pkt = stack.NewFlat(size)
 	return s
 }
 
-// recycle is DecRef for a segment that is in no list.
+// recycle is DecRef for a segment that is in no list. One that is not flat's is left to
+// the lists that it came from.
 func (f *flats) recycle(s *segment) {
-	if s.ReadRefs() == 1 && s.ep == nil {
+	if s.flat && s.ReadRefs() == 1 && s.ep == nil {
 		switch {
 		case s.pkt.Flat(largeFlat):
 			s.clean()
