@@ -69,7 +69,11 @@ func TestFlows(t *testing.T) {
 			t.Errorf("%s: %d segments found the connection", addr, n)
 		}
 		b.readdressed()
-		before = short(b)
+		eventually(t, "the last acknowledgement is there", func() bool {
+			before = short(b)
+			time.Sleep(10 * time.Millisecond)
+			return short(b) == before
+		})
 		exchange(t, c, payload(900))
 		if n := short(b) - before; n > 0 {
 			t.Errorf("%s: %d segments found a connection that was to be forgotten", addr, n)

@@ -50,6 +50,8 @@ type receiver struct {
 	away   bool           // the device was gone
 
 	settling bool // in settle: a panic is none of a frame's
+	others   bool // there was a frame that no connection took at once
+	settled  uint // bursts
 }
 
 // receiving is receive until there is a panic, of which it takes as many as deliver
@@ -105,16 +107,23 @@ func (l *link) receiving(r *receiver) (ended bool) {
 	return true
 }
 
+// yieldEvery is after how many bursts others run in any case.
+const yieldEvery = 8
+
 // settle has the stack process the segments of a burst, and lets those run whom
-// frames were for, so that their queues have room for the next burst.
+// frames were for, so that their queues have room for the next burst. If it is known
+// that all is done already, it lets others run now and then only.
 func (l *link) settle(r *receiver) {
 	r.settling = true
 	l.flows.queue.Work()
 	if b := l.bursts.Load(); b != nil {
 		b.end()
 	}
-	runtime.Gosched()
-	l.flows.queue.Pay()
+	if r.settled++; r.others || r.settled%yieldEvery == 0 || l.flows.queue.Owes() {
+		r.others = false
+		runtime.Gosched()
+		l.flows.queue.Pay()
+	}
 	r.settling = false
 }
 
@@ -205,7 +214,9 @@ func (l *link) burst(r *receiver) (passed bool) {
 					b.begin()
 				}
 			}
-			l.pass(f)
+			if !l.pass(f) {
+				r.others = true
+			}
 			f.Buf.Release()
 			passed = true
 		}
@@ -250,37 +261,38 @@ func (l *link) reply(frames []device.Frame) {
 }
 
 // pass hands a frame over to its connection, or copies it for the stack. The frame
-// stays the caller's.
-func (l *link) pass(f *device.Frame) {
+// stays the caller's. It says whether the connection is done with it.
+func (l *link) pass(f *device.Frame) (done bool) {
 	defer func() { // outlive the stack when it panics
 		if r := recover(); r != nil && l.count.panics.Add(1) > maxPanics {
 			panic(r)
 		}
 	}()
 	if l.expected(&l.head, f) {
-		return
+		return true
 	}
 	data, head, ok := gather(f.Buf)
 	if !ok {
 		l.count.rxInvalid.Add(1)
-		return
+		return false
 	}
 	// All checks are made on the copy: a device may still write to the page.
 	p, ok := parse(head)
 	if !ok {
 		l.count.rxInvalid.Add(1)
 		data.Release()
-		return
+		return false
 	}
 	verified, ok := l.accept(head, p, f)
 	if !ok {
 		data.Release()
-		return
+		return false
 	}
 	if head[0]&1 == 0 && l.flows.take(head, p, &data, verified) {
-		return
+		return false
 	}
 	l.deliver(head, p, data, verified)
+	return false
 }
 
 // maxHeaders is as far as netif looks into a frame.

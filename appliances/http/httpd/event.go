@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"net"
-	"sync"
 	"sync/atomic"
 
 	"ampoule/libos/netif"
@@ -43,56 +42,6 @@ type conn struct {
 	left  int      // octets that are still taken behind the last one; 0: not there yet
 }
 
-// ready are the connections that have something to do, in the order in which it came.
-type ready struct {
-	mu          sync.Mutex
-	first, last *conn
-	end         bool
-	wake        chan struct{} // one token
-}
-
-// push enters c, or takes note if it is there; nil says that there will be no more.
-func (r *ready) push(c *conn) {
-	r.mu.Lock()
-	empty := r.first == nil
-	switch {
-	case c == nil:
-		r.end = true
-	case c.queued:
-		c.twice = true
-		r.mu.Unlock()
-		return
-	case empty:
-		r.first, r.last, c.queued = c, c, true
-	default:
-		r.last.next, r.last, c.queued = c, c, true
-	}
-	r.mu.Unlock()
-	if empty {
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// pop waits for a connection; nil is the end.
-func (r *ready) pop() *conn {
-	for {
-		r.mu.Lock()
-		c, end := r.first, r.end
-		if c != nil {
-			r.first, c.next, c.queued = c.next, nil, false
-			c.again, c.twice = c.twice, false
-		}
-		r.mu.Unlock()
-		if c != nil || end {
-			return c
-		}
-		<-r.wake
-	}
-}
-
 // wakeUp has c looked at. It does not block.
 func (c *conn) wakeUp() {
 	if !c.over.Load() {
@@ -107,26 +56,6 @@ func (s *server) watch(w wire) {
 	if s.admit(w, c) {
 		w.SendFrom(s.constant)
 		w.Watch(c.wakeUp)
-	}
-}
-
-// events serves all connections that are watched until close is called.
-func (s *server) events() error {
-	x, b := s.take(), make([]byte, headSize)
-	for {
-		c := s.ready.pop()
-		if c == nil {
-			return net.ErrClosed
-		}
-		if c.over.Load() {
-			continue
-		}
-		if !s.guarded(c, x, b) {
-			c.over.Store(true)
-			s.dismiss(c.wire)
-		} else if c.again {
-			c.wakeUp() // a request and the end of all, perhaps
-		}
 	}
 }
 

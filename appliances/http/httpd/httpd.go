@@ -51,6 +51,7 @@ type server struct {
 	constant *netif.Constant // the site's table
 	clock    clock
 	ready    ready
+	worker   worker
 	pool     sync.Pool // of *exchange
 
 	mu    sync.Mutex         // guards conns
@@ -87,6 +88,8 @@ func New(cfg Config) appliance.New {
 				return nil, err
 			}
 		}
+		s.worker.x, s.worker.b = s.take(), make([]byte, headSize)
+		s.attend(env.Net)
 		return s, nil
 	}
 }
