@@ -55,7 +55,7 @@ var Cheap = []edit.Edit{
 
 	// Whether a segment is in the list of those to be sent was a set beside it.
 	{File: "pkg/tcpip/transport/tcp/segment.go", Count: 1,
-		Old: "type segment struct {\n", New: "type segment struct {\n\tqueued bool // in the write list\n\tflat bool // made by flats\n"},
+		Old: "type segment struct {\n", New: "type segment struct {\n\tqueued bool // in the write list\n\tflat uint8 // its list of flats, from 1 on\n"},
 	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
 		Old: "\tset       map[*segment]struct{}\n", New: ""},
 	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
