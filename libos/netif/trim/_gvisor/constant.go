@@ -20,7 +20,7 @@ func (e *Endpoint) NewConstant(s string) any { return buffer.NewConstant(s) }
 
 // WriteConstant is WriteSlices of slices some of which lie in a constant of
 // NewConstant: those are not copied. copies is for its own use, the same for all calls of a
-// connection and 0 at first.
+// connection and 0 at first: no fewer bytes than are copied and not acknowledged.
 func (e *Endpoint) WriteConstant(constant any, all [][]byte, skip int, copies *int) (int, tcpip.Error) {
 	e.LockUser()
 	defer e.UnlockUser()
@@ -49,7 +49,7 @@ func (e *Endpoint) queueConstant(k *buffer.Constant, all [][]byte, skip int, cop
 		return nil, 0, err
 	}
 	used := e.sndQueueInfo.SndBufUsed
-	*copies = min(*copies, used) // those that are left are no more than what is left
+	*copies = min(*copies, used)
 	limit := GetTCPSendBufferLimits(e.stack).Max
 	q := constantQueue{k: k, room: constantMax - used, copies: limit - *copies}
 	full := q.add(all, skip)
