@@ -49,6 +49,13 @@ type Net interface {
 	Ready() *event.Source
 }
 
+// Chainer is what a Net offers besides when it gives all pages of a frame at once.
+type Chainer interface {
+	// AllocChain is Alloc for n bytes, at least one: as many pages as they take,
+	// chained, with windows of n bytes together. It gives all of them or none.
+	AllocChain(n int) (*iopage.Buf, error)
+}
+
 // TxReady is what a Net offers besides when a sender can wait for room.
 type TxReady interface {
 	// TxReady is ready when it is worth trying again a Send or an Alloc that

@@ -106,6 +106,36 @@ func (p *Pool) GetBatch(dst []*Buf, keep int) int {
 	return n
 }
 
+// GetChain takes pages as Get does, for n bytes behind head bytes that stay free in
+// the first of them: chained, each with a window on its share of the n. It takes none
+// when there are too few. It costs one lock.
+func (p *Pool) GetChain(head, n int) (*Buf, error) {
+	if uint(head) >= Size || n < 0 {
+		panic("iopage: no such chain")
+	}
+	pages := max((head+n+Size-1)/Size, 1)
+	p.mu.Lock()
+	if pages > p.n {
+		p.mu.Unlock()
+		return nil, ErrExhausted
+	}
+	if p.n -= pages; p.n < p.low {
+		p.low = p.n
+	}
+	first := p.free
+	last := first
+	k := min(n, Size-head)
+	last.off, last.n, last.held = uint16(head), uint16(k), true
+	for n -= k; n > 0; n -= k {
+		k = min(n, Size)
+		last = last.next
+		last.off, last.n, last.held = 0, uint16(k), true
+	}
+	p.free, last.next = last.next, nil
+	p.mu.Unlock()
+	return first, nil
+}
+
 // Len is the number of pages in the region.
 func (p *Pool) Len() int { return len(p.bufs) }
 

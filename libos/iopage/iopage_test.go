@@ -79,6 +79,49 @@ func TestGetBatch(t *testing.T) {
 	}
 }
 
+func TestGetChain(t *testing.T) {
+	for _, c := range []struct{ pages, head, n, want int }{
+		{4, 0, 0, 1},
+		{4, 12, 0, 1},
+		{4, 12, 1, 1},
+		{4, 12, Size - 12, 1},
+		{4, 12, Size - 11, 2},
+		{4, 0, 4 * Size, 4},
+		{4, 1, 4 * Size, 0},
+		{0, 0, 1, 0},
+	} {
+		p := newPool(c.pages)
+		b, err := p.GetChain(c.head, c.n)
+		if now, _ := p.Free(); now != c.pages-c.want {
+			t.Errorf("%+v: %d free", c, now)
+		}
+		if c.want == 0 {
+			if !errors.Is(err, ErrExhausted) {
+				t.Errorf("%+v: %v", c, err)
+			}
+			continue
+		}
+		total, pages, head := 0, 0, c.head
+		for q := b; q != nil; q = q.Next() {
+			if q.HeadRoom() != head || q.Next() != nil && head+q.Len() != Size {
+				t.Errorf("%+v: page %d has %d at %d", c, pages, q.Len(), q.HeadRoom())
+			}
+			total, pages, head = total+q.Len(), pages+1, 0
+		}
+		if total != c.n || pages != c.want {
+			t.Errorf("%+v: %d bytes on %d pages", c, total, pages)
+		}
+		b.Release()
+		if now, low := p.Free(); now != c.pages || low != c.pages-c.want {
+			t.Errorf("%+v: Free() = %d, %d", c, now, low)
+		}
+	}
+	p := newPool(2)
+	mustPanic(t, "head as large as a page", func() { p.GetChain(Size, 1) })
+	mustPanic(t, "head before the page", func() { p.GetChain(-1, 1) })
+	mustPanic(t, "fewer than no bytes", func() { p.GetChain(0, -1) })
+}
+
 func TestReleaseGivesBackTheWholeChain(t *testing.T) {
 	p := newPool(4)
 	bufs := make([]*Buf, 4)

@@ -22,6 +22,7 @@ type link struct {
 	back   func() // called in a goroutine of its own when a device that was away is back
 	dev    device.Net
 	turner device.Turner  // dev, if it is one
+	chains device.Chainer // likewise
 	info   device.NetInfo // but for the MAC, which is mac
 	mac    atomic.Pointer[tcpip.LinkAddress]
 	frags  bool
@@ -58,6 +59,7 @@ var (
 func newLink(dev device.Net, frags bool, limits *Limits) *link {
 	l := &link{dev: dev, info: dev.Info(), frags: frags, done: make(chan struct{})}
 	l.turner, _ = dev.(device.Turner)
+	l.chains, _ = dev.(device.Chainer)
 	l.asking.limit = limits.NeighbourQueue
 	l.setMAC(l.info.MAC)
 	l.tx.init(l)

@@ -88,6 +88,9 @@ func (t *transmitter) add(pkt *stack.PacketBuffer) tcpip.Error {
 // alloc gives a chain of pages with windows of n bytes in sum, or nil when
 // there is none to be had in time.
 func (t *transmitter) alloc(n int) *iopage.Buf {
+	if t.l.chains != nil {
+		return t.pages(n)
+	}
 	head := t.page()
 	if head == nil {
 		return nil
@@ -110,11 +113,19 @@ func (t *transmitter) alloc(n int) *iopage.Buf {
 	}
 }
 
-// page allocates one page. While all are in use it sends what is built and
-// waits for the device to give some back.
-func (t *transmitter) page() *iopage.Buf {
+// page allocates one page.
+func (t *transmitter) page() *iopage.Buf { return t.pages(0) }
+
+// pages allocates one page, or those of n bytes, which then have their windows. While
+// all are in use it sends what is built and waits for the device to give some back.
+func (t *transmitter) pages(n int) (b *iopage.Buf) {
 	for pause := firstPause; ; pause *= 2 {
-		b, err := t.l.dev.Alloc()
+		var err error
+		if n > 0 {
+			b, err = t.l.chains.AllocChain(n)
+		} else {
+			b, err = t.l.dev.Alloc()
+		}
 		if err == nil {
 			return b
 		}
@@ -192,13 +203,11 @@ func fill(buf *iopage.Buf, at int, pkt *stack.PacketBuffer) {
 			continue
 		}
 		src, skip = src[skip:], 0
-		for len(src) > 0 {
-			if len(dst) == 0 {
-				buf = buf.Next()
-				dst = buf.Bytes()
-			}
-			n := copy(dst, src)
-			src, dst = src[n:], dst[n:]
+		for len(src) > len(dst) {
+			src = src[copy(dst, src):]
+			buf = buf.Next()
+			dst = buf.Bytes()
 		}
+		dst = dst[copy(dst, src):]
 	}
 }

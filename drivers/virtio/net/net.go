@@ -74,6 +74,7 @@ type Device struct {
 var (
 	_ device.Net     = (*Device)(nil)
 	_ device.TxReady = (*Device)(nil)
+	_ device.Chainer = (*Device)(nil)
 )
 
 // New takes over a network device as boot left it, gives it receive buffers of

@@ -41,7 +41,7 @@ func (d *Device) Alloc() (*iopage.Buf, error) {
 	}
 	b, err := d.pool.Get()
 	if err != nil {
-		if b, err = d.allocLate(); err != nil {
+		if b, err = d.allocLate(0); err != nil {
 			return nil, err
 		}
 	}
@@ -49,15 +49,27 @@ func (d *Device) Alloc() (*iopage.Buf, error) {
 	return b, nil
 }
 
+// AllocChain implements device.Chainer.
+func (d *Device) AllocChain(n int) (*iopage.Buf, error) {
+	if d.gone.Load() {
+		return nil, device.ErrGone
+	}
+	b, err := d.pool.GetChain(HeadRoom, n)
+	if err != nil {
+		return d.allocLate(n)
+	}
+	return b, nil
+}
+
 // allocLate looks for pages that the device is done with.
-func (d *Device) allocLate() (*iopage.Buf, error) {
+func (d *Device) allocLate(n int) (*iopage.Buf, error) {
 	t := &d.tx
 	d.io.Lock()
 	defer d.io.Unlock()
 	if !d.reap() {
 		return nil, device.ErrGone
 	}
-	b, err := d.pool.Get()
+	b, err := d.pool.GetChain(HeadRoom, n)
 	if err != nil {
 		t.arm()
 		return nil, device.ErrAgain
@@ -167,7 +179,7 @@ func (d *Device) put(f *device.Frame) error {
 		}
 	}
 	h.put((*[headerLen]byte)(b.Page()[b.HeadRoom()-headerLen:]))
-	t.push(b)
+	t.push(b, pages)
 	t.bytes += uint64(total)
 	return nil
 }
@@ -199,17 +211,21 @@ func measure(b *iopage.Buf) (total, pages int, err error) {
 
 // push asks for the descriptors of a frame and makes it available. The first
 // one covers the header before the window as well; together they cover what the
-// sender wrote and no other byte of the pages.
-func (t *transmitter) push(b *iopage.Buf) {
+// sender wrote and no other byte of the pages. There are at most maxTxPages, so that
+// one submission has room for them.
+func (t *transmitter) push(b *iopage.Buf, pages int) {
+	if t.q.SubmitRoom() < pages {
+		t.q.Submit()
+	}
 	head := t.ids.Take()
 	t.bufs[head] = b
 	id, off, n := head, b.Offset()-headerLen, uint32(b.Len())+headerLen
 	for b = b.Next(); b != nil; b = b.Next() {
 		next := t.ids.Extend(head, id)
-		t.q.Stage(id, next, rtabi.DescNext, off, n)
+		t.q.StageRoom(id, next, rtabi.DescNext, off, n)
 		id, off, n = next, b.Offset(), uint32(b.Len())
 	}
-	t.q.Stage(id, 0, 0, off, n)
+	t.q.StageRoom(id, 0, 0, off, n)
 	t.q.Push(head)
 }
 

@@ -87,6 +87,7 @@ type Device struct {
 var (
 	_ device.Net     = (*Device)(nil)
 	_ device.TxReady = (*Device)(nil)
+	_ device.Chainer = (*Device)(nil)
 	_ xenbus.Driver  = (*Device)(nil)
 )
 

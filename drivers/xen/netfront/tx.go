@@ -59,20 +59,32 @@ func (d *Device) Alloc() (*iopage.Buf, error) {
 	}
 	b, err := d.conf.Pool.Get()
 	if err != nil {
-		return d.allocLate()
+		return d.allocLate(0)
+	}
+	return b, nil
+}
+
+// AllocChain implements device.Chainer.
+func (d *Device) AllocChain(n int) (*iopage.Buf, error) {
+	if d.gone.Load() {
+		return nil, device.ErrGone
+	}
+	b, err := d.conf.Pool.GetChain(0, n)
+	if err != nil {
+		return d.allocLate(n)
 	}
 	return b, nil
 }
 
 // allocLate looks for pages that the backend is done with.
-func (d *Device) allocLate() (*iopage.Buf, error) {
+func (d *Device) allocLate(n int) (*iopage.Buf, error) {
 	t := &d.tx
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if d.gone.Load() || !d.reap() {
 		return nil, device.ErrGone
 	}
-	b, err := d.conf.Pool.Get()
+	b, err := d.conf.Pool.GetChain(0, n)
 	if err != nil {
 		t.arm()
 		return nil, device.ErrAgain

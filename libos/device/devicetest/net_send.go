@@ -46,7 +46,49 @@ func (t *netTest) sendChain() {
 		t.send(device.Frame{Buf: head})
 		t.took(want)
 	}
+	t.sendWhole()
 	t.quiet()
+}
+
+// sendWhole sends frames on pages that were given at once, and looks at the windows of
+// larger ones, and of more than there are.
+func (t *netTest) sendWhole() {
+	c, ok := t.Dev.(device.Chainer)
+	if !ok {
+		return
+	}
+	room := t.Dev.Info().HeadRoom
+	for i, n := range []int{60, 1514, 1, iopage.Size - room, iopage.Size - room + 1, 3 * iopage.Size, 65000} {
+		b, err := c.AllocChain(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.HeadRoom() != room || b.Len() != min(n, iopage.Size-room) {
+			t.Errorf("%d bytes: window of %d at %d", n, b.Len(), b.HeadRoom())
+		}
+		if n == 60 || n == 1514 {
+			want := t.frame(i, n)
+			copy(b.Bytes(), want)
+			t.send(device.Frame{Buf: b})
+			t.took(want)
+			continue
+		}
+		total, pages := 0, 0
+		for p := b; p != nil; p = p.Next() {
+			if p != b && p.HeadRoom() != 0 {
+				t.Errorf("%d bytes: page %d at %d", n, pages, p.HeadRoom())
+			}
+			total += p.Len()
+			pages++
+		}
+		if total != n || pages != (room+n+iopage.Size-1)/iopage.Size {
+			t.Errorf("%d bytes: %d on %d pages", n, total, pages)
+		}
+		b.Release()
+	}
+	if _, err := c.AllocChain(1 << 30); !errors.Is(err, device.ErrAgain) {
+		t.Errorf("more than there is: %v", err)
+	}
 }
 
 func (t *netTest) sendOrder() {
