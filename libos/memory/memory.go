@@ -21,6 +21,7 @@ import (
 
 // Shares of all memory: one in so many parts.
 const (
+	ample  = 8  // what is to be left when connections have been ended
 	scarce = 12 // with less left after a collection no connections are taken
 	tight  = 24 // with less left nothing is received before there is more
 	last   = 48 // with less left what is received is dropped
@@ -50,8 +51,8 @@ type Machine struct {
 type Shedder interface {
 	// Shed ends up to n connections whose peers take nothing, those first that have
 	// done so for longest; with any also others, those first that are missed least. It
-	// says how many. It is called by the goroutine that receives from the network, and
-	// must wait neither for that nor for a peer.
+	// says how many. It is called by who calls Gate, such as the goroutine that receives
+	// from the network, and must wait neither for that nor for a peer.
 	Shed(n int, any bool) int
 }
 
@@ -85,15 +86,19 @@ func (g *Guard) Tight() bool {
 	return free < all/tight
 }
 
-// Gate is called ahead of what may need memory, by the goroutine that receives. It
-// returns at once, or when there is memory; false: there is none, and what was received
-// is to be dropped.
+// Gate is called ahead of what may need memory: by the goroutine that receives, and by
+// those that make much of what was received, as one frame may ask for a long response. It
+// returns at once, or when there is memory; false: there is none, and what is ahead is to
+// be dropped. The caller must hold no lock that Shed takes.
 func (g *Guard) Gate() bool { return !g.Tight() || g.pass() }
 
 // pass is Gate with little left.
 func (g *Guard) pass() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if !g.Tight() { // others have waited too
+		return true
+	}
 	if begin := time.Now(); !begin.Before(g.vain) && !g.relieve(rounds) {
 		g.vain = after(begin)
 	}
@@ -148,7 +153,7 @@ func (g *Guard) relieve(rounds int) bool {
 			return true
 		}
 		g.full.Store(true)
-		n := int((all/scarce-free)/each) + 1
+		n := int((all/ample-free)/each) + 1
 		ended := g.s.Shed(n, false)
 		if ended == 0 && free < all/tight {
 			ended = g.s.Shed(n, true)

@@ -23,6 +23,7 @@ type TCPConn struct {
 	slices sliceEndpoint // ep, if the stack is trimmed, or nil
 	wq     *waiter.Queue
 	closed atomic.Bool
+	stuck  atomic.Bool // a Write waits
 
 	deaf atomic.Bool // r.entry is not registered any more
 	r    half
@@ -153,10 +154,17 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 			c.wq.EventRegister(&c.w.entry)
 			waits = true
 		case full:
+			c.stuck.Store(true)
 			<-c.w.ready
+			c.stuck.Store(false)
 		}
 	}
 }
+
+// Stuck says whether a Write waits for the peer, as there is no room for what it takes
+// nothing of. A Write that has just begun, or whose goroutine does not get to run, is not
+// stuck.
+func (c *TCPConn) Stuck() bool { return c.stuck.Load() }
 
 // usable is the reason why a half serves no more.
 func (c *TCPConn) usable(h *half) error {
