@@ -116,6 +116,13 @@ func NewRaw(c Conn, side Side, act *Activity) *Raw {
 	return &Raw{Conn: c, act: act, side: side}
 }
 
+// Stuck says whether something is held that the peer does not take, or a write that
+// blocks waits for it, however short a time it has been. Any goroutine may ask.
+func (r *Raw) Stuck() bool {
+	c, ok := r.Conn.(interface{ Stuck() bool })
+	return r.waits.Load() || ok && c.Stuck()
+}
+
 // Ended says that the peer has ended its stream of bytes, which for TLS is not the
 // same as a close_notify.
 func (r *Raw) Ended() bool { return r.end }

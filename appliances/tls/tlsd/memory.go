@@ -28,26 +28,39 @@ func (t *Terminator) guard(m memory.Machine, net appliance.Network) {
 func (t *Terminator) Shed(n int, any bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []*conn
+	var all []burden
 	for c := range t.conns {
-		if !c.over.Load() && (any || c.act.Writing()) {
-			all = append(all, c)
+		stuck := c.stuck()
+		if !c.over.Load() && (any || stuck) {
+			all = append(all, burden{c, c.burden(stuck)})
 		}
 	}
-	slices.SortFunc(all, func(a, b *conn) int { return cmp.Compare(b.burden(), a.burden()) })
+	slices.SortFunc(all, func(a, b burden) int { return cmp.Compare(b.n, a.n) })
 	all = all[:min(n, len(all))]
-	for _, c := range all {
-		c.abort()
+	for _, b := range all {
+		b.c.abort()
 	}
 	t.stats.Shed.Add(int64(len(all)))
 	return len(all)
 }
 
-// burden is the higher the sooner a connection is ended.
-func (c *conn) burden() int64 {
+// burden is a connection, and a number that is the higher the sooner it is to be ended.
+type burden struct {
+	c *conn
+	n int64
+}
+
+// stuck says whether the client or the backend takes nothing.
+func (c *conn) stuck() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.front.Stuck() || c.back != nil && c.back.Stuck()
+}
+
+func (c *conn) burden(stuck bool) int64 {
 	const kind = 1 << 40 // ticks
 	switch {
-	case c.act.Writing():
+	case stuck:
 		return 2*kind + c.act.Stalled()
 	case c.phase.Load() == shaking:
 		return kind + c.t.clock.Load() - c.born
