@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ampoule/libos/appliance"
+	"ampoule/libos/memory"
 	"ampoule/libos/mgmt/plane"
 	"ampoule/libos/telemetry"
 	"ampoule/libos/telemetry/metrics"
@@ -134,34 +135,66 @@ func TestMetrics(t *testing.T) {
 }
 
 // TestShed: while memory is short connections are reset, and those that have not taken
-// a response for longest are ended.
+// anything for longest are ended, secure ones among them, by one collection; others only
+// where anybody may be. Each is ended once.
 func TestShed(t *testing.T) {
-	s := &server{Config: config(t), conns: map[net.Conn]*conn{}, counts: newCounts(1)}
-	s.clock.now = time.Now
-	s.clock.advance()
-	short := uint64(100)
-	s.memory = memory{limit: 1000, read: func() uint64 { return short * 9 }}
-	ends := make([]*end, 100)
+	newServer := func() *server {
+		s := &server{Config: config(t), conns: map[net.Conn]*conn{}, counts: newCounts(1), log: telemetry.New(io.Discard, time.Now, telemetry.Debug)}
+		s.clock.now = time.Now
+		s.clock.ticks.Store(60)
+		return s
+	}
+	s := newServer()
+	s.secure = newServer()
+	free, collections := uint64(600_000), 0 // of 8 MiB, an eighth of which is to be left
+	s.memory = memory.New(memory.Machine{Room: func() (uint64, uint64) { return free, 8 << 20 }, Collect: func() { collections++ }}, s, s.log)
+	s.secure.memory = s.memory
+	ends, secure := make([]*end, 100), make([]*end, 100)
 	for i := range ends {
 		ends[i] = &end{}
 		c := &conn{wire: ends[i], s: s}
 		c.stalled.Store(int64(i % 50)) // two of each, 0 is none
+		c.due.Store(int64(60 + i))
 		s.conns[ends[i]] = c
+		secure[i] = &end{stalled: i%2 == 1, since: time.Duration(60-i%50)*time.Second + time.Millisecond}
+		s.secure.conns[secureEnd{secure[i]}] = nil
 	}
-	s.relieve(1)
-	gone := 0
-	for i, e := range ends {
-		if e.aborted {
-			if gone++; i%50 == 0 || i%50 > 7 {
-				t.Errorf("number %d is ended", i)
+	// gone says how many are gone of each kind that has stalled for so many ticks.
+	gone := func(all []*end, after func(i int) bool) (n int) {
+		for i, e := range all {
+			if e.aborted > 1 {
+				t.Errorf("number %d is ended %d times", i, e.aborted)
+			}
+			if e.aborted > 0 && after(i) {
+				n++
 			}
 		}
+		return n
 	}
-	if gone != 13 || s.admit(&end{}, &conn{}) {
-		t.Errorf("%d are ended of 98 that are stalled; or one more is taken", gone)
+	every := func(int) bool { return true }
+	s.memory.Look() // seven: secure 1, 1, plain 1, 1, 2, 2, secure 3
+	if a, b := gone(ends, every), gone(secure, every); a+b != 7 || b != 3 || collections != 1 {
+		t.Errorf("%d plain ones are ended and %d secure ones, by %d collections; want 4, 3, 1", a, b, collections)
 	}
-	short = 10
-	if s.relieve(2); !s.admit(&end{}, &conn{}) {
+	if n := gone(ends, func(i int) bool { return i%50 == 0 || i%50 > 2 }) + gone(secure, func(i int) bool { return i%50 != 1 && i%50 != 3 }); n > 0 {
+		t.Errorf("%d are ended before others that have stalled for longer", n)
+	}
+	for _, t2 := range []*server{s, s.secure} {
+		if t2.admit(&end{}, &conn{}) {
+			t.Error("one more is taken")
+		}
+	}
+	if n := s.Shed(1000, false); n != 98+50-7 || s.Shed(1000, false) != 0 {
+		t.Errorf("%d more are ended", n)
+	}
+	if n := gone(ends, func(i int) bool { return i%50 == 0 }) + gone(secure, func(i int) bool { return i%2 == 0 }); n > 0 {
+		t.Errorf("%d that do not stall are ended", n)
+	}
+	if n := s.Shed(1, true); n != 1 || secure[0].aborted+secure[50].aborted != 1 {
+		t.Error("who has been silent for longest is not the first of those that do not stall")
+	}
+	free = 4 << 20
+	if s.memory.Look(); !s.admit(&end{}, &conn{}) {
 		t.Error("with memory again no connection is taken")
 	}
 }
@@ -169,8 +202,17 @@ func TestShed(t *testing.T) {
 // end is a connection of which nothing is known but its end.
 type end struct {
 	wire
-	aborted bool
+	aborted int
+	stalled bool
+	since   time.Duration
 }
 
-func (e *end) Abort()       { e.aborted = true }
+func (e *end) Abort()       { e.aborted++ }
 func (e *end) Close() error { return nil }
+
+// secureEnd is the same with TLS.
+type secureEnd struct{ *end }
+
+func (e secureEnd) Begin() (func(Handler), error) { return nil, nil }
+func (e secureEnd) Serves([]byte) bool            { return true }
+func (e secureEnd) Waits() (bool, time.Duration)  { return e.stalled, e.since }

@@ -58,8 +58,9 @@ func (c *clock) wait() time.Duration {
 }
 
 // tick advances the clock until ctx is done, and wakes the connections whose time is
-// over. It fires as a second begins, so that Date is right.
-func (s *server) tick(ctx context.Context) error {
+// over; where it is to look, it also finds out whether memory is short. It fires as a
+// second begins, so that Date is right.
+func (s *server) tick(ctx context.Context, look bool) error {
 	for t := time.NewTimer(s.clock.wait()); ; {
 		select {
 		case <-ctx.Done():
@@ -70,6 +71,9 @@ func (s *server) tick(ctx context.Context) error {
 		t.Reset(s.clock.wait())
 		s.clock.advance()
 		s.expire(s.clock.ticks.Load())
+		if look {
+			s.memory.Look()
+		}
 	}
 }
 
@@ -77,7 +81,6 @@ func (s *server) tick(ctx context.Context) error {
 func (s *server) expire(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.relieve(now)
 	for _, c := range s.conns {
 		if c != nil && c.due.Load() <= now {
 			c.late.Store(true)

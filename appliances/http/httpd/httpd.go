@@ -23,6 +23,7 @@ import (
 	"ampoule/libos/config/feature"
 	"ampoule/libos/config/site"
 	"ampoule/libos/format"
+	"ampoule/libos/memory"
 	"ampoule/libos/netif"
 	"ampoule/libos/telemetry"
 )
@@ -59,10 +60,10 @@ type server struct {
 	gone  atomic.Bool
 
 	log      *telemetry.Logger
-	access   *access      // nil: there is no access log
-	counts   *counts      // nil: nobody asks for them
-	memory   memory       // guarded by mu
-	panicked atomic.Int64 // the tick of the last panic
+	access   *access       // nil: there is no access log
+	counts   *counts       // nil: nobody asks for them
+	memory   *memory.Guard // that of all connections, plain and secure
+	panicked atomic.Int64  // the tick of the last panic
 }
 
 // New gives the constructor for cfg.
@@ -78,6 +79,7 @@ func New(cfg Config) appliance.New {
 		s := newServer(cfg, env, l)
 		s.access = newAccess(cfg.Log, env.Log)
 		s.clock.advance()
+		s.guard(memory.Here(), env.Net)
 		if feature.Management && env.Management != nil {
 			s.counts = newCounts(cfg.Site.Hosts())
 			env.Management.Collect(s.collect)
@@ -96,7 +98,7 @@ func New(cfg Config) appliance.New {
 
 // newServer makes what serves at a port, but for its clock, which has to advance once.
 func newServer(cfg Config, env *appliance.Env, l net.Listener) *server {
-	s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}, log: env.Log, memory: newMemory()}
+	s := &server{Config: cfg, listener: l, conns: map[net.Conn]*conn{}, log: env.Log}
 	s.constant = netif.NewConstant(string(cfg.Site))
 	s.clock.now = env.Now
 	s.ready.wake = make(chan struct{}, 1)
@@ -108,11 +110,11 @@ func (s *server) Serve(ctx context.Context) error {
 	loops := []func() error{
 		func() error { return s.connections(ctx) },
 		func() error { return s.events() },
-		func() error { return s.tick(ctx) },
+		func() error { return s.tick(ctx, true) },
 	}
 	stop := s.close
 	if t := s.secure; t != nil {
-		loops = append(loops, func() error { return t.connections(ctx) }, func() error { return t.tick(ctx) })
+		loops = append(loops, func() error { return t.connections(ctx) }, func() error { return t.tick(ctx, false) })
 		stop = func() { s.close(); t.close() }
 	}
 	return appliance.Loops(ctx, stop, loops...)
@@ -156,7 +158,7 @@ func (s *server) admit(c net.Conn, e *conn) bool {
 	if n := s.counts; n != nil {
 		n.opened.Add(1)
 	}
-	if !s.room() {
+	if s.memory.Full() {
 		if n := s.counts; n != nil {
 			n.shed.Add(1)
 		}

@@ -1,87 +1,90 @@
 package httpd
 
 import (
-	"runtime"
-	"runtime/debug"
+	"cmp"
+	"net"
 	"slices"
+	"time"
+
+	"ampoule/libos/appliance"
+	"ampoule/libos/memory"
 )
 
-const (
-	// fullAt is the share of the memory limit, in percent, above which no connections
-	// are taken and stalled ones are ended. The rest is for what comes between two looks.
-	fullAt = 88
-	// every is how many connections come between two looks, and few how many need none.
-	every, few = 16, 64
-)
-
-// memory guards against connections that together hold more than there is. Each by
-// itself is bounded, but a crowd that takes no responses fills its buffers.
-type memory struct {
-	limit uint64
-	read  func() uint64 // bytes in use, with what was not collected yet
-	full  bool
-	last  int64 // the tick in which the collector ran last
-	since int   // connections since the last look
+// guard has memory watched over for all connections, plain and secure ones: many that
+// take no responses hold more than there is, though each by itself is bounded.
+func (s *server) guard(m memory.Machine, n appliance.Network) {
+	s.memory = memory.New(m, s, s.log)
+	if n, ok := n.(appliance.Gated); ok {
+		n.SetGate(s.memory.Gate)
+	}
 }
 
-func newMemory() memory { return memory{limit: uint64(debug.SetMemoryLimit(-1)), read: inUse} }
-
-func inUse() uint64 {
-	var s runtime.MemStats
-	runtime.ReadMemStats(&s)
-	return s.HeapAlloc + s.StackInuse
+// burden is a connection, and why it may be ended.
+type burden struct {
+	s       *server
+	c       net.Conn      // which has Abort
+	stalled bool          // the client takes nothing of a response, or sends a part of a request
+	since   time.Duration // that long, or otherwise silent
 }
 
-// look finds out whether memory is short. Much of what seems to be in use may be
-// garbage, so the collector runs before it is believed; while it is, once in a tick.
-func (m *memory) look(now int64) {
-	m.since = 0
-	n := m.read()
-	if n > m.limit/100*fullAt && (now != m.last || !m.full) {
-		m.last = now
-		runtime.GC()
-		n = m.read()
-	}
-	m.full = n > m.limit/100*fullAt
-}
-
-// room says whether there is memory for one more connection. It is called with s.mu
-// held.
-func (s *server) room() bool {
-	m := &s.memory
-	if m.since++; len(s.conns) >= few && m.since >= every {
-		m.look(s.clock.ticks.Load())
-	}
-	return !m.full
-}
-
-// relieve looks at the memory once in a tick, and when it is short ends some of the
-// connections that have not taken a response, or sent a whole request, for longest. It is called with s.mu held.
-func (s *server) relieve(now int64) {
-	if len(s.conns) < few {
-		s.memory.full = false
-		return
-	}
-	s.memory.look(now)
-	if !s.memory.full {
-		return
-	}
-	var stalled []*conn
-	for _, c := range s.conns {
-		if c != nil && c.stalled.Load() > 0 {
-			stalled = append(stalled, c)
+// Shed implements memory.Shedder, for s and the server of HTTPS beside it. Who has not
+// taken a response, or sent a whole request, for longest is ended first, and then who has
+// been silent for longest.
+func (s *server) Shed(n int, any bool) int {
+	var all []burden
+	for _, t := range []*server{s, s.secure} {
+		if t != nil {
+			all = t.burdens(all, any)
 		}
 	}
-	slices.SortFunc(stalled, func(a, b *conn) int { return int(a.stalled.Load() - b.stalled.Load()) })
-	if len(stalled) == 0 {
-		return // connections with a goroutine end by their time-outs
+	slices.SortFunc(all, func(a, b burden) int {
+		if a.stalled != b.stalled {
+			if a.stalled {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.since, a.since)
+	})
+	all = all[:min(n, len(all))]
+	for _, b := range all {
+		b.s.abort(b.c)
 	}
-	stalled = stalled[:(len(stalled)+7)/8]
-	for _, c := range stalled {
-		c.Abort()
-	}
-	s.log.Warn("memory is short", "connections", len(s.conns), "ended", len(stalled))
 	if s.counts != nil {
-		s.counts.shed.Add(uint64(len(stalled)))
+		s.counts.shed.Add(uint64(len(all)))
+	}
+	return len(all)
+}
+
+// burdens adds the connections of s that may be ended to all.
+func (s *server) burdens(all []burden, any bool) []burden {
+	now := s.clock.ticks.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for nc, c := range s.conns {
+		b := burden{s: s, c: nc}
+		if t, ok := nc.(Conn); ok {
+			b.stalled, b.since = t.Waits()
+		} else if c == nil {
+			continue // a connection of a test
+		} else if since := c.stalled.Load(); since > 0 {
+			b.stalled, b.since = true, time.Duration(now-since)*interval
+		} else {
+			b.since = s.Idle - time.Duration(c.due.Load()-now)*interval
+		}
+		if b.stalled || any {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+// abort resets a connection: who serves it finds out, and dismisses it.
+func (s *server) abort(c net.Conn) {
+	s.mu.Lock()
+	delete(s.conns, c) // or it might be ended twice
+	s.mu.Unlock()
+	if a, ok := c.(interface{ Abort() }); ok {
+		a.Abort()
 	}
 }

@@ -2,16 +2,19 @@ package httpd
 
 import (
 	"net"
+	"time"
 
 	"ampoule/libos/appliance"
 	"ampoule/libos/config/site"
 	"ampoule/libos/http1"
+	"ampoule/libos/memory"
 )
 
 // Secure is HTTPS, which only an image with such a configuration links: package https.
 type Secure interface {
 	// Listen binds the port. The connections are Conn; the handshake is made by Begin.
-	Listen(*appliance.Env, *Config) (net.Listener, error)
+	// What needs memory asks m for it.
+	Listen(env *appliance.Env, cfg *Config, m *memory.Guard) (net.Listener, error)
 	// Fields are further header fields of all responses, each with its CR LF.
 	Fields() string
 }
@@ -25,6 +28,11 @@ type Conn interface {
 	// Serves says whether the connection is good for a host, with or without port; 421
 	// is the answer if it is not (RFC 9110, section 15.5.20).
 	Serves(host []byte) bool
+	// Waits says for how long the client has taken nothing of what there is for it
+	// (stalled), or otherwise has been silent. It does not block.
+	Waits() (stalled bool, since time.Duration)
+	// Abort resets the connection. It does not block.
+	Abort()
 }
 
 // Handler answers the requests of a connection on which another protocol is spoken.
@@ -42,12 +50,12 @@ type Handler interface {
 func (s *server) openSecure(env *appliance.Env) (*server, error) {
 	cfg := s.Config
 	cfg.Redirect = 0
-	l, err := cfg.Secure.Listen(env, &cfg)
+	l, err := cfg.Secure.Listen(env, &cfg, s.memory)
 	if err != nil {
 		return nil, err
 	}
 	t := newServer(cfg, env, l)
-	t.access, t.counts = s.access, s.counts
+	t.access, t.counts, t.memory = s.access, s.counts, s.memory
 	t.clock.fields = cfg.Secure.Fields()
 	t.clock.advance()
 	return t, nil

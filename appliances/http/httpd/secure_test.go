@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"ampoule/libos/memory"
 	"ampoule/libos/telemetry"
 )
 
@@ -32,6 +33,8 @@ type handshake struct {
 
 func (h *handshake) Begin() (func(Handler), error) { h.begin(); return nil, nil }
 func (h *handshake) Serves([]byte) bool            { return true }
+func (h *handshake) Waits() (bool, time.Duration)  { return false, 0 }
+func (h *handshake) Abort()                        {}
 func (h *handshake) RemoteAddr() net.Addr          { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)} }
 func (h *handshake) Close() error                  { close(h.closed); return nil }
 
@@ -41,7 +44,7 @@ func TestHandshakePanics(t *testing.T) {
 	s := &server{Config: config(t), listener: make(queue, 3), conns: map[net.Conn]*conn{}, log: telemetry.New(&log, time.Now, telemetry.Debug)}
 	s.clock.now = time.Now
 	s.clock.advance()
-	s.memory = newMemory()
+	s.memory = memory.New(memory.Here(), s, s.log)
 	for range 3 {
 		c := &handshake{begin: func() { panic("a fault") }, closed: make(chan struct{})}
 		s.listener.(queue) <- c
@@ -64,18 +67,5 @@ func TestHandshakePanics(t *testing.T) {
 	}
 	if got := log.String(); strings.Count(got, "a fault") != 1 || !strings.Contains(got, "192.0.2.7") {
 		t.Errorf("the log is %q", got)
-	}
-}
-
-// TestShortQuiet: with nothing to end the log does not say each second that none was.
-func TestShortQuiet(t *testing.T) {
-	var log bytes.Buffer
-	s := &server{Config: config(t), conns: map[net.Conn]*conn{}, log: telemetry.New(&log, time.Now, telemetry.Debug)}
-	s.memory = memory{limit: 1000, read: func() uint64 { return 999 }}
-	for range 2 * few {
-		s.conns[&handshake{}] = nil
-	}
-	if s.relieve(1); !s.memory.full || log.Len() > 0 {
-		t.Errorf("the log is %q", log.String())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ampoule/appliances/http/httpd"
+	"ampoule/libos/memory"
 	"ampoule/libos/mgmt/certs"
 	"ampoule/libos/telemetry"
 	"ampoule/libos/telemetry/metrics"
@@ -19,6 +20,8 @@ import (
 type listener struct {
 	net.Listener
 	cfg    *Config
+	memory *memory.Guard
+	work   chan struct{} // a token for each connection that is busy
 	log    *telemetry.Logger
 	certs  *certs.Store // nil: not known
 	serve2 func(net.Conn, httpd.Handler)
@@ -106,6 +109,19 @@ func (c *conn) note(n int) {
 		c.active.Store(time.Now().UnixNano())
 	}
 }
+
+// Waits implements httpd.Conn. Until its handshake is made a connection has been silent
+// for ever.
+func (c *conn) Waits() (stalled bool, since time.Duration) {
+	now := time.Now().UnixNano()
+	if began := c.under.writing.Load(); began != 0 && c.under.stuck() {
+		return true, time.Duration(now - began)
+	}
+	return false, time.Duration(now - c.active.Load())
+}
+
+// Abort implements httpd.Conn.
+func (c *conn) Abort() { c.under.abort() }
 
 var errCipher = errors.New("https: a cipher that HTTP/2 does not allow")
 

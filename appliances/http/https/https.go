@@ -13,6 +13,7 @@ import (
 
 	"ampoule/appliances/http/httpd"
 	"ampoule/libos/appliance"
+	"ampoule/libos/memory"
 	"ampoule/libos/mgmt/certs"
 )
 
@@ -46,7 +47,7 @@ const (
 )
 
 // Listen implements httpd.Secure.
-func (c *Config) Listen(env *appliance.Env, cfg *httpd.Config) (net.Listener, error) {
+func (c *Config) Listen(env *appliance.Env, cfg *httpd.Config, m *memory.Guard) (net.Listener, error) {
 	if env.Management == nil {
 		return nil, errors.New("https: no management plane, which has the certificates")
 	}
@@ -54,7 +55,7 @@ func (c *Config) Listen(env *appliance.Env, cfg *httpd.Config) (net.Listener, er
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{cfg: c, log: env.Log, conns: newPlaces(), strangers: newPlaces()}
+	l := &listener{cfg: c, log: env.Log, memory: m, work: make(chan struct{}, maxBusy), conns: newPlaces(), strangers: newPlaces()}
 	protocols := []string{alpn1}
 	if c.HTTP2 != nil {
 		protocols = []string{alpn2, alpn1}

@@ -16,6 +16,7 @@ import (
 	"ampoule/appliances/http/httpd"
 	"ampoule/libos/appliance"
 	"ampoule/libos/config/site"
+	"ampoule/libos/memory"
 	"ampoule/libos/mgmt"
 	"ampoule/libos/mgmt/certs"
 	"ampoule/libos/mgmt/mgmttest"
@@ -65,8 +66,8 @@ type heard struct {
 	r *rig
 }
 
-func (h heard) Listen(env *appliance.Env, cfg *httpd.Config) (net.Listener, error) {
-	l, err := h.Config.Listen(env, cfg)
+func (h heard) Listen(env *appliance.Env, cfg *httpd.Config, m *memory.Guard) (net.Listener, error) {
+	l, err := h.Config.Listen(env, cfg, m)
 	if err == nil {
 		h.r.listener = l.(*listener)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"ampoule/libos/mgmt/door"
@@ -140,6 +141,8 @@ func (r *ration) take(source netip.Prefix, most int, now time.Time) bool {
 	return true
 }
 
+var errMemory = errors.New("https: no memory")
+
 var errRefused = errors.New("https: too many handshakes")
 
 // underneath is the listener under TLS.
@@ -163,19 +166,92 @@ type under struct {
 	source netip.Prefix
 	heard  bool // as spoke; of who reads
 	spoke  bool // the client has sent something; l.mu guards it
+
+	busy    atomic.Bool  // it has one of l.work
+	writing atomic.Int64 // when the write began that is under way, ns since 1970; 0: none is
+}
+
+// maxBusy is how many connections are between what they have read and what they write of
+// it. Others wait with what they have: each of these has looked whether there is memory
+// before it took any, and the scheduler may stop it in between.
+const maxBusy = 4
+
+// toil waits until the connection may go on with what it has read.
+func (u *under) toil() {
+	if u.busy.CompareAndSwap(false, true) {
+		u.l.work <- struct{}{}
+	}
+}
+
+// rest says that it has nothing more to do at once.
+func (u *under) rest() {
+	if u.busy.CompareAndSwap(true, false) {
+		<-u.l.work
+	}
+}
+
+// Close implements net.Conn.
+func (u *under) Close() error {
+	u.rest()
+	return u.Conn.Close()
+}
+
+// stuck says whether a write that is under way waits for the client, where the connection
+// can tell that.
+func (u *under) stuck() bool {
+	c, ok := u.Conn.(interface{ Stuck() bool })
+	return !ok || c.Stuck()
+}
+
+// afford waits for memory for what the client has asked for or is sent. Without any the
+// connection ends: a request of a few octets may be one for much.
+func (u *under) afford() error {
+	if u.l.memory.Gate() {
+		return nil
+	}
+	u.abort()
+	return errMemory
+}
+
+// abort resets the connection, if that is possible: what waits to be sent is garbage then.
+func (u *under) abort() {
+	if a, ok := u.Conn.(interface{ Abort() }); ok {
+		a.Abort()
+	}
+	u.Conn.Close()
+}
+
+// Write implements net.Conn, and says since when the client takes nothing.
+func (u *under) Write(b []byte) (int, error) {
+	if err := u.afford(); err != nil {
+		return 0, err
+	}
+	u.rest() // it may wait for the client
+	u.writing.Store(time.Now().UnixNano())
+	n, err := u.Conn.Write(b)
+	u.writing.Store(0)
+	return n, err
 }
 
 // Read implements net.Conn. With the first octets the handshake begins, if it may.
 func (u *under) Read(b []byte) (int, error) {
+	u.rest()
 	n, err := u.Conn.Read(b)
-	if n == 0 || u.heard {
+	if n == 0 {
+		return n, err
+	}
+	u.toil()
+	if err := u.afford(); err != nil {
+		return 0, err
+	}
+	if u.heard {
 		return n, err
 	}
 	u.heard = true
 	u.l.mu.Lock()
 	defer u.l.mu.Unlock()
 	u.spoke = true
-	if !u.l.ration.take(u.source, u.l.cfg.Handshakes, time.Now()) {
+	if u.l.memory.Tight() || !u.l.ration.take(u.source, u.l.cfg.Handshakes, time.Now()) {
 		u.l.refused.Add(1)
 		u.Conn.Close()
 		return 0, errRefused
