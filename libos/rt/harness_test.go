@@ -141,6 +141,7 @@ func main() {
 	ampBoot = boot{base, base + size}
 	ampHeapLow, ampHeapHigh, ampMetaLow = base, base, base+size
 	arenaBaseOffset = base &^ (heapArenaBytes - 1)
+	ampReserve()
 	if p := ampMmap(base+4<<20, heapArenaBytes, _PROT_NONE, 0); p != ampENOMEM {
 		panic("a hint was taken before the first arena")
 	}
@@ -196,6 +197,19 @@ func main() {
 	}
 	for _, o := range used {
 		ampMunmap(o.addr, o.n)
+	}
+	// The heap takes all that it gets: there is still some metadata.
+	for p := heap; ampMmap(p, 4096, 3, _MAP_FIXED) == p; p += 4096 {
+	}
+	left := uintptr(0)
+	for p := ampMmap(0, 4096, 3, 0); p != ampENOMEM; p = ampMmap(0, 4096, 3, 0) {
+		if p < ampHeapHigh || p >= base+size || *(*byte)(unsafe.Pointer(p)) != 0 {
+			panic("kept metadata is elsewhere or not zeroed")
+		}
+		left += 4096
+	}
+	if left < size/64-4096 {
+		panic(fmt.Sprint("only ", left, " of metadata are kept"))
 	}
 	if served < 50000 {
 		panic(fmt.Sprint("only ", served, " served: memory is lost"))

@@ -13,6 +13,7 @@ var (
 
 	ampFree     [32]ampRange // metadata that munmap gave back, by address, no two neighbours
 	ampFrees    int
+	ampKept     ampRange // for when there is no other metadata
 	ampHeapLow  uintptr
 	ampHeapHigh uintptr // end of the arena memory handed out
 	ampMetaLow  uintptr // start of the metadata handed out
@@ -54,8 +55,7 @@ func ampMmap(addr, n, prot, flags uintptr) uintptr {
 			return p
 		}
 		if n > ampMetaLow-ampHeapHigh {
-			ampRefused = true
-			return ampENOMEM
+			return ampLastMeta(n)
 		}
 		ampMetaLow -= n
 		if prot != _PROT_NONE { // or it is cleared when it is committed
@@ -88,6 +88,32 @@ func ampCommit(addr, n, prot uintptr) uintptr {
 		ampHeapHigh = addr + n
 	}
 	return addr // not cleared: an edit has the heap clear what it takes (edits.go)
+}
+
+// ampReserve keeps a part of the window for metadata, 1/64 of it: the heap grows by 4 MiB
+// and may leave next to nothing, and the collector dies when it gets no 256 KiB for lists
+// of what it has swept.
+//
+//go:nosplit
+func ampReserve() {
+	n := (ampBoot.WindowEnd - ampBoot.Window) / 64 &^ (ampPageSize - 1)
+	ampMetaLow -= n
+	ampKept = ampRange{ampMetaLow, n}
+}
+
+// ampLastMeta takes n bytes of what is kept.
+//
+//go:nosplit
+func ampLastMeta(n uintptr) uintptr {
+	p := ampKept.addr
+	if n > ampKept.n {
+		ampRefused = true
+		return ampENOMEM
+	}
+	ampKept.addr += n
+	ampKept.n -= n
+	memclrNoHeapPointers(unsafe.Pointer(p), n)
+	return p
 }
 
 // ampRange is n bytes at addr.

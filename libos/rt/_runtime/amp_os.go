@@ -74,6 +74,7 @@ func ampStart(sp, at uintptr) uintptr {
 	ampXSave = ampBoot.Features&ampFeatureXSave != 0
 	ampEpoch, ampWall = ampBoot.Epoch, ampBoot.Wall
 	ampHeapLow, ampHeapHigh, ampMetaLow = ampBoot.Window, ampBoot.Window, ampBoot.WindowEnd
+	ampReserve()
 	arenaBaseOffset = ampBoot.Window &^ (heapArenaBytes - 1)
 	minOffAddr.a = arenaBaseOffset
 	maxOffAddr.a = arenaBaseOffset + 1<<heapAddrBits - 1
