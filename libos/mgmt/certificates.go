@@ -22,7 +22,7 @@ func (s *Server) certificateRoutes() []Route {
 		{"POST", "/v1/staged/commit", Operate, s.commit},
 		{"POST", "/v1/staged/abort", Operate, s.abort},
 	}
-	for _, kind := range []certs.Kind{certs.KindCertificate, certs.KindAuthority, certs.KindRevoked, certs.KindStaple} {
+	for _, kind := range []certs.Kind{certs.KindCertificate, certs.KindAuthority, certs.KindRevoked, certs.KindStaple, certs.KindCRL} {
 		all = append(all,
 			Route{"PUT", "/v1/staged/" + string(kind) + "/{name}", Operate, func(c *Call) { s.stage(c, kind, false) }},
 			Route{"DELETE", "/v1/staged/" + string(kind) + "/{name}", Operate, func(c *Call) { s.stage(c, kind, true) }})
@@ -213,6 +213,13 @@ func (s *Server) list(c *Call) {
 			o.close('}')
 		}
 		o.close(']')
+		if l := g.Authorities[name].Lists(); l != nil {
+			o.key("crl")
+			o.open('{')
+			o.time("next_update", l.NextUpdate())
+			o.number("revoked", uint64(l.Count()))
+			o.close('}')
+		}
 		o.close('}')
 	}
 	o.close(']')

@@ -158,6 +158,12 @@ func (s *Server) collect(w *metrics.Writer) {
 			w.Signed(staple.NextUpdate.Unix(), metrics.Label{Name: "slot", Value: name}, metrics.Label{Name: "sha256", Value: fingerprint(x.Leaf())})
 		}
 	}
+	w.Family("ampoule_crl_expiry_timestamp_seconds", metrics.Gauge, "When the first revocation list of a slot's authorities ends; clients of theirs are refused from then on.")
+	for _, name := range slots(g.Authorities) {
+		if l := g.Authorities[name].Lists(); l != nil {
+			w.Signed(l.NextUpdate().Unix(), metrics.Label{Name: "slot", Value: name})
+		}
+	}
 	s.countCrash(w)
 	w.Family("ampoule_management_handshakes_total", metrics.Counter, "TLS handshakes of management clients.")
 	w.Value(s.count.handshakes.Load(), metrics.Label{Name: "outcome", Value: "done"})

@@ -7,7 +7,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"strings"
+	"time"
 
+	"ampoule/libos/crl"
 	"ampoule/libos/format"
 )
 
@@ -28,6 +30,9 @@ type Generation struct {
 	// Clients are the authorities for certificates of clients; nil: clients are
 	// not asked for one.
 	Clients *x509.CertPool
+	// Revoked says why a client is refused whose certificate was verified with one of
+	// the chains (package crl), or nil; nil: nobody is asked whether it was revoked.
+	Revoked func(chains [][]*x509.Certificate) error
 }
 
 // Certificate is one with what it is for.
@@ -51,6 +56,28 @@ type Compiled struct {
 	Chain   []string // DER, the certificate itself first
 	Key     string   // PKCS #8
 	Staple  string   // an OCSP response in DER, or nothing
+}
+
+// WithLists is g whose clients are checked with revocation lists of their authorities,
+// both as in Load, from the image: dates don't matter until a client comes.
+func WithLists(g *Generation, err error, lists string, clients []string) (*Generation, error) {
+	if err != nil {
+		return nil, err
+	}
+	var all []*x509.Certificate
+	for _, der := range clients {
+		c, err := x509.ParseCertificate([]byte(der))
+		if err != nil {
+			return nil, format.Errorf("certs: authority of clients: %w", err)
+		}
+		all = append(all, c)
+	}
+	l, err := crl.New([]byte(lists), all, time.Time{})
+	if err != nil {
+		return nil, format.Errorf("certs: revocation lists: %w", err)
+	}
+	g.Revoked = func(chains [][]*x509.Certificate) error { return l.Check(chains, time.Now()) }
+	return g, nil
 }
 
 // Load makes the only generation of an image without management plane, of what was

@@ -10,6 +10,7 @@ package managed
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"maps"
 	"slices"
 	"time"
@@ -21,7 +22,8 @@ import (
 	"ampoule/libos/telemetry"
 )
 
-// Clients is the slot of the authorities that clients' certificates are checked with.
+// Clients is the slot of the authorities that clients' certificates are checked with, and
+// of their revocation lists.
 const Clients = "clients"
 
 // Certificates is a tlsd.Managed: plain data that tools/configc writes as Go source.
@@ -74,6 +76,9 @@ func (s *source) convert(g *held.Generation) *certs.Generation {
 	case a == nil:
 	case s.cfg.Clients:
 		out.Clients = a.Pool
+		if l := a.Lists(); l != nil {
+			out.Revoked = func(chains [][]*x509.Certificate) error { return l.Check(chains, time.Now()) }
+		}
 	default:
 		s.log.Warn("authorities of clients are held, but the configuration has no [tls.clients]: nobody is asked for a certificate", "generation", g.Number)
 	}

@@ -283,6 +283,63 @@ func TestClientAuthorities(t *testing.T) {
 	try("alice, and no authorities again", false, alice)
 }
 
+// TestRevocation: a client in a revocation list is refused from the commit on, with a new
+// handshake and with a ticket, and so are all when the list has ended; the log, the metrics
+// and the generation say so. A connection goes on.
+func TestRevocation(t *testing.T) {
+	r := start(t, true, true)
+	ca := mgmttest.Root(t, "one")
+	alice, bob := ca.Issue(t, mgmttest.Spec{Name: "alice", Client: true}), ca.Issue(t, mgmttest.Spec{Name: "bob", Client: true})
+	r.commit(map[string][]byte{"certificates/web": r.server("a.example"), "authorities/clients": ca.Cert()})
+	caches := map[*mgmttest.Pair]tls.ClientSessionCache{alice: tls.NewLRUClientSessionCache(4), bob: tls.NewLRUClientSessionCache(4)}
+	try := func(what string, ok bool, who *mgmttest.Pair, fresh bool) *tls.Conn {
+		t.Helper()
+		cfg := &tls.Config{ServerName: "a.example", Certificates: []tls.Certificate{who.TLS()}, ClientSessionCache: caches[who]}
+		if fresh {
+			cfg.ClientSessionCache = nil
+		}
+		c, err := r.dial(cfg)
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", what, err)
+		}
+		return c
+	}
+	open := try("alice", true, alice, false)
+	r.commit(map[string][]byte{"crls/clients": ca.CRL(t, time.Now().Add(time.Hour), alice)})
+	if err := say(open, "still"); err != nil {
+		t.Error(err)
+	}
+	try("alice, revoked", false, alice, true)
+	try("alice, revoked, with a ticket", false, alice, false)
+	try("bob", true, bob, false)
+	try("bob, with a ticket", true, bob, false)
+	if _, text := r.get("/v1/certificates"); !strings.Contains(text, `"crl":{"next_update":`) || !strings.Contains(text, `"revoked":1}`) {
+		t.Error(text)
+	}
+	// Authorities that are replaced keep the list.
+	two := mgmttest.Root(t, "two")
+	r.commit(map[string][]byte{"authorities/clients": append(slices.Clone(ca.Cert()), two.Cert()...)})
+	try("alice, with authorities changed", false, alice, true)
+	try("of an authority without list", false, two.Issue(t, mgmttest.Spec{Name: "carol", Client: true}), true)
+	next := time.Now().Add(2 * time.Second).Truncate(time.Second)
+	r.commit(map[string][]byte{"crls/clients": append(ca.CRL(t, next), two.CRL(t, next)...)})
+	try("alice, pardoned", true, alice, true)
+	time.Sleep(time.Until(next))
+	try("bob, with a list that has ended", false, bob, true)
+	r.commit(map[string][]byte{"crls/clients": nil})
+	try("bob, without lists", true, bob, true)
+	_, text := r.get("/metrics")
+	if !strings.Contains(text, `ampoule_tls_handshakes_total{version="TLSv1.3",outcome="revoked"} 5`) {
+		t.Error(text)
+	}
+	for _, want := range []string{`client refused client=127.0.0.1:`, `result=revoked subject="CN=alice" issuer="CN=one" serial=` + alice.X.SerialNumber.Text(16),
+		`result=list-missing subject="CN=carol"`, `result=list-expired subject="CN=bob"`} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("no %s in\n%s", want, r.log.String())
+		}
+	}
+}
+
 // TestUnasked: authorities that nobody is asked about are not silently without effect.
 func TestUnasked(t *testing.T) {
 	r := start(t, false, false)

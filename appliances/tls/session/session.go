@@ -159,9 +159,33 @@ func (s *Server) derive(g *certs.Generation) *generation {
 			n.lacks = "there are no authorities for clients' certificates"
 		}
 	}
+	if revoked := g.Revoked; revoked != nil && g.Clients != nil {
+		// Of sessions that are resumed too.
+		n.config.VerifyConnection = func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 {
+				return nil // where none is required
+			}
+			if err := revoked(state.VerifiedChains); err != nil {
+				return &RevokedError{state.PeerCertificates[0], err}
+			}
+			return nil
+		}
+	}
 	n.config.WrapSession, n.config.UnwrapSession = n.wrap, n.unwrap
 	return n
 }
+
+// RevokedError refuses a client because of the revocation lists.
+type RevokedError struct {
+	Certificate *x509.Certificate // the client's
+	Err         error             // of package crl
+}
+
+// Error implements error.
+func (e *RevokedError) Error() string { return e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *RevokedError) Unwrap() error { return e.Err }
 
 // bind stands for a certificate in tickets.
 func bind(c *certs.Certificate) (b [16]byte) {

@@ -137,6 +137,9 @@ func (t *Terminator) sweep(ctx context.Context) error {
 			return ctx.Err()
 		}
 		t.clock.Add(1)
+		if n := t.named.Swap(0); n > maxRevoked {
+			t.log.Audit("clients refused", "result", "revoked", "more", n-maxRevoked)
+		}
 		t.mu.Lock()
 		for c := range t.conns {
 			if c.late() {

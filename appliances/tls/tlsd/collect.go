@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 
+	"ampoule/appliances/tls/session"
+	"ampoule/libos/crl"
 	"ampoule/libos/telemetry/metrics"
 )
 
@@ -18,10 +20,11 @@ const (
 	Rejected        // by the client, with an alert: our certificate, mostly
 	Closed          // by the client, without a word
 	Limited         // by a bound: the time, or the place was needed; or the terminator ended
+	Revoked         // by the terminator: the client's certificate, or there is no list in force
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"full", "resumed", "refused", "rejected", "closed", "limited"}
+var outcomeNames = [outcomes]string{"full", "resumed", "refused", "rejected", "closed", "limited", "revoked"}
 
 // Versions of handshakes, as first indexes of Stats.Handshakes.
 const (
@@ -44,12 +47,15 @@ func (s *Stats) shaken(c *conn, err error) {
 		version = TLS13
 	}
 	var op *net.OpError
+	var revoked *session.RevokedError
 	switch {
 	case err == nil && state.DidResume:
 		outcome = Resumed
 	case err == nil:
 	case c.over.Load():
 		outcome = Limited
+	case errors.As(err, &revoked):
+		outcome = Revoked
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		outcome = Closed
 	case errors.As(err, &op) && op.Op == "remote error": // as crypto/tls calls an alert
@@ -60,6 +66,19 @@ func (s *Stats) shaken(c *conn, err error) {
 		outcome = Refused
 	}
 	s.Handshakes[version][outcome].Add(1)
+}
+
+// maxRevoked is how many clients that are refused as revoked the log names in a tick.
+const maxRevoked = 10
+
+// revoked writes a line about a client that is refused because of revocation lists.
+func (t *Terminator) revoked(c *conn, err error) {
+	var r *session.RevokedError
+	if !errors.As(err, &r) || t.named.Add(1) > maxRevoked {
+		return
+	}
+	t.log.Audit("client refused", "client", c.remote, "result", crl.Reason(r.Err), "subject", r.Certificate.Subject.String(),
+		"issuer", r.Certificate.Issuer.String(), "serial", r.Certificate.SerialNumber.Text(16), "generation", t.session.Generation())
 }
 
 // lacks says what is missing for clients to be served.

@@ -116,6 +116,7 @@ func (c *conn) shake() bool {
 	err := c.tls.Handshake()
 	t.shaken(c)
 	t.stats.shaken(c, err)
+	t.revoked(c, err)
 	if err != nil {
 		t.log.Debug("handshake failed", "client", c.remote, "error", err)
 	}

@@ -80,6 +80,7 @@ type Terminator struct {
 	clock   relay.Clock    // ticks
 	tick    time.Duration
 	stats   Stats
+	named   atomic.Int64 // clients refused as revoked in this tick
 	memory  *memory.Guard
 
 	mu       sync.Mutex // guards what follows

@@ -13,6 +13,7 @@ type Authority struct {
 	Certificates []*x509.Certificate
 	Pool         *x509.CertPool
 	pem          []byte // as it came
+	lists        *Lists // nil: none
 }
 
 // readAuthority checks a bundle of authorities.

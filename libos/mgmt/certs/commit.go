@@ -68,6 +68,9 @@ func (s *Store) Rollback(c Client, base uint64) (uint64, error) {
 	g := s.previous.clone(c.Who, s.cfg.Now())
 	g.Number = now.Number + 1
 	maps.Copy(g.Revoked, now.Revoked) // who was revoked since stays so
+	if p := g.keepLists(now, nil); p != nil {
+		return now.Number, p
+	}
 	if p := s.check(g, c); p != nil {
 		return now.Number, p
 	}
@@ -113,15 +116,18 @@ func (s *Store) next(c Client) (*Generation, *Problem) {
 		return nil, refuse(Busy, "What is staged was staged by %s.", t.who)
 	}
 	g := s.current.Load().clone(c.Who, s.cfg.Now())
-	for _, staples := range []bool{false, true} { // which are for the new certificates
+	for _, later := range []bool{false, true} { // what is for the new certificates
 		for e, v := range t.values {
-			if (e.kind == KindStaple) != staples {
+			if e.kind.depends() != later {
 				continue
 			}
 			if p := g.set(e, v, s.cfg.Now()); p != nil {
 				return nil, p
 			}
 		}
+	}
+	if p := g.keepLists(s.current.Load(), t); p != nil {
+		return nil, p
 	}
 	return g, s.check(g, c)
 }
@@ -163,6 +169,20 @@ func (g *Generation) set(e entry, v any, now time.Time) *Problem {
 			}
 		}
 		g.Certificates[e.name] = c.stapled(staple)
+	case KindCRL:
+		a := g.Authorities[e.name]
+		if a == nil || v == nil && a.lists == nil {
+			return missing
+		}
+		var lists *Lists
+		if v != nil {
+			var p *Problem
+			if lists, p = checkLists(v.(*Lists).pem, a, now); p != nil {
+				p.Slot = e.name
+				return p
+			}
+		}
+		g.Authorities[e.name] = a.listed(lists)
 	case KindRevoked:
 		var sum [32]byte
 		hex.Decode(sum[:], []byte(e.name)) // Stage has seen that it is one

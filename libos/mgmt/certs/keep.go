@@ -95,6 +95,9 @@ func (g *Generation) values() []Value {
 	}
 	for slot, a := range g.Authorities {
 		all = append(all, Value{string(KindAuthority) + "/" + slot, a.pem, false})
+		if a.lists != nil {
+			all = append(all, Value{string(KindCRL) + "/" + slot, a.lists.pem, false})
+		}
 	}
 	for sum := range g.Revoked {
 		all = append(all, Value{string(KindRevoked) + "/" + hex.EncodeToString(sum[:]), []byte("1"), false})
@@ -134,9 +137,10 @@ func (s *Store) Restore() (bool, error) {
 // generation makes one of what was kept; number is that of the one in force.
 func (s *Store) generation(values []Value, number uint64) (*Generation, error) {
 	g := &Generation{Number: number, Certificates: map[string]*Certificate{}, Authorities: map[string]*Authority{}, Revoked: map[[32]byte]bool{}}
-	for _, staples := range []bool{false, true} { // which need their certificates
+	for _, later := range []bool{false, true} { // what needs certificates
 		for _, v := range values {
-			if strings.HasPrefix(v.Name, string(KindStaple)+"/") != staples {
+			kind, _, _ := strings.Cut(v.Name, "/")
+			if Kind(kind).depends() != later {
 				continue
 			}
 			if err := g.restore(v, s.cfg.Roots); err != nil {
@@ -186,6 +190,16 @@ func (g *Generation) restore(v Value, roots []*x509.Certificate) error {
 			return p
 		}
 		g.Certificates[name] = c.stapled(staple)
+	case KindCRL:
+		a := g.Authorities[name]
+		if a == nil {
+			return refuse(SlotMissing, "There are no authorities for a revocation list.")
+		}
+		lists, p := checkLists(v.Data, a, time.Time{})
+		if p != nil {
+			return p
+		}
+		g.Authorities[name] = a.listed(lists)
 	case KindRevoked:
 		var sum [32]byte
 		if n, err := hex.Decode(sum[:], []byte(name)); err != nil || n != len(sum) {

@@ -51,6 +51,14 @@ const (
 	StapleNotYet    Code = "staple-not-yet"
 )
 
+// What a revocation list is refused for.
+const (
+	CRLMalformed Code = "crl-malformed"
+	CRLSignature Code = "crl-signature"
+	CRLDates     Code = "crl-dates"
+	CRLLost      Code = "crl-lost"
+)
+
 // What an operation is refused for.
 const (
 	SlotName    Code = "slot-name"

@@ -39,7 +39,11 @@ const (
 	KindAuthority   Kind = "authorities"  // by slot
 	KindRevoked     Kind = "revoked"      // by fingerprint
 	KindStaple      Kind = "staples"      // OCSP response, by the slot of its certificate
+	KindCRL         Kind = "crls"         // revocation lists, by the slot of their authorities
 )
+
+// depends says whether a value is checked with another one, which comes first.
+func (k Kind) depends() bool { return k == KindStaple || k == KindCRL }
 
 // Required says that the certificate of a slot must cover hosts.
 type Required struct {
@@ -87,8 +91,8 @@ type transaction struct {
 	values map[entry]any
 }
 
-// entry names a value: *Certificate, *Authority, *Staple or true, or nil for one that
-// is to go.
+// entry names a value: *Certificate, *Authority, *Staple, *Lists or true, or nil for one
+// that is to go.
 type entry struct {
 	kind Kind
 	name string
@@ -171,6 +175,12 @@ func (s *Store) Stage(who string, kind Kind, name string, data []byte, remove bo
 			return p
 		}
 	}
+	if kind == KindCRL && !remove {
+		if v, p = s.listsFor(name, data); p != nil {
+			p.Slot = name
+			return p
+		}
+	}
 	if p := s.begin(who); p != nil {
 		return p
 	}
@@ -215,7 +225,7 @@ func (s *Store) read(kind Kind, name string, data []byte, remove bool) (any, *Pr
 	if !validSlot(name) {
 		return nil, refuse(SlotName, "A slot is named by 1 to 64 small letters, digits, dots and hyphens.")
 	}
-	if remove || kind == KindStaple { // which needs its certificate to be read
+	if remove || kind.depends() { // which needs another value to be read
 		return nil, nil
 	}
 	if kind == KindAuthority {

@@ -146,3 +146,17 @@ func Pool(all ...*Pair) *x509.CertPool {
 	}
 	return pool
 }
+
+// CRL is a list, as PEM, of what the authority has revoked, in force until next.
+func (p *Pair) CRL(t testing.TB, next time.Time, revoked ...*Pair) []byte {
+	t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: next}
+	for _, r := range revoked {
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: r.X.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, l, p.X, p.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}

@@ -15,7 +15,8 @@ certs list | staged            what is in force; what is staged
 certs stage SLOT               a chain and its key, as PEM on the standard input
 authorities stage SLOT         authorities, likewise
 staples stage SLOT             an OCSP response for the slot's certificate, DER or PEM
-certs | authorities | staples remove SLOT
+crls stage SLOT                revocation lists of the slot's authorities, as PEM
+certs | authorities | staples | crls remove SLOT
 revoke | restore SHA256        a management client's certificate
 certs validate                 what would a commit be refused for?
 certs commit GENERATION        put what is staged in the place of a generation
@@ -93,6 +94,10 @@ func parse(line string) (a action, err error) {
 		a.method, a.path, a.body = "PUT", "/v1/staged/staples/"+last, true
 	case "staples remove":
 		a.method, a.path = "DELETE", "/v1/staged/staples/"+last
+	case "crls stage":
+		a.method, a.path, a.body = "PUT", "/v1/staged/crls/"+last, true
+	case "crls remove":
+		a.method, a.path = "DELETE", "/v1/staged/crls/"+last
 	case "certs remove":
 		a.method, a.path = "DELETE", "/v1/staged/certificates/"+last
 	case "authorities remove":

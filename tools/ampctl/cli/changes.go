@@ -14,16 +14,18 @@ import (
 
 // changeFlags are changes beside certificates.
 type changeFlags struct {
-	authorities, staples, remove, removeAuthorities, removeStaples, revoke, restore []string
+	authorities, staples, crls, remove, removeAuthorities, removeStaples, removeCRLs, revoke, restore []string
 }
 
 func (f *changeFlags) add(c *cobra.Command) {
 	v := c.Flags().StringArrayVar
 	v(&f.authorities, "authorities", nil, "authorities that clients are checked with (`SLOT=FILE`)")
 	v(&f.staples, "staple", nil, "OCSP response for the certificate of a slot, where planes take them (`SLOT=FILE`)")
+	v(&f.crls, "crl", nil, "revocation lists of the authorities of a slot (`SLOT=FILE`)")
 	v(&f.remove, "remove", nil, "the certificate of a `SLOT` goes")
 	v(&f.removeAuthorities, "remove-authorities", nil, "the authorities of a `SLOT` go")
 	v(&f.removeStaples, "remove-staple", nil, "the OCSP response of a `SLOT` goes")
+	v(&f.removeCRLs, "remove-crl", nil, "the revocation lists of a `SLOT` go")
 	v(&f.revoke, "revoke", nil, "a management client is not welcome any more: its certificate's `FILE`, or SHA-256")
 	v(&f.restore, "restore", nil, "it is again (`FILE`, or SHA-256)")
 }
@@ -44,7 +46,7 @@ func (a *app) changes(args []string, f *changeFlags) ([]client.Change, error) {
 	for _, list := range []struct {
 		kind client.Kind
 		args []string
-	}{{client.Certificates, args}, {client.Authorities, f.authorities}, {client.Staples, f.staples}} {
+	}{{client.Certificates, args}, {client.Authorities, f.authorities}, {client.Staples, f.staples}, {client.CRLs, f.crls}} {
 		for _, arg := range list.args {
 			slot, file, ok := strings.Cut(arg, "=")
 			if !ok || slot == "" || file == "" {
@@ -63,7 +65,7 @@ func (a *app) changes(args []string, f *changeFlags) ([]client.Change, error) {
 		kind   client.Kind
 		args   []string
 		remove bool
-	}{{client.Certificates, f.remove, true}, {client.Authorities, f.removeAuthorities, true}, {client.Staples, f.removeStaples, true},
+	}{{client.Certificates, f.remove, true}, {client.Authorities, f.removeAuthorities, true}, {client.Staples, f.removeStaples, true}, {client.CRLs, f.removeCRLs, true},
 		{client.Revoked, f.revoke, false}, {client.Revoked, f.restore, true}} {
 		for _, name := range list.args {
 			if list.kind == client.Revoked {

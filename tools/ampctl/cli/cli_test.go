@@ -135,7 +135,7 @@ func TestCommands(t *testing.T) {
 	if r := command(t, spy, "-c", f.File, "crash"); r.code != 6 || !strings.Contains(r.err, "(no-") {
 		t.Errorf("crash: %+v", r)
 	}
-	for _, flag := range []string{"--staple=dot=" + one, "--remove-staple=dot"} {
+	for _, flag := range []string{"--staple=dot=" + one, "--remove-staple=dot", "--crl=clients=" + one, "--remove-crl=clients"} {
 		if r := command(t, spy, "-c", f.File, "certs", "stage", flag); r.code != 0 && r.code != 6 {
 			t.Errorf("%s: %+v", flag, r)
 		}

@@ -95,6 +95,7 @@ const (
 	Authorities  Kind = "authorities"  // by slot
 	Revoked      Kind = "revoked"      // a client, by the SHA-256 of its certificate
 	Staples      Kind = "staples"      // OCSP response, by the slot of its certificate
+	CRLs         Kind = "crls"         // revocation lists, by the slot of their authorities
 )
 
 // Change is a value to be staged. Data may be a private key: nothing prints it.

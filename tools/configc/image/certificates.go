@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"ampoule/libos/crl"
 	"ampoule/libos/mgmt/certs"
 	"ampoule/tools/configc/certfile"
 	"ampoule/tools/configc/secret"
@@ -164,6 +165,9 @@ func (t *TLS) clients(s *section, m *Management) {
 	if m == nil && !s.has("ca") {
 		s.missing("ca")
 	}
+	if s.has("crl") && !s.has("ca") {
+		s.against("crl", s.value("crl"), "but there is no ca: lists for the authorities of the slot clients come with these, by the API")
+	}
 	data, path := s.pem("ca")
 	if data == nil || !secret.Check(path, data, s.list) {
 		return
@@ -181,5 +185,23 @@ func (t *TLS) clients(s *section, m *Management) {
 			s.wrong("ca", path, fmt.Sprintf("the certificate of %q is no authority's", x.Subject))
 		}
 		t.ClientCAs = append(t.ClientCAs, string(x.Raw))
+	}
+	t.revoked(s, found)
+}
+
+// revoked reads tls.clients.crl.
+func (t *TLS) revoked(s *section, authorities []*x509.Certificate) {
+	data, path := s.pem("crl")
+	if data == nil {
+		return
+	}
+	l, err := crl.New(data, authorities, time.Now())
+	if err != nil {
+		s.wrong("crl", path, err)
+		return
+	}
+	t.ClientCRL = string(data)
+	if left := time.Until(l.NextUpdate()); left < 7*24*time.Hour {
+		s.list.Warnf(path, 0, "the first of its lists ends at %s; all clients of its authority are refused from then on", l.NextUpdate().UTC().Format(time.RFC3339))
 	}
 }

@@ -40,6 +40,9 @@ func (t *TLS) initial(s *section, m *Management) {
 	if len(t.ClientCAs) > 0 {
 		m.Initial = append(m.Initial, certs.Initial{Kind: certs.KindAuthority, Slot: "clients", PEM: pemOf("CERTIFICATE", t.ClientCAs...)})
 	}
+	if t.ClientCRL != "" {
+		m.Initial = append(m.Initial, certs.Initial{Kind: certs.KindCRL, Slot: "clients", PEM: t.ClientCRL})
+	}
 	if !good {
 		return
 	}
@@ -106,7 +109,7 @@ func (m *Management) initialSource(w io.Writer) {
 	if len(m.Initial) == 0 {
 		return
 	}
-	kinds := map[certs.Kind]string{certs.KindCertificate: "KindCertificate", certs.KindAuthority: "KindAuthority"}
+	kinds := map[certs.Kind]string{certs.KindCertificate: "KindCertificate", certs.KindAuthority: "KindAuthority", certs.KindCRL: "KindCRL"}
 	fmt.Fprint(w, "\t\tInitial: []certs.Initial{\n")
 	for _, i := range m.Initial {
 		fmt.Fprintf(w, "\t\t\t{Kind: certs.%s, Slot: %q, PEM: ", kinds[i.Kind], i.Slot)

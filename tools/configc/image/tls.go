@@ -21,6 +21,7 @@ type TLS struct {
 	Idle, HalfClosed, Stall, Lifetime  time.Duration
 	Certificates                       []Certificate
 	ClientCAs                          []string // DER
+	ClientCRL                          string   // PEM
 	AskClients, RequireClient          bool
 	Backends                           []Backend
 	Health                             Health
@@ -78,6 +79,8 @@ func tlsTable() *table {
 
 func clientsTable() *table {
 	return &table{name: "tls.clients", about: "certificates of clients", keys: []key{
+		{name: "crl", want: text("the path of a PEM file, from the folder of this file"), absent: "nobody is asked whether a client was revoked",
+			about: "revocation lists of those authorities (RFC 5280): with them a client is refused that is in one, or whose issuer has none in force"},
 		{name: "ca", want: text("the path of a PEM file, from the folder of this file"), absent: "an error, unless there is [management]: until the authorities of the slot clients are there, required refuses everybody",
 			about: "authorities whose certificates are good"},
 		{name: "required", want: flag{}, def: true, about: "a client without certificate is refused"},

@@ -10,6 +10,12 @@ import (
 func (img *Image) tlsSource(w io.Writer) {
 	t := &img.TLS
 	source, from := "ampoule/appliances/tls/certs", "Certificates: func() (*certs.Generation, error) { return certs.Load(certificates, clients) }"
+	if t.ClientCRL != "" {
+		from = `Certificates: func() (*certs.Generation, error) {
+		g, err := certs.Load(certificates, clients)
+		return certs.WithLists(g, err, lists, clients)
+	}`
+	}
 	if img.Mgmt != nil {
 		source, from = "ampoule/appliances/tls/managed", fmt.Sprintf("Managed: managed.Certificates{Clients: %t}", t.AskClients)
 	}
@@ -43,7 +49,12 @@ func (t *TLS) compiledSource(w io.Writer) {
 	for _, der := range t.ClientCAs {
 		bytesSource(w, der, ",\n")
 	}
-	fmt.Fprint(w, "}\n\n// certificates are what the image begins with.\nvar certificates = []certs.Compiled{\n")
+	fmt.Fprint(w, "}\n")
+	if t.ClientCRL != "" {
+		fmt.Fprint(w, "\n// lists are their revocation lists.\nconst lists = ")
+		bytesSource(w, t.ClientCRL, "\n")
+	}
+	fmt.Fprint(w, "\n// certificates are what the image begins with.\nvar certificates = []certs.Compiled{\n")
 	for _, c := range t.Certificates {
 		fmt.Fprintf(w, "\t{\n\t\tNames: %#v,\n\t\tDefault: %t,\n\t\tChain: []string{\n", c.Names, c.Default)
 		for _, der := range c.Chain {
