@@ -65,7 +65,7 @@ var rules = []rule{
 	{"appliances", []string{"appliances", "boot/platform", "libos", miekg, xcrypto}},
 
 	{"tools/configc/sitefolder", []string{"tools", "libos/config", brotli, compress, xnet}},
-	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", miekg, toml, xtools, xcrypto}},
+	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", "libos/crl", miekg, toml, xtools, xcrypto}},
 	{"tools/httpdiff", []string{"tools", "libos/config", xnet}},
 	{"tools/guesttest/rotation", []string{"tools", "libos/mgmt/mgmttest", "libos/store", "libos/device"}},
 	{"tools/guesttest", []string{"tools", "boot/image", "boot/layout", "libos/mgmt/mgmttest", "libos/rt", miekg, gopacket, xsys, xcrypto, prometheus, h2spec, ximage}},
