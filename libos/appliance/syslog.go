@@ -47,5 +47,6 @@ func count(p plane.Plane, sink *syslog.Sink) {
 		w.Family("ampoule_syslog_messages_total", metrics.Counter, "Messages of the log for the collector.")
 		w.Value(n.Sent, metrics.Label{Name: "outcome", Value: "sent"})
 		w.Value(n.Dropped, metrics.Label{Name: "outcome", Value: "dropped"})
+		w.Value(n.Repeated, metrics.Label{Name: "outcome", Value: "repeated"})
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,8 @@ key_in_image = true
 
 // TestSyslogTLS has the log of a booted image go over TLS, with certificates on both
 // sides. One that poses as the collector is told nothing, and holds nothing up; what was
-// logged meanwhile comes when the right one is there.
+// logged meanwhile comes when the right one is there. When that is killed and started again
+// no message is missing.
 func TestSyslogTLS(t *testing.T) {
 	s := linuxSegment(t)
 	dir := t.TempDir()
@@ -103,7 +105,7 @@ func TestSyslogTLS(t *testing.T) {
 	}
 	first := daemon()
 	listens(t, s, "tcp", 6514)
-	v := guest.Boot(t, vm.Config{Image: image, Machine: vm.MicroVM, RAM: 32, RNG: true, Net: s.Net()})
+	v := guest.Boot(t, vm.Config{Image: image, Machine: vm.MicroVM, RAM: 32, RNG: true, Net: s.Net(), Append: "stats=1"})
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	if _, err := v.WaitLine(ctx, regexp.MustCompile(`x509: certificate is valid for poser.example, not logs.example`)); err != nil {
@@ -119,8 +121,45 @@ func TestSyslogTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	daemon()
+	second := daemon()
 	served(t, dir, `^local3\|info\|1\|2[^|]*\|edge-7\|echo\|1\|virtio\|10\.0\.2\.15/24\| ?serving$`)
+	for range 2 {
+		reached(t, dir, 3)
+		second.stop() // with SIGKILL, amid a message a second
+		time.Sleep(1500 * time.Millisecond)
+		second = daemon()
+	}
+	reached(t, dir, 3)
+}
+
+// reached waits until rsyslogd has so many messages more, and every one before them.
+func reached(t *testing.T, dir string, more int) {
+	t.Helper()
+	first := 0
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		there, highest := map[int]bool{}, 0
+		for l := range strings.Lines(string(log)) {
+			if f := strings.Split(l, "|"); len(f) > 6 {
+				n, _ := strconv.Atoi(f[6])
+				there[n], highest = true, max(highest, n)
+			}
+		}
+		if first == 0 {
+			first = highest
+		}
+		if highest < first+more {
+			continue
+		}
+		for n := 1; n <= highest; n++ {
+			if !there[n] {
+				t.Errorf("of messages up to %d, %d is missing:\n%s", highest, n, log)
+				return
+			}
+		}
+		return
+	}
+	t.Errorf("no more than %d messages came", first)
 }
 
 // rsyslogConfig writes a configuration.

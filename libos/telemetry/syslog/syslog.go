@@ -5,12 +5,14 @@
 // An event is put into a queue and sent by a goroutine, so that logging never
 // waits for the network. When the queue is full the event is dropped and
 // counted, and the collector is told how many were when it can be. UDP loses
-// messages too, and TLS those that were under way when a connection ended:
-// sequenceId shows the gaps.
+// messages too; sequenceId shows the gaps. Over TLS a connection's last messages are
+// sent again when it ended otherwise than in good order, with the same sequenceId: a
+// collector may see them twice.
 package syslog
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -36,7 +38,7 @@ type Secure interface {
 	// Connect connects to a collector at an address. Each Write of the connection
 	// takes a whole message; it waits no longer than a collector may take, and hardly
 	// once ctx is done, which also ends the attempt to connect.
-	Connect(ctx context.Context, dial Dial, address string, now func() time.Time) (net.Conn, error)
+	Connect(ctx context.Context, dial Dial, address string, now func() time.Time) (Conn, error)
 }
 
 // maxMessage bounds a message in bytes, so that it goes in one packet whatever
@@ -51,16 +53,22 @@ type Sink struct {
 	queue          chan []byte
 	seq            atomic.Uint32
 	sent, dropped  atomic.Uint64
+	repeated       atomic.Uint64
 	now            func() time.Time
 	enterpriseName string
 
 	// Run's own.
-	told    uint64 // of dropped
-	report  func(error)
-	trouble bool          // report was told
-	pause   time.Duration // before the next connection
-	since   time.Time     // the connection began
+	told     uint64 // of dropped
+	report   func(error)
+	trouble  bool          // report was told
+	pause    time.Duration // before the next connection
+	since    time.Time     // the connection began
+	kept     [][]byte      // written, and perhaps not received
+	keptSize int           // its bytes
 }
+
+// errEnded is reported where no Write told more.
+var errEnded = errors.New("the collector has ended the connection")
 
 // New makes a Sink for the appliance app on host. Run must run for it to send.
 func New(cfg Config, host, app string, now func() time.Time) *Sink {
@@ -72,12 +80,13 @@ func New(cfg Config, host, app string, now func() time.Time) *Sink {
 
 // Stats counts messages since New.
 type Stats struct {
-	Sent    uint64 // given to the network
-	Dropped uint64 // the queue was full, or the network refused
+	Sent     uint64 // given to the network
+	Dropped  uint64 // the queue was full, or the network refused
+	Repeated uint64 // given to the network once more
 }
 
 // Stats reads the counters.
-func (s *Sink) Stats() Stats { return Stats{s.sent.Load(), s.dropped.Load()} }
+func (s *Sink) Stats() Stats { return Stats{s.sent.Load(), s.dropped.Load(), s.repeated.Load()} }
 
 // Event implements telemetry.Sink.
 func (s *Sink) Event(t time.Time, level telemetry.Level, msg string, pairs []telemetry.Pair) {
@@ -113,6 +122,8 @@ func (s *Sink) Run(ctx context.Context, dial Dial, report func(error)) {
 		select {
 		case m := <-s.queue:
 			conn = s.send(ctx, dial, conn, m)
+		case <-ended(conn):
+			conn = s.again(ctx, dial, conn)
 		case <-ctx.Done():
 		}
 	}
@@ -135,6 +146,9 @@ func (s *Sink) send(ctx context.Context, dial Dial, conn net.Conn, m []byte) net
 		_, err := conn.Write(m)
 		if err == nil {
 			s.sent.Add(1)
+			if s.cfg.Secure != nil {
+				s.keep(m)
+			}
 			if s.trouble && time.Since(s.since) >= steady {
 				s.trouble = false
 				s.report(nil)
@@ -142,7 +156,7 @@ func (s *Sink) send(ctx context.Context, dial Dial, conn net.Conn, m []byte) net
 			s.tell(conn)
 			return conn
 		}
-		conn.Close()
+		s.over(conn)
 		conn = nil
 		s.failed(err)
 		if try > 0 {
@@ -167,7 +181,8 @@ func (s *Sink) failed(err error) {
 	}
 }
 
-// connect dials until that works, or ctx is done: then it returns nil.
+// connect dials until that works, and repeats what was kept, or until ctx is done: then it
+// returns nil.
 func (s *Sink) connect(ctx context.Context, dial Dial) net.Conn {
 	for {
 		if !wait(ctx, s.pause) {
@@ -183,7 +198,10 @@ func (s *Sink) connect(ctx context.Context, dial Dial) net.Conn {
 		}
 		if err == nil {
 			s.since = time.Now()
-			return conn
+			if err = s.repeat(conn); err == nil {
+				return conn
+			}
+			conn.Close()
 		}
 		if s.cfg.Secure != nil {
 			s.failed(err)

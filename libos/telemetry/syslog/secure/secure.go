@@ -2,8 +2,9 @@
 // has it: TLS 1.2 or 1.3): to a collector whose certificate is for a configured name
 // and from a configured authority, if need be with a certificate of our own.
 //
-// No message is acknowledged: those that were on their way when a connection ended
-// are lost, and nobody is told but by sequenceId.
+// No message is acknowledged. A collector has for certain what was written a while before
+// it said goodbye (close_notify); of any other end the Sink is told that it may not have
+// the last messages, which it sends again.
 package secure
 
 import (
@@ -11,7 +12,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net"
+	"io"
 	"strconv"
 	"time"
 
@@ -36,8 +37,12 @@ const (
 	reasonTime    = 100 * time.Millisecond
 )
 
+// settled is how long before a collector's goodbye a message was written that it has: one
+// that is stopped says goodbye without reading what has just come.
+const settled = 10 * time.Second
+
 // Connect implements syslog.Secure.
-func (t TLS) Connect(ctx context.Context, dial syslog.Dial, address string, now func() time.Time) (net.Conn, error) {
+func (t TLS) Connect(ctx context.Context, dial syslog.Dial, address string, now func() time.Time) (syslog.Conn, error) {
 	cfg, err := t.config(now)
 	if err != nil {
 		return nil, err
@@ -84,7 +89,22 @@ type conn struct {
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when the collector has ended it
 	why    error         // how; to be read when ended is closed
+	at     time.Time     // when; likewise
+	last   time.Time     // the last message was written
 	frame  []byte
+}
+
+// Ended implements syslog.Conn.
+func (c *conn) Ended() <-chan struct{} { return c.ended }
+
+// Received implements syslog.Conn.
+func (c *conn) Received() bool {
+	select {
+	case <-c.ended:
+		return c.why == io.EOF && c.at.Sub(c.last) >= settled
+	default:
+		return false
+	}
 }
 
 // Write sends a message: its length, then itself, in one record.
@@ -103,6 +123,7 @@ func (c *conn) Write(m []byte) (int, error) {
 		}
 		return 0, err
 	}
+	c.last = time.Now()
 	return len(m), nil
 }
 
@@ -113,14 +134,14 @@ func (c *conn) Close() error {
 }
 
 // listen waits for the end of the connection, as a collector has nothing else to say,
-// so that the next Write fails instead of losing its message.
+// so that the Sink hears of it.
 func (c *conn) listen() {
 	var b [1]byte
 	_, err := c.Read(b[:])
 	if err == nil {
 		err = errors.New("it sends something")
 	}
-	c.why = err
+	c.why, c.at = err, time.Now()
 	close(c.ended)
 	c.NetConn().Close()
 }

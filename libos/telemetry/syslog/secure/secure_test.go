@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -24,9 +25,34 @@ type collector struct {
 	t     *testing.T
 	cfg   *tls.Config
 	deaf  bool // it takes connections and says nothing
+	dies  int  // the first connection is cut after so many octets, and what came is lost
 	dials int
 	conns []net.Conn
 	got   chan string
+
+	doomed *mortal
+	last   *tls.Conn // of the latest connection
+}
+
+// goodbye ends the latest connection in good order.
+func (c *collector) goodbye() { c.last.Close() }
+
+// mortal is a connection whose end dies when it has read so many octets: it says nothing
+// more, not even goodbye.
+type mortal struct {
+	net.Conn
+	left int
+	dead bool
+}
+
+func (m *mortal) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p[:min(len(p), m.left)])
+	if m.left -= n; m.left == 0 {
+		m.dead = true
+		m.Conn.(*buffered).Conn.Close()
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 func (c *collector) dial(_ context.Context, network, address string) (net.Conn, error) {
@@ -39,7 +65,16 @@ func (c *collector) dial(_ context.Context, network, address string) (net.Conn, 
 	if !c.deaf {
 		b := &buffered{far, make(chan []byte, 100)}
 		go b.copy()
-		go c.read(tls.Server(b, c.cfg))
+		if c.dies > 0 && c.dials == 1 {
+			c.doomed = &mortal{Conn: b, left: c.dies}
+			go func(m *mortal) {
+				io.Copy(io.Discard, tls.Server(m, c.cfg))
+				m.Close()
+			}(c.doomed)
+			return near, nil
+		}
+		c.last = tls.Server(b, c.cfg)
+		go c.read(c.last)
 	}
 	return near, nil
 }
@@ -268,6 +303,88 @@ func TestDeaf(t *testing.T) {
 		time.Sleep(time.Minute)
 		if len(*reports) != 1 {
 			t.Errorf("reports %q", *reports)
+		}
+	})
+}
+
+// TestDies: whatever octet is the last that a collector reads, and though all that came is
+// lost with it, the next connection has each message, in order and with its number.
+func TestDies(t *testing.T) {
+	_, server, client := peers(t)
+	const messages = 5
+	died := 0
+	for dies := 1; ; dies++ {
+		c := &collector{t: t, cfg: server, dies: dies}
+		run(t, client, c, 10, func(s *syslog.Sink, _ *[]string) {
+			for range messages {
+				event(s, "text")
+				synctest.Wait()
+			}
+			time.Sleep(2 * time.Minute)
+			if !c.doomed.dead {
+				return
+			}
+			died++
+			for i := range messages {
+				if m := <-c.got; !strings.Contains(m, fmt.Sprintf(`sequenceId="%d"`, i+1)) {
+					t.Errorf("dead after %d octets: message %d is %q", dies, i+1, m)
+				}
+			}
+			if len(c.got) > 0 || c.dials != 2 {
+				t.Errorf("dead after %d octets: %d more, %d connections", dies, len(c.got), c.dials)
+			}
+		})
+		if !c.doomed.dead || t.Failed() {
+			break
+		}
+	}
+	if died < messages*60 {
+		t.Errorf("it died at %d octets only", died)
+	}
+}
+
+// TestGoodbye: what was written a while before a collector's goodbye is not sent again,
+// what was written just before is.
+func TestGoodbye(t *testing.T) {
+	_, server, client := peers(t)
+	for idle, want := range map[time.Duration]int{time.Second: 2, time.Minute: 1} {
+		c := &collector{t: t, cfg: server}
+		run(t, client, c, 10, func(s *syslog.Sink, reports *[]string) {
+			time.Sleep(time.Minute)
+			event(s, "one")
+			<-c.got
+			time.Sleep(idle)
+			c.goodbye()
+			time.Sleep(time.Minute)
+			if got := 1 + len(c.got); got != want || s.Stats() != (syslog.Stats{Sent: 1, Repeated: uint64(want - 1)}) {
+				t.Errorf("idle for %v: %d times, %+v", idle, got, s.Stats())
+			}
+		})
+	}
+}
+
+// TestKeptBound: no more is kept than is said, and that is the last.
+func TestKeptBound(t *testing.T) {
+	_, server, client := peers(t)
+	c := &collector{t: t, cfg: server}
+	run(t, client, c, 10, func(s *syslog.Sink, _ *[]string) {
+		const all = 120
+		for range all {
+			event(s, strings.Repeat("x", 800))
+			<-c.got
+		}
+		c.close()
+		time.Sleep(time.Minute)
+		size, n := 0, len(c.got)
+		for i := range n {
+			m := <-c.got
+			size += len(m)
+			if !strings.Contains(m, fmt.Sprintf(`sequenceId="%d"`, all-n+i+1)) {
+				t.Errorf("%d of %d: %.120q", i, n, m)
+			}
+		}
+		if size > 32<<10 || size < 31<<10 || s.Stats().Repeated != uint64(n) {
+			t.Errorf("%d messages of %d octets were sent again, %+v", n, size, s.Stats())
 		}
 	})
 }
