@@ -74,7 +74,8 @@ func TestSyslog(t *testing.T) {
 }
 
 // securely is what collected has besides for TLS; %s is the folder of its files.
-const securely = `authorities = "%[1]s/ca.pem"
+const securely = `queue = 1024
+authorities = "%[1]s/ca.pem"
 name = "logs.example"
 certificate = "%[1]s/edge.pem"
 key_in_image = true
