@@ -311,6 +311,28 @@ func TestFor(t *testing.T) {
 	check(map[string]string{"a.example": "one", "": Default, "other": Default})
 }
 
+// TestUnknownName: a client that asks for a name without a certificate hears that.
+func TestUnknownName(t *testing.T) {
+	b := newBench(t, nil)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", b.TLS(&tls.Config{MinVersion: tls.VersionTLS12}, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go echo(l)
+	for _, what := range []string{"no certificate", "two of others"} {
+		for _, most := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			_, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{ServerName: "other.example", MaxVersion: most})
+			if err == nil || !strings.HasSuffix(err.Error(), "unrecognized name") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		b.stage(KindCertificate, "one", b.server("a.example"))
+		b.stage(KindCertificate, "two", b.server("b.example"))
+		b.commit("")
+	}
+}
+
 // TestHandshakes makes handshakes without pause while generations change, and
 // checks that key and chain belong together in each, and that a ticket of an older
 // generation is not taken.

@@ -15,7 +15,6 @@ import (
 var (
 	errRevoked = errors.New("the certificate is revoked")
 	errNobody  = errors.New("there are no authorities for clients")
-	errNoCert  = errors.New("certs: no certificate for this name")
 )
 
 // index finds out which certificates of a service are for which name, and refuses
@@ -140,7 +139,7 @@ func (s *Store) TLS(base *tls.Config, adjust func(*tls.Config, *Generation), pic
 				if c := pick(g, h); c != nil {
 					return c.Serve(s.cfg.Now()), nil
 				}
-				return nil, errNoCert
+				return nil, nil // which is told as unrecognized_name (RFC 6066, section 3)
 			}
 			if adjust != nil {
 				adjust(c, g)
