@@ -91,16 +91,28 @@ func plainWeb(folder string) func(*host) {
 		addr := h.relay(httpHost + ":80")
 		h.asNginx(addr, folder)
 		h.ranges(addr, folder, "big.bin")
-		for what, request := range httpdiff.Malformed() {
-			if err := httpdiff.Refuses(h.t.Context(), h.DialContext, httpHost+":80", request); err != nil {
-				h.t.Errorf("%s: %v", what, err)
-			}
-		}
+		h.malformed(httpHost + ":80")
 		out, err := exec.CommandContext(h.t.Context(), "curl", "-sS", "--fail", "--compressed", "--max-time", "60", "-D", "-", "http://"+addr+"/docs/").CombinedOutput()
 		if got := string(out); err != nil || !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.Contains(got, "\r\nContent-Encoding: br\r\n") || !strings.Contains(got, "<title>Docs</title>") {
 			h.t.Errorf("curl: %v\n%.1000s", err, out)
 		}
 	}
+}
+
+// malformed has the guest refuse what is no request, some at a time.
+func (h *host) malformed(addr string) {
+	var all sync.WaitGroup
+	turn := make(chan struct{}, 4)
+	for what, request := range httpdiff.Malformed() {
+		turn <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turn }()
+			if err := httpdiff.Refuses(h.t.Context(), h.DialContext, addr, request); err != nil {
+				h.t.Errorf("%s: %v", what, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // asNginx compares, over several connections at a time, as each request takes a while on

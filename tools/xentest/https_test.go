@@ -61,7 +61,7 @@ func (w *secureWeb) secure(h *host) {
 	h.t.Run("h2spec", c.H2Spec)
 	h.t.Run("curl", c.Curls)
 	h.t.Run("versions", func(t *testing.T) {
-		if status := c.Versions(t, 200); len(status) < 6 {
+		if status := c.Versions(t, 100); len(status) < 6 {
 			t.Errorf("too little was seen")
 		}
 	})
