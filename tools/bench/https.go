@@ -104,6 +104,7 @@ func (b *bench) httpsFigures(ctx context.Context, app string, p pairs) ([]Point,
 	defer c.m.Close()
 	var points []Point
 	for _, p := range httpsPoints {
+		c.forget()
 		var cs []counter.Counts
 		for range b.runs + 1 { // the first warms up
 			time.Sleep(200 * time.Millisecond)
@@ -279,6 +280,17 @@ func (c *httpsClient) kept2(ctx context.Context, path string) error {
 		c.two = c.client2()
 	}
 	return get2(ctx, c.two, path)
+}
+
+// forget ends the connections that are kept: they would be idle for too long.
+func (c *httpsClient) forget() {
+	if c.conn != nil {
+		c.conn.Close()
+	}
+	if c.two != nil {
+		c.two.CloseIdleConnections()
+	}
+	c.conn, c.two = nil, nil
 }
 
 // client2 is a client with a connection of its own, which speaks HTTP/2.
