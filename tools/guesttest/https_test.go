@@ -18,7 +18,6 @@ import (
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/guesttest/guest"
 	"ampoule/tools/guesttest/web"
-	"ampoule/tools/httpdiff"
 )
 
 // secure is a booted HTTP appliance with HTTPS and a certificate, and its clients.
@@ -46,11 +45,11 @@ func (s *secure) boot(c vm.Config) {
 	s.Commit("example.org", "*.example.org")
 }
 
-// bootForwarded boots an image behind forwarded ports of this machine.
-func bootForwarded(t *testing.T, name, sites string, v guest.Variant) *secure {
+// bootForwarded boots an image with the sites of its clients behind forwarded ports of this machine.
+func bootForwarded(t *testing.T, name string, v guest.Variant) *secure {
 	t.Helper()
 	s := &secure{Clients: web.New(t)}
-	image := buildSecure(s.Clients, name, sites, v.GOAMD64)
+	image := buildSecure(s.Clients, name, s.Sites(), v.GOAMD64)
 	var forwards []vm.Forward
 	for _, port := range []int{80, 443, 9443} {
 		forwards = append(forwards, vm.Forward{Proto: "tcp", Port: port})
@@ -63,11 +62,7 @@ func bootForwarded(t *testing.T, name, sites string, v guest.Variant) *secure {
 // TestHTTPS has h2spec, curl, openssl and Go's clients ask one image over HTTPS, and
 // compares what HTTP/1.1 and HTTP/2 answer.
 func TestHTTPS(t *testing.T) {
-	folder := t.TempDir()
-	if _, err := httpdiff.MakeSite(folder); err != nil {
-		t.Fatal(err)
-	}
-	s := bootForwarded(t, "https", fmt.Sprintf(httpdiff.Config, folder), guest.Variant{Machine: vm.MicroVM, GOAMD64: "v1"})
+	s := bootForwarded(t, "https", guest.Variant{Machine: vm.MicroVM, GOAMD64: "v1"})
 	t.Run("h2spec", s.H2Spec)
 	t.Run("versions", func(t *testing.T) {
 		status := s.Versions(t, 800)
@@ -80,6 +75,7 @@ func TestHTTPS(t *testing.T) {
 	t.Run("curl", s.Curls)
 	t.Run("resumption", s.resumption)
 	t.Run("rotation", s.rotation)
+	t.Run("hosts", s.Hosts)
 }
 
 // resumption resumes sessions with openssl, and not after a rotation.

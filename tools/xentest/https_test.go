@@ -6,12 +6,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"ampoule/tools/guesttest/web"
-	"ampoule/tools/httpdiff"
 	"ampoule/tools/netpeer"
 	"ampoule/tools/xenrig/rig"
 )
@@ -24,18 +22,11 @@ type secureWeb struct {
 	image   string
 }
 
-// newSecureWeb makes the clients and builds the image, with the site of httpdiff and
-// the page for Chromium.
+// newSecureWeb makes the clients and builds the image.
 func newSecureWeb(t *testing.T) *secureWeb {
 	t.Helper()
-	folder := t.TempDir()
-	if _, err := httpdiff.MakeSite(folder); err != nil {
-		t.Fatal(err)
-	}
 	c := web.New(t)
-	first := strings.Replace(httpdiff.Config, "folder = %q\n", "folder = %q\nnames = [\"example.org\", \"www.example.org\", \"other.example.org\"]\n", 1)
-	sites := fmt.Sprintf(first+"[[http.sites]]\nfolder = %q\nnames = [%q]\n", folder, c.Page(), web.PageHost)
-	file := c.Write("https.toml", []byte(c.Config(httpsHost, sites)))
+	file := c.Write("https.toml", []byte(c.Config(httpsHost, c.Sites())))
 	image := build(t, "http", "https-xen", file)
 	t.Cleanup(func() { os.Remove(image) })
 	return &secureWeb{c, image}
@@ -60,6 +51,7 @@ func (w *secureWeb) secure(h *host) {
 	c.Commit("example.org", "*.example.org")
 	h.t.Run("h2spec", c.H2Spec)
 	h.t.Run("curl", c.Curls)
+	h.t.Run("hosts", c.Hosts)
 	h.t.Run("versions", func(t *testing.T) {
 		if status := c.Versions(t, 100); len(status) < 6 {
 			t.Errorf("too little was seen")

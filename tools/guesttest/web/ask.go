@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/tls"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,5 +68,37 @@ func (c *Clients) Curls(t *testing.T) {
 	}
 	if out, err := c.Curl("-k", "--http2", "https://example.org/", "https://example.org/about.html", "https://example.org/nowhere", "-Z"); err != nil || strings.Count(out, "</p>") != 3 {
 		t.Errorf("three at once: %v\n%s", err, out)
+	}
+}
+
+// Hosts has each of the sites of Sites answer for its names, the second with a
+// certificate of its own.
+func (c *Clients) Hosts(t *testing.T) {
+	own := c.CommitSlot("page", PageHost)
+	for host, title := range map[string]string{"example.org": "<title>Home", "www.example.org": "<title>Home", PageHost: "<title>Page"} {
+		out, err := c.Curl("https://" + host + "/")
+		if err != nil || !strings.Contains(out, title) {
+			t.Errorf("%s: %v\n%.500s", host, err, out)
+		}
+		config := c.TLS("h2")
+		config.ServerName = host
+		conn, err := tls.Dial("tcp", c.Addr(443), config)
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
+		if got := conn.ConnectionState().PeerCertificates[0]; got.Equal(own) != (host == PageHost) {
+			t.Errorf("%s has the certificate for %q", host, got.DNSNames)
+		}
+		conn.Close()
+		out, err = c.Command("curl", "-sS", "--max-time", "60", "-o", "/dev/null", "-w", "%header{location}", "--connect-to", "::"+c.Addr(80), "http://"+host+"/x?y")
+		if err != nil || out != "https://"+host+"/x?y" {
+			t.Errorf("plain %s: %v, %s", host, err, out)
+		}
+	}
+	config := c.TLS("h2")
+	config.ServerName = "example.com"
+	if _, err := tls.Dial("tcp", c.Addr(443), config); err == nil || !strings.HasSuffix(err.Error(), "unrecognized name") {
+		t.Errorf("a name without a certificate: %v", err)
 	}
 }

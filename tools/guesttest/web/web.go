@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ampoule/libos/mgmt/mgmttest"
+	"ampoule/tools/httpdiff"
 )
 
 // configuration is an image with HTTPS. %[1]s is the address, %[2]s the folder of the
@@ -73,6 +74,18 @@ func (c *Clients) Config(ipv4, sites string) string {
 	return fmt.Sprintf(configuration, ipv4, c.Dir, sites)
 }
 
+// Sites is the configuration of two: that of httpdiff, which is made below Dir, for
+// example.org and others, and the page of Page for PageHost.
+func (c *Clients) Sites() string {
+	c.T.Helper()
+	folder := filepath.Join(c.Dir, "first")
+	if _, err := httpdiff.MakeSite(folder); err != nil {
+		c.T.Fatal(err)
+	}
+	first := strings.Replace(httpdiff.Config, "folder = %q\n", "folder = %q\nnames = [\"example.org\", \"www.example.org\", \"other.example.org\"]\n", 1)
+	return fmt.Sprintf(first+"[[http.sites]]\nfolder = %q\nnames = [%q]\n", folder, c.Page(), PageHost)
+}
+
 // Write writes a file below Dir and returns its path.
 func (c *Clients) Write(name string, data []byte) string {
 	c.T.Helper()
@@ -89,11 +102,18 @@ func (c *Clients) Write(name string, data []byte) string {
 // Commit has the management plane use a new certificate, and returns its serial number.
 func (c *Clients) Commit(hosts ...string) string {
 	c.T.Helper()
+	c.leaf = c.CommitSlot("web", hosts...)
+	return c.leaf.SerialNumber.String()
+}
+
+// CommitSlot does so for a slot besides that of Commit.
+func (c *Clients) CommitSlot(slot string, hosts ...string) *x509.Certificate {
+	c.T.Helper()
 	pair := c.Root.Issue(c.T, mgmttest.Spec{Name: hosts[0], Hosts: hosts})
 	bundle := c.Write("bundle.pem", pair.Bundle(c.T, c.Root))
 	base := "https://" + c.Addr(9443)
 	for _, args := range [][]string{
-		{"-T", bundle, base + "/v1/staged/certificates/web"},
+		{"-T", bundle, base + "/v1/staged/certificates/" + slot},
 		{"-X", "POST", "-H", fmt.Sprintf("If-Match: %q", strconv.Itoa(c.generation)), base + "/v1/staged/commit"},
 	} {
 		if out, err := c.Command("curl", append([]string{"-sSk", "--fail", "--max-time", "60", "--cert", filepath.Join(c.Dir, "operate.pem")}, args...)...); err != nil {
@@ -101,8 +121,7 @@ func (c *Clients) Commit(hosts ...string) string {
 		}
 	}
 	c.generation++
-	c.leaf = pair.X
-	return pair.X.SerialNumber.String()
+	return pair.X
 }
 
 // Command runs a client and returns all that it prints.
