@@ -51,7 +51,6 @@ func (w *secureWeb) secure(h *host) {
 	c.Commit("example.org", "*.example.org")
 	h.t.Run("h2spec", c.H2Spec)
 	h.t.Run("curl", c.Curls)
-	h.t.Run("hosts", c.Hosts)
 	h.t.Run("versions", func(t *testing.T) {
 		if status := c.Versions(t, 100); len(status) < 6 {
 			t.Errorf("too little was seen")
@@ -60,6 +59,8 @@ func (w *secureWeb) secure(h *host) {
 	for _, protocol := range []string{web.HTTP2, web.HTTP1} {
 		h.t.Run("chromium-"+filepath.Base(protocol), func(t *testing.T) { (&host{h.Rig, t}).chromium(c.With(t), protocol) })
 	}
+	// Last, as Chromium trusts the certificate of before.
+	h.t.Run("hosts", c.Hosts)
 }
 
 // chromium loads the page from a network of Chromium's own, from which one port leads
