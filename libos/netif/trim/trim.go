@@ -62,7 +62,9 @@ var Additions = map[string]string{
 	"pkg/tcpip/transport/tcp/timers.go":   "timers.go",
 	"pkg/tcpip/transport/tcp/secrets.go":  "secrets.go",
 	"pkg/tcpip/transport/tcp/opening.go":  "opening.go",
+	"pkg/tcpip/transport/tcp/parts.go":    "parts.go",
 	"pkg/tcpip/stack/ampoule.go":          "route.go",
+	"pkg/tcpip/stack/bynic.go":            "bynic.go",
 	"pkg/tcpip/ampoule.go":                "monotonic.go",
 	"pkg/sync/ampoule.go":                 "pool.go",
 

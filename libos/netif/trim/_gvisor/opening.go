@@ -39,11 +39,14 @@ func (e *Endpoint) leave() {
 
 // opens is the connection that the segment of pkt with header h would open.
 func opens(pkt *stack.PacketBuffer, h header.TCP) stack.TransportEndpointID {
-	n := pkt.Network()
-	return stack.TransportEndpointID{
-		LocalPort: h.DestinationPort(), LocalAddress: n.DestinationAddress(),
-		RemotePort: h.SourcePort(), RemoteAddress: n.SourceAddress(),
+	id := stack.TransportEndpointID{LocalPort: h.DestinationPort(), RemotePort: h.SourcePort()}
+	b := pkt.NetworkHeader().Slice()
+	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
+		id.LocalAddress, id.RemoteAddress = header.IPv4(b).DestinationAddress(), header.IPv4(b).SourceAddress()
+	} else {
+		id.LocalAddress, id.RemoteAddress = header.IPv6(b).DestinationAddress(), header.IPv6(b).SourceAddress()
 	}
+	return id
 }
 
 // countSyn counts a SYN or SYN-ACK that was sent, or was not for err.
