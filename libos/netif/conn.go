@@ -15,16 +15,11 @@ import (
 // each.
 type Conn struct {
 	TCPConn
-	asked bool // entry is registered
-	entry waiter.Entry
-	ready atomic.Pointer[func()] // nil: nobody asks
-	watch watch
-}
-
-func newConn(wq *waiter.Queue, ep tcpip.Endpoint) *Conn {
-	c := new(Conn)
-	c.init(wq, ep)
-	return c
+	tracker tracker
+	asked   bool // entry is registered
+	entry   waiter.Entry
+	ready   atomic.Pointer[func()] // nil: nobody asks
+	watch   watch
 }
 
 // TryRead reads what has arrived, without blocking and whatever the deadline. One

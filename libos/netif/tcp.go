@@ -131,28 +131,29 @@ func (t *tracker) NotifyEvent(waiter.EventMask) {
 // track makes a net.Conn of an established endpoint, or resets it and returns
 // nil when there are too many already.
 func (s *Stack) track(ep tcpip.Endpoint, wq *waiter.Queue) net.Conn {
-	t := s.count(ep, wq)
-	if t == nil {
+	c := &Conn{}
+	if !s.count(&c.tracker, ep, wq) {
 		ep.Abort()
 		s.link.count.refused.Add(1)
 		return nil
 	}
-	t.established()
-	return newConn(wq, ep)
+	c.tracker.established()
+	c.init(wq, ep)
+	return c
 }
 
-// count counts an endpoint until it is gone; nil says that there are too many.
-func (s *Stack) count(ep tcpip.Endpoint, wq *waiter.Queue) *tracker {
+// count counts an endpoint by t until it is gone; false says that there are too many.
+func (s *Stack) count(t *tracker, ep tcpip.Endpoint, wq *waiter.Queue) bool {
 	n := s.link.count.conns.Add(1)
 	if n > int64(s.limits.MaxConns) {
 		s.link.count.conns.Add(-1)
-		return nil
+		return false
 	}
-	t := &tracker{s: s, ep: ep}
+	t.s, t.ep = s, ep
 	t.entry.Init(t, waiter.EventHUp)
 	wq.EventRegister(&t.entry)
 	t.NotifyEvent(waiter.EventHUp) // it may have hung up before
-	return t
+	return true
 }
 
 // established enters the endpoint's flow for as long as it lasts.
@@ -187,8 +188,8 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 	if terr != nil {
 		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
-	t := s.count(ep, &wq)
-	if t == nil {
+	c := &Conn{}
+	if !s.count(&c.tracker, ep, &wq) {
 		ep.Close()
 		s.link.count.refused.Add(1)
 		return nil, format.Errorf("netif: dial %s %s: all %d connections are in use", network, address, s.limits.MaxConns)
@@ -210,6 +211,7 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 		ep.Close()
 		return nil, format.Errorf("netif: dial %s %s: %s", network, address, terr)
 	}
-	t.established()
-	return newConn(&wq, ep), nil
+	c.tracker.established()
+	c.init(&wq, ep)
+	return c, nil
 }

@@ -47,7 +47,8 @@ type sliceEndpoint interface {
 type half struct {
 	mu    sync.Mutex // held by the operation under way
 	entry waiter.Entry
-	ready chan struct{} // one token: it is worth looking again
+
+	ready atomic.Pointer[chan struct{}] // one token: it is worth looking again; nil before the first wait
 
 	timing  sync.Mutex // protects what follows
 	at      time.Time  // the deadline, or zero
@@ -60,14 +61,26 @@ type half struct {
 func (c *TCPConn) init(wq *waiter.Queue, ep tcpip.Endpoint) {
 	c.ep, c.wq = ep, wq
 	c.slices, _ = ep.(sliceEndpoint)
-	c.r.entry, c.r.ready = waiter.NewChannelEntry(waiter.ReadableEvents)
-	c.w.ready = make(chan struct{}, 1)
-	wq.EventRegister(&c.r.entry)
+}
+
+// tokens is where wake puts its token. h.mu is held. The first time it says fresh, and
+// whatever is waited for must be looked at again before: nobody was woken until now.
+func (h *half) tokens(mask waiter.EventMask) (ready chan struct{}, fresh bool) {
+	if p := h.ready.Load(); p != nil {
+		return *p, false
+	}
+	h.entry, ready = waiter.NewChannelEntry(mask)
+	h.ready.Store(&ready)
+	return ready, true
 }
 
 func (h *half) wake() {
+	p := h.ready.Load()
+	if p == nil {
+		return
+	}
 	select {
-	case h.ready <- struct{}{}:
+	case *p <- struct{}{}:
 	default:
 	}
 }
@@ -93,7 +106,12 @@ func (c *TCPConn) Read(b []byte) (int, error) {
 		default:
 			return 0, c.opError("read", tcpError(err))
 		}
-		<-c.r.ready
+		ready, fresh := c.r.tokens(waiter.ReadableEvents)
+		if fresh { // from now on; and look again
+			c.wq.EventRegister(&c.r.entry)
+			continue
+		}
+		<-ready
 	}
 }
 
@@ -150,12 +168,13 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 		case err != nil && !full:
 			return n, c.opError("write", tcpError(err))
 		case full && !waits: // and look again: there may be room since
-			c.w.entry.Init(waiter.ChannelNotifier(c.w.ready), waiter.WritableEvents)
+			c.w.tokens(waiter.WritableEvents)
 			c.wq.EventRegister(&c.w.entry)
 			waits = true
 		case full:
+			ready, _ := c.w.tokens(waiter.WritableEvents)
 			c.stuck.Store(true)
-			<-c.w.ready
+			<-ready
 			c.stuck.Store(false)
 		}
 	}

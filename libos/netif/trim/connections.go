@@ -66,7 +66,8 @@ var Connections = []edit.Edit{
 		Old: "n.effectiveNetProtos = []tcpip.NetworkProtocolNumber{s.pkt.NetworkProtocolNumber}\n",
 		New: "n.effectiveNetProtos = append(n.parts.protos[:0], s.pkt.NetworkProtocolNumber)\n"},
 	{File: "pkg/tcpip/transport/tcp/accept.go", Count: 1,
-		Old: "s.pkt.Network().DestinationAddress(), s.pkt.Network().SourceAddress(), s.pkt.Net", New: "s.id.LocalAddress, s.id.RemoteAddress, s.pkt.Net"},
+		Old: "route, err := l.stack.FindRoute(s.pkt.NICID, s.pkt.Network().DestinationAddress(), s.pkt.Network().SourceAddress(), s.pkt.Net",
+		New: "route, err := l.stack.FindRouteBack(s.foreign, s.pkt.NICID, s.id.LocalAddress, s.id.RemoteAddress, s.pkt.Net"},
 	{File: "pkg/tcpip/transport/tcp/connect.go", Count: 1, Old: "\th = &handshake{\n", New: "\th = &e.parts.h\n\t*h = handshake{\n"},
 	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1, Old: "\tep.snd = &sender{\n", New: "\tep.snd = &ep.parts.snd\n\t*ep.snd = sender{\n"},
 	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
@@ -119,4 +120,14 @@ var Connections = []edit.Edit{
 	{File: "pkg/tcpip/stack/transport_demuxer.go", Count: 1,
 		Old: "\t\t\tendpoints: make(map[tcpip.NICID]*multiPortEndpoint),\n\t\t\tseed:      d.stack.seed,\n",
 		New: "\t\t\tseed: d.stack.seed,\n"},
+
+	// The way back to a peer is that of the last one, if the table of routes says so for
+	// both: back.go.
+	{File: "pkg/tcpip/stack/stack.go", Count: 1, Old: "type Stack struct {\n", New: "type Stack struct {\n\tways [2]way // of IPv4 and IPv6\n"},
+	{File: "pkg/tcpip/transport/tcp/segment.go", Count: 1,
+		Old: "type segment struct {\n", New: "type segment struct {\n\tforeign bool // for a listener, from an ordinary address of another host\n"},
+
+	// A number at random for each, by which a device with several queues would be told
+	// which to use.
+	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1, Old: "\t\ttxHash:        s.InsecureRNG().Uint32(),\n", New: ""},
 }

@@ -65,6 +65,7 @@ var Additions = map[string]string{
 	"pkg/tcpip/transport/tcp/parts.go":    "parts.go",
 	"pkg/tcpip/stack/ampoule.go":          "route.go",
 	"pkg/tcpip/stack/bynic.go":            "bynic.go",
+	"pkg/tcpip/stack/back.go":             "back.go",
 	"pkg/tcpip/ampoule.go":                "monotonic.go",
 	"pkg/sync/ampoule.go":                 "pool.go",
 

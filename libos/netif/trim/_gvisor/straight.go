@@ -36,7 +36,7 @@ func (p *protocol) QueueStraight(to stack.TransportEndpoint, frame buffer.Buffer
 	s.id = e.TransportEndpointInfo.ID
 	h := header.TCP(head[link+ip : link+ip+transport])
 	if s.id.RemotePort == 0 { // it listens
-		s.id = opens(pkt, h)
+		s.id, s.foreign = opens(pkt, h), true
 	}
 	s.options = h[header.TCPMinimumSize:]
 	if len(s.options) == header.TCPOptionTSLength+2 && binary.BigEndian.Uint32(s.options) == timestampsOnly {
