@@ -198,8 +198,10 @@ func main() {
 	for _, o := range used {
 		ampMunmap(o.addr, o.n)
 	}
-	// The heap takes all that it gets: there is still some metadata.
-	for p := heap; ampMmap(p, 4096, 3, _MAP_FIXED) == p; p += 4096 {
+	// Anew: the heap takes all that it gets, and there is still some metadata.
+	ampHeapHigh, ampMetaLow, ampFrees = base, base+size, 0
+	ampReserve()
+	for p := base; ampMmap(p, 4096, 3, _MAP_FIXED) == p; p += 4096 {
 	}
 	left := uintptr(0)
 	for p := ampMmap(0, 4096, 3, 0); p != ampENOMEM; p = ampMmap(0, 4096, 3, 0) {

@@ -1,6 +1,7 @@
 package guesttest
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
@@ -100,7 +101,7 @@ func (s *secure) answers(t *testing.T, when string) {
 		protocols.SetHTTP2(two)
 		dial := s.Dial(map[bool]string{false: "http/1.1", true: "h2"}[two])
 		client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Protocols: &protocols, DisableKeepAlives: true,
-			TLSClientConfig: s.TLS(), DialTLS: func(string, string) (net.Conn, error) { return dial() }}}
+			TLSClientConfig: s.TLS(), DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return dial() }}}
 		for end := time.Now().Add(90 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 			resp, err := client.Get("https://example.org/")
 			if err == nil {
