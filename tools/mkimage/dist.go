@@ -81,6 +81,11 @@ const xlStart = `Starting %[1]s on a Xen host
 The address is the one in the configuration that the image was built from, or
 from the network ("info lease" and "addresses from routers" on the console). To
 change anything, build a new image.
+
+If the configuration has disk = true under [management], make a volume of 4 MiB or
+more and a key, once ("openssl rand -hex 32"), and add to %[1]s.cfg:
+    cmdline = "store-key=KEY"
+    disk = [ "phy:/dev/VOLUME-GROUP/VOLUME,xvda,w" ]
 `
 
 const virtioStart = `Starting %[1]s with QEMU (KVM where there is one)
@@ -92,6 +97,11 @@ const virtioStart = `Starting %[1]s with QEMU (KVM where there is one)
 
 %[1]s.elf is a PVH image: Firecracker and Cloud Hypervisor take it as kernel, too.
 "info serving" on the console is its line when it answers.
+
+If the configuration has disk = true under [management], make a disk and a key, once
+("truncate -s 4M %[1]s.disk", "openssl rand -hex 32"), and add:
+    -append store-key=KEY -drive if=none,id=d0,format=raw,file=%[1]s.disk \
+    -device virtio-blk-device,drive=d0
 `
 
 // finish writes what goes beside an appliance's image.

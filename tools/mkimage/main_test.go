@@ -121,7 +121,7 @@ func TestFinish(t *testing.T) {
 			}
 		}
 		start, err := os.ReadFile(filepath.Join(dir, "START.txt"))
-		if err != nil || !strings.Contains(string(start), "dns.elf") || strings.Contains(string(start), "%!") {
+		if err != nil || !strings.Contains(string(start), "dns.elf") || !strings.Contains(string(start), "store-key=") || strings.Contains(string(start), "%!") {
 			t.Errorf("%s: %v\n%s", target, err, start)
 		}
 	}
