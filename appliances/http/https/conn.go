@@ -97,8 +97,12 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write writes, and notes that the client takes it.
+// Write writes, and notes that the client takes it. A record is made before it gets to
+// what lies below, so there must be memory before that.
 func (c *conn) Write(b []byte) (int, error) {
+	if err := c.under.afford(); err != nil {
+		return 0, err
+	}
 	n, err := c.Conn.Write(b)
 	c.note(n)
 	return n, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ampoule/boot/guests/bare"
+	"ampoule/libos/memory"
 )
 
 var memoryChecks = []check{
@@ -23,6 +24,7 @@ var memoryChecks = []check{
 	{"many-stacks", manyStacks},
 	{"forced-gc", forcedGC},
 	{"make-too-large", makeTooLarge},
+	{"room", room},
 }
 
 // block is a piece of a live set: its content says where it belongs.
@@ -262,4 +264,31 @@ func makeTooLarge(r *report) {
 		}
 	}()
 	r.notef("%d", len(make([]byte, n)))
+}
+
+// room: free pages that lie apart are no room for what needs several in a row.
+func room(r *report) {
+	machine := memory.Here()
+	machine.Collect()
+	before, all := machine.Room()
+	const page = 8 << 10
+	pieces := make([][]byte, 0, all/page)
+	for free := before; free > 0 && len(pieces) < cap(pieces); free, _ = machine.Room() {
+		pieces = append(pieces, make([]byte, page))
+	}
+	for i := 0; i < len(pieces); i += 2 {
+		pieces[i] = nil
+	}
+	machine.Collect()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	if free, _ := machine.Room(); free != 0 || stats.HeapIdle < before/4 {
+		r.errorf("with every other page free there is room for %d bytes, %d are free", free, stats.HeapIdle)
+	}
+	clear(pieces)
+	machine.Collect()
+	if free, _ := machine.Room(); free < before/4*3 {
+		r.errorf("room for %d bytes when all is free again, %d before", free, before)
+	}
+	r.notef("%d pages", len(pieces))
 }

@@ -114,13 +114,33 @@ func ampEnvLimit(n uintptr) {
 }
 
 // ampRoom says how many bytes of pages are free, and how many the window has: what
-// the heap has free, with what it can still grow by.
+// the heap has free, with what it can still grow by. It is nothing when no piece of
+// that is large enough for the spans that the runtime takes (a record of TLS is on one
+// of 72 KiB): free pages that lie apart are as good as none.
 //
 //go:linkname ampRoom
 func ampRoom() (free, all uintptr) {
-	const step = pallocChunkPages * pageSize // the heap grows by these
-	free = uintptr(gcController.heapFree.load() + gcController.heapReleased.load())
-	return free + (ampMetaLow-ampHeapHigh)/step*step, ampBoot.WindowEnd - ampBoot.Window
+	const (
+		step  = pallocChunkPages * pageSize // the heap grows by these
+		piece = 16                          // pages
+	)
+	all = ampBoot.WindowEnd - ampBoot.Window
+	grow := (ampMetaLow - ampHeapHigh) / step * step
+	if grow == 0 && ampLongestRun() < piece {
+		return 0, all
+	}
+	return uintptr(gcController.heapFree.load()+gcController.heapReleased.load()) + grow, all
+}
+
+// ampLongestRun is the largest number of free pages in a row that the heap has. There is
+// one thread, so that what it reads needs no lock.
+func ampLongestRun() (pages uint) {
+	p := &mheap_.pages
+	last := offAddrToLevelIndex(0, offAddr{ampHeapHigh - 1})
+	for i := offAddrToLevelIndex(0, offAddr{ampBoot.Window}); i <= last; i++ {
+		pages = max(pages, p.summary[0][i].max())
+	}
+	return pages
 }
 
 // ampFatal is called at the start of throw and fatal, and remembers which exit

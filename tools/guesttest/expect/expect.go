@@ -22,7 +22,7 @@ func Checks() []string {
 	return []string{
 		"goroutines", "channels", "select", "mutex", "cond", "once-pool-map", "context", "goexit", "lockosthread", "gomaxprocs",
 		"sleep", "timers", "ticker", "timer-stop-reset",
-		"gc-2gib", "maps", "finalizer", "cleanup", "big-stack", "many-stacks", "forced-gc", "make-too-large",
+		"gc-2gib", "maps", "finalizer", "cleanup", "big-stack", "many-stacks", "forced-gc", "make-too-large", "room",
 		"panics", "panics-in-handlers", "panic-nesting",
 		"spinner-ticker", "spinner-gc", "spinner-fair", "vector-integrity", "register-integrity", "stack-floor",
 		"wall-clock", "monotonic", "random", "refusals", "signal-notify", "cpu-profile",
