@@ -87,6 +87,10 @@ func (m *measurement) compose() *graph {
 		base[measure.Packing] = measure.Bytes{Tables: m.size - m.plain}
 	}
 	for _, p := range slices.Sorted(maps.Keys(m.full)) {
+		if p == measure.Padding { // the layout's, not a part's
+			base[p] = m.full[p]
+			continue
+		}
 		owners, s := m.owners(p), several
 		if len(owners) == 1 {
 			s = &g.sections[index[owners[0]]]

@@ -38,6 +38,7 @@ const (
 	Linker   = "(the linker's own)"
 	Assembly = "(assembly)"
 	Elf      = "(headers and page alignment)"
+	Padding  = "(padding between symbols)"
 	Packing  = "(what packing the function tables saves)"
 )
 
@@ -135,8 +136,8 @@ func (o *owners) set(from, to int, name string) {
 	}
 }
 
-// symbols gives each symbol's bytes to its package, with the padding behind it.
-// Some symbols have no size: they begin a region of what has no symbols.
+// symbols gives each symbol's bytes to its package. Some symbols have no size: they
+// begin a region of what has no symbols.
 func (o *owners) symbols(all []elf.Symbol, index elf.SectionIndex, s *elf.Section) {
 	regions := map[string]string{"type:*": Types, "runtime.gcbits.*": Types, "go:string.*": Strings, "go:funcdesc": Linker}
 	var in []elf.Symbol
@@ -156,7 +157,9 @@ func (o *owners) symbols(all []elf.Symbol, index elf.SectionIndex, s *elf.Sectio
 		if name == "" {
 			name = PackageOf(y.Name)
 			const most = 64 // of padding; more is no padding
-			to = min(to, from+int(y.Size)+most)
+			end := min(to, from+int(y.Size))
+			o.set(end, min(to, end+most), Padding)
+			to = end
 		}
 		o.set(from, to, name)
 	}
