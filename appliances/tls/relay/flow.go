@@ -8,8 +8,8 @@ import (
 // Source is read. A read that has nothing returns at once.
 type Source interface {
 	io.Reader
-	// Drained says whether it holds nothing after a read that had less than what
-	// there was room for, so that another read need not find out.
+	// Drained says whether a read that had less than what there was room for has left
+	// nothing, here or below, so that another one need not find out.
 	Drained() bool
 }
 

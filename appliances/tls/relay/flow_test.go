@@ -18,6 +18,10 @@ func (p *piped) TryWrite(all [][]byte) (n int, err error) {
 		p.room -= k
 		n += k
 	}
+	if late := p.late; late > 0 && p.room == 0 {
+		p.late, p.room = 0, late
+		p.watch()
+	}
 	return n, p.werr
 }
 
@@ -107,6 +111,35 @@ func TestHeld(t *testing.T) {
 	}
 	if string(c.b.out) != all || c.finished != 1 || len(c.ups) != 1 || c.ups[0] != nil || c.e.held != 0 || c.rb.act.Writing() {
 		t.Errorf("%d bytes come through, %d ends passed on, %v, %d held", len(c.b.out), c.finished, c.ups, c.e.held)
+	}
+}
+
+// pieces reads with less room than Events has, as crypto/tls does.
+type pieces struct{ *Raw }
+
+func (p pieces) Read(b []byte) (int, error) { return p.Raw.Read(b[:min(len(b), 4)]) }
+
+// TestPieces: what one event tells of goes through, though a piece ends where the room does
+// that it was read with.
+func TestPieces(t *testing.T) {
+	c := newCouple(8)
+	c.up.src = pieces{c.ra}
+	c.work(func() { c.ra.Watch(); c.rb.Watch() })
+	const all = "two  pieces, then less"
+	c.work(func() { c.a.in = []byte(all); c.a.watch() })
+	if string(c.b.out) != all {
+		t.Errorf("%q of %q comes through", c.b.out, all)
+	}
+}
+
+// TestRoomSince: room that is told of while the peer is found to have none is not missed.
+func TestRoomSince(t *testing.T) {
+	c := newCouple(8)
+	c.work(func() { c.ra.Watch(); c.rb.Watch() })
+	c.b.room, c.b.late = 3, 100
+	c.work(func() { c.a.in = []byte("all of it"); c.a.watch() })
+	if string(c.b.out) != "all of it" || c.e.held != 0 {
+		t.Errorf("%q comes through, %d are held", c.b.out, c.e.held)
 	}
 }
 

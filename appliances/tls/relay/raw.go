@@ -1,6 +1,6 @@
 // Package relay moves bytes between a client's connection and a backend's. A
-// connection on which nothing happens has neither a buffer nor a goroutine: both are
-// taken when there is something to read.
+// connection on which nothing happens has neither a buffer nor a goroutine, and what is
+// moved has those of Events.
 package relay
 
 import (
@@ -100,6 +100,7 @@ type Raw struct {
 	side Side
 	lazy bool   // nothing blocks
 	end  bool   // the peer has ended its stream
+	full bool   // the last read left no room: there may be more
 	head []byte // read before the first Read
 
 	// What follows is Events' while it moves.
@@ -162,7 +163,8 @@ func (r *Raw) Read(b []byte) (n int, err error) {
 	case !r.lazy:
 		n, err = r.Conn.Read(b)
 	default:
-		if n, err = r.TryRead(b); n == 0 && err == nil {
+		n, err = r.TryRead(b)
+		if r.full = n == len(b); n == 0 && err == nil {
 			return 0, again{}
 		}
 	}
@@ -173,8 +175,9 @@ func (r *Raw) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Drained implements Source.
-func (r *Raw) Drained() bool { return len(r.head) == 0 }
+// Drained implements Source. crypto/tls reads with room of its own, which one record can
+// fill while another one is left.
+func (r *Raw) Drained() bool { return len(r.head) == 0 && !r.full }
 
 // First has a goroutine of w call f when a first record of TLS can be read without
 // blocking, or the connection has failed or its peer sends something else. Until then it
@@ -231,8 +234,8 @@ func (r *Raw) Write(b []byte) (written int, err error) {
 	if !r.lazy {
 		return r.writeAll(b)
 	}
-	n := 0
-	if len(r.rest) == 0 {
+	n, held := 0, len(r.rest) > 0
+	if !held {
 		r.one[0] = b
 		n, err = r.TryWrite(r.one[:])
 		r.one[0] = nil
@@ -248,6 +251,11 @@ func (r *Raw) Write(b []byte) (written int, err error) {
 		return n, errHeld
 	}
 	r.hold(append(r.rest, b[n:]...))
+	if !held { // room since TryWrite has woken nobody, as nothing was waiting
+		if _, err := r.Flush(); err != nil {
+			return n, err
+		}
+	}
 	return len(b), nil
 }
 

@@ -19,6 +19,7 @@ type piped struct {
 
 	out   []byte
 	room  int // of what is written
+	late  int // room that there is as soon as there was none
 	werr  error
 	watch func()
 }
