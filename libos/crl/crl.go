@@ -10,6 +10,8 @@ package crl
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"time"
@@ -46,14 +48,20 @@ var (
 
 // Lists are the lists of some authorities. They are never changed.
 type Lists struct {
-	by    map[string]*list // by issuer
-	next  time.Time
-	count int
+	by      map[string]*list // by issuer
+	next    time.Time
+	count   int
+	revoked map[string]bool // authorities that another one has revoked, as DER
 }
 
 type list struct {
 	next    time.Time
 	serials map[string]struct{}
+}
+
+func (l *list) has(c *x509.Certificate) bool {
+	_, there := l.serials[string(c.SerialNumber.Bytes())]
+	return there
 }
 
 // issuer is who signs: a name and a key.
@@ -68,10 +76,19 @@ func New(data []byte, authorities []*x509.Certificate, now time.Time) (*Lists, e
 	if err != nil {
 		return nil, err
 	}
-	l := &Lists{by: map[string]*list{}}
+	l := &Lists{by: map[string]*list{}, revoked: map[string]bool{}}
 	for _, der := range ders {
 		if err := l.add(der, authorities, now); err != nil {
 			return nil, err
+		}
+	}
+	// A chain ends at an authority, though another one may be above it.
+	for _, c := range authorities {
+		for _, by := range authorities {
+			if one := l.by[issuer(by)]; one != nil && one.has(c) && issuer(c) != issuer(by) &&
+				bytes.Equal(c.RawIssuer, by.RawSubject) && c.CheckSignatureFrom(by) == nil {
+				l.revoked[string(c.Raw)] = true
+			}
 		}
 	}
 	return l, nil
@@ -99,10 +116,8 @@ func (l *Lists) add(der []byte, authorities []*x509.Certificate, now time.Time) 
 	if err != nil {
 		return format.Errorf("%w: %w", ErrFormat, err)
 	}
-	for _, x := range r.Extensions {
-		if x.Critical { // a part of a list, or changes to one
-			return format.Errorf("%w: the list of %s has a critical extension (%s): only whole lists are taken", ErrFormat, r.Issuer, x.Id)
-		}
+	if x := partial(r); x != nil {
+		return format.Errorf("%w: the list of %s has an extension (%s) that whole lists don't have", ErrFormat, r.Issuer, x.Id)
 	}
 	by := signer(r, authorities)
 	if by == nil {
@@ -127,6 +142,25 @@ func (l *Lists) add(der []byte, authorities []*x509.Certificate, now time.Time) 
 	l.count += len(one.serials)
 	if l.next.IsZero() || r.NextUpdate.Before(l.next) {
 		l.next = r.NextUpdate
+	}
+	return nil
+}
+
+// partial is an extension that makes r a part of a list, changes to one, or one of other
+// issuers' certificates too, or that says what is not known here; nil: there is none.
+func partial(r *x509.RevocationList) *pkix.Extension {
+	delta, scope := asn1.ObjectIdentifier{2, 5, 29, 27}, asn1.ObjectIdentifier{2, 5, 29, 28}
+	for i, x := range r.Extensions {
+		if x.Critical || x.Id.Equal(delta) || x.Id.Equal(scope) {
+			return &r.Extensions[i]
+		}
+	}
+	for _, e := range r.RevokedCertificateEntries {
+		for i, x := range e.Extensions {
+			if x.Critical {
+				return &e.Extensions[i]
+			}
+		}
 	}
 	return nil
 }
@@ -169,17 +203,19 @@ func (l *Lists) Check(chains [][]*x509.Certificate, now time.Time) error {
 	return err
 }
 
-// chain is Check for one, the last certificate of which is trusted as it is.
+// chain is Check for one, the last certificate of which is an authority: nobody's list need
+// have it.
 func (l *Lists) chain(chain []*x509.Certificate, now time.Time) error {
-	if len(chain) == 1 { // it is an authority's own
-		return nil
+	last := len(chain) - 1
+	if l.revoked[string(chain[last].Raw)] {
+		return ErrRevoked
 	}
-	for i, c := range chain[:len(chain)-1] {
+	for i, c := range chain[:last] {
 		one := l.by[issuer(chain[i+1])]
 		if one == nil {
 			return ErrNone
 		}
-		if _, revoked := one.serials[string(c.SerialNumber.Bytes())]; revoked {
+		if one.has(c) {
 			return ErrRevoked
 		}
 		if !now.Before(one.next) {

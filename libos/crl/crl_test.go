@@ -61,6 +61,18 @@ func (p *pair) list(t testing.TB, next time.Time, more []pkix.Extension, serials
 	return der
 }
 
+// foreign makes a list with an entry that says whose certificate it is.
+func (p *pair) foreign(t testing.TB, next time.Time) []byte {
+	t.Helper()
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: next,
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(3), RevocationTime: time.Now(),
+			ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 29}, Critical: true, Value: []byte{0x30, 0}}}}}}, p.cert, p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 func toPEM(ders ...[]byte) (all []byte) {
 	for _, der := range ders {
 		all = append(all, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})...)
@@ -122,6 +134,38 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestRevokedAuthority: an authority that another one has revoked is good for nobody, though
+// chains end at it; but a list is no judge of its own authority.
+func TestRevokedAuthority(t *testing.T) {
+	root := issue(t, "root", 1, true, nil)
+	middle := issue(t, "middle", 7, true, root)
+	client := issue(t, "client", 1, false, middle)
+	cas, pool := []*x509.Certificate{root.cert, middle.cert}, x509.NewCertPool()
+	for _, c := range cas {
+		pool.AddCert(c)
+	}
+	chains, err := client.cert.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := middle.cert.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := time.Now().Add(time.Hour)
+	for serial, want := range map[int64]error{7: ErrRevoked, 1: nil} {
+		l, err := New(toPEM(root.list(t, next, nil, serial), middle.list(t, next, nil)), cas, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, chains := range [][][]*x509.Certificate{chains, own} {
+			if err := l.Check(chains, time.Now()); err != want {
+				t.Errorf("the root revokes number %d: %v", serial, err)
+			}
+		}
+	}
+}
+
 // TestRefused: what is no whole list in force of the authorities is refused.
 func TestRefused(t *testing.T) {
 	root, other := issue(t, "root", 1, true, nil), issue(t, "other", 1, true, nil)
@@ -130,6 +174,8 @@ func TestRefused(t *testing.T) {
 	damaged := append([]byte(nil), good...)
 	damaged[len(damaged)-3] ^= 1
 	delta := []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}}
+	scope := []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Value: []byte{0x30, 3, 0x81, 1, 0xff}}}
+	tamed := []pkix.Extension{{Id: delta[0].Id, Value: delta[0].Value}}
 	for name, c := range map[string]struct {
 		data []byte
 		want error
@@ -140,6 +186,9 @@ func TestRefused(t *testing.T) {
 		"cut":              {toPEM(good)[:200], ErrFormat},
 		"twice":            {toPEM(good, good), ErrFormat},
 		"a delta":          {root.list(t, next, delta), ErrFormat},
+		"a tame delta":     {root.list(t, next, tamed), ErrFormat},
+		"a part":           {root.list(t, next, scope), ErrFormat},
+		"others' too":      {root.foreign(t, next), ErrFormat},
 		"another's":        {other.list(t, next, nil), ErrSignature},
 		"a bad signature":  {damaged, ErrSignature},
 		"one is another's": {toPEM(good, other.list(t, next, nil)), ErrSignature},
