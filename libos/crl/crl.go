@@ -55,6 +55,7 @@ type Lists struct {
 }
 
 type list struct {
+	der     []byte
 	next    time.Time
 	serials map[string]struct{}
 }
@@ -134,7 +135,7 @@ func (l *Lists) add(der []byte, authorities []*x509.Certificate, now time.Time) 
 	case l.by[issuer(by)] != nil:
 		return format.Errorf("%w: there are two lists of %s", ErrFormat, r.Issuer)
 	}
-	one := &list{r.NextUpdate, make(map[string]struct{}, len(r.RevokedCertificateEntries))}
+	one := &list{bytes.Clone(r.Raw), r.NextUpdate, make(map[string]struct{}, len(r.RevokedCertificateEntries))}
 	for _, e := range r.RevokedCertificateEntries {
 		one.serials[string(e.SerialNumber.Bytes())] = struct{}{}
 	}
@@ -178,14 +179,12 @@ func signer(r *x509.RevocationList, all []*x509.Certificate) *x509.Certificate {
 // NextUpdate is when the first of the lists ends.
 func (l *Lists) NextUpdate() time.Time { return l.next }
 
-// Covers says whether l has lists of all issuers that o has lists of.
-func (l *Lists) Covers(o *Lists) bool {
-	for by := range o.by {
-		if l.by[by] == nil {
-			return false
-		}
+// Of is the list of an authority, in DER, or nil.
+func (l *Lists) Of(c *x509.Certificate) []byte {
+	if one := l.by[issuer(c)]; one != nil {
+		return one.der
 	}
-	return true
+	return nil
 }
 
 // Count is how many certificates are revoked.

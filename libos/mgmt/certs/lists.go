@@ -1,6 +1,8 @@
 package certs
 
 import (
+	"bytes"
+	"encoding/pem"
 	"errors"
 	"slices"
 	"time"
@@ -32,7 +34,7 @@ func checkLists(data []byte, a *Authority, now time.Time) (*Lists, *Problem) {
 		return nil, refuse(TooLarge, "The revocation lists have %d bytes; at most %d are taken.", len(data), MaxBundle)
 	}
 	text := data
-	if p := tidy(data); slices.Contains(p, '-') && len(p) > 0 && p[0] == '-' {
+	if p := tidy(data); bytes.HasPrefix(p, []byte("-----")) {
 		text = p
 	}
 	l, err := crl.New(text, a.Certificates, now)
@@ -67,8 +69,8 @@ func (s *Store) listsFor(slot string, data []byte) (*Lists, *Problem) {
 
 // keepLists has authorities keep the lists that they have in the generation before, unless
 // t says something about them: a client that was revoked must not be welcome again because
-// authorities were added, or by a way back. If the lists don't fit and there are no others,
-// it is refused.
+// authorities were added, or by a way back. Of authorities that had none there, a way back
+// has those of its own. If none fits, it is refused.
 func (g *Generation) keepLists(before *Generation, t *transaction) *Problem {
 	for slot, old := range before.Authorities {
 		a := g.Authorities[slot]
@@ -80,10 +82,7 @@ func (g *Generation) keepLists(before *Generation, t *transaction) *Problem {
 				continue
 			}
 		}
-		lists, p := checkLists(old.lists.pem, a, time.Time{})
-		if a.lists != nil && (p != nil || !lists.Covers(a.lists.Lists)) {
-			continue // a way back: its own say more
-		}
+		lists, p := checkLists(a.merge(old.lists, a.lists), a, time.Time{})
 		if p != nil {
 			p = refuse(CRLLost, "The revocation lists in force are not of these authorities; stage lists of theirs, or that the lists go.")
 			p.Slot = slot
@@ -92,4 +91,31 @@ func (g *Generation) keepLists(before *Generation, t *transaction) *Problem {
 		g.Authorities[slot] = a.listed(lists)
 	}
 	return nil
+}
+
+// merge is for each of a's authorities the list of the first of all that has one, as
+// checkLists takes it.
+func (a *Authority) merge(all ...*Lists) []byte {
+	var ders [][]byte
+	for _, c := range a.Certificates {
+		for _, l := range all {
+			if l == nil {
+				continue
+			}
+			if der := l.Of(c); der != nil {
+				if !slices.ContainsFunc(ders, func(o []byte) bool { return bytes.Equal(o, der) }) { // who is cross-signed is there twice
+					ders = append(ders, der)
+				}
+				break
+			}
+		}
+	}
+	if len(ders) == 1 {
+		return ders[0] // shorter
+	}
+	var text []byte
+	for _, der := range ders {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})...)
+	}
+	return text
 }

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"crypto/x509"
+	"slices"
 	"testing"
 	"time"
 
@@ -65,6 +66,35 @@ func TestLists(t *testing.T) {
 	if _, err := b.Rollback(b.alice, b.Current().Number); err != nil {
 		t.Fatal(err)
 	}
+	revoked()
+	// Nor when lists of authorities came since that the older generation has not, or when
+	// it has more.
+	back := func(authorities []byte, lists ...[]byte) {
+		t.Helper()
+		b.stage(KindAuthority, "clients", authorities)
+		b.stage(KindCRL, "clients", slices.Concat(lists...))
+		b.commit("")
+	}
+	both := slices.Concat(one.Cert(), two.Cert())
+	back(one.Cert(), one.CRL(t, hour))
+	back(both, one.CRL(t, hour, alice), two.CRL(t, hour))
+	if _, err := b.Rollback(b.alice, b.Current().Number); err != nil {
+		t.Fatal(err)
+	}
+	revoked()
+	bob := two.Issue(t, mgmttest.Spec{Name: "bob", Client: true})
+	back(both, one.CRL(t, hour), two.CRL(t, hour, bob))
+	back(both, one.CRL(t, hour, alice))
+	if _, err := b.Rollback(b.alice, b.Current().Number); err != nil {
+		t.Fatal(err)
+	}
+	revoked()
+	if err := b.Current().Authorities["clients"].Lists().Check([][]*x509.Certificate{{bob.X, two.X}}, b.now); err != crl.ErrRevoked {
+		t.Errorf("bob: %v", err)
+	}
+	// Who goes takes its list along, and leaves the others'.
+	b.stage(KindAuthority, "clients", one.Cert())
+	b.commit("")
 	revoked()
 	// A restart finds them.
 	before := b.Current()
