@@ -31,6 +31,7 @@ func TestBuild(t *testing.T) {
 	build(t, "echo", all)
 	build(t, "dns", unpack(t, "testdata/management-good.txtar"))
 	build(t, "tls", unpack(t, "testdata/tls-managed-good.txtar"))
+	build(t, "tls", unpack(t, "testdata/tls-crl-good.txtar"))
 }
 
 // unpack writes the files of a case into a folder, and returns the configuration's

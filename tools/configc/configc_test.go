@@ -93,6 +93,25 @@ func testCase(t *testing.T, file string) {
 	}
 }
 
+// TestLongLists: revocation lists have a bound in an image, too.
+func TestLongLists(t *testing.T) {
+	config := unpack(t, "testdata/tls-crl-good.txtar")
+	lists := filepath.Join(filepath.Dir(config), "clients.crl")
+	data, err := os.ReadFile(lists)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for more, want := range map[int]string{64<<10 - len(data): "", 64<<10 - len(data) + 1: "are 65537 bytes; at most 65536 are taken\n"} {
+		if err := os.WriteFile(lists, append(bytes.Repeat([]byte("\n"), more), data...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{"-config", config, "-app", "tls"}, &stdout, &stderr); (code == 0) != (want == "") || !strings.HasSuffix(stderr.String(), want) {
+			t.Errorf("%d bytes more: exit code %d, %s", more, code, stderr.String())
+		}
+	}
+}
+
 // TestSource compares the constants in the source with the tables they are
 // made of, and checks that the source is formatted Go.
 func TestSource(t *testing.T) {

@@ -195,6 +195,10 @@ func (t *TLS) revoked(s *section, authorities []*x509.Certificate) {
 	if data == nil {
 		return
 	}
+	if len(data) > certs.MaxBundle { // as the management plane has it
+		s.wrong("crl", path, fmt.Sprintf("are %d bytes; at most %d are taken", len(data), certs.MaxBundle))
+		return
+	}
 	l, err := crl.New(data, authorities, time.Now())
 	if err != nil {
 		s.wrong("crl", path, err)
