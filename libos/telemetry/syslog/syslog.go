@@ -7,7 +7,7 @@
 // counted, and the collector is told how many were when it can be. UDP loses
 // messages too; sequenceId shows the gaps. Over TLS a connection's last messages are
 // sent again when it ended otherwise than in good order, with the same sequenceId: a
-// collector may see them twice.
+// collector may see them again and again.
 package syslog
 
 import (
