@@ -173,7 +173,9 @@ type under struct {
 
 // maxBusy is how many connections are between what they have read and what they write of
 // it. Others wait with what they have: each of these has looked whether there is memory
-// before it took any, and the scheduler may stop it in between.
+// before it took any, and the scheduler may stop it in between. None of them waits for its
+// client: while a write is under way a connection is not busy, whatever it reads, as what
+// it has read may have to wait for that write.
 const maxBusy = 4
 
 // toil waits until the connection may go on with what it has read.
@@ -226,8 +228,8 @@ func (u *under) Write(b []byte) (int, error) {
 	if err := u.afford(); err != nil {
 		return 0, err
 	}
-	u.rest() // it may wait for the client
 	u.writing.Store(time.Now().UnixNano())
+	u.rest() // after that, as Read may begin to toil meanwhile
 	n, err := u.Conn.Write(b)
 	u.writing.Store(0)
 	return n, err
@@ -243,6 +245,9 @@ func (u *under) Read(b []byte) (int, error) {
 	u.toil()
 	if err := u.afford(); err != nil {
 		return 0, err
+	}
+	if u.writing.Load() != 0 {
+		u.rest()
 	}
 	if u.heard {
 		return n, err
