@@ -199,6 +199,32 @@ func TestShed(t *testing.T) {
 	}
 }
 
+// parting is a connection that needs memory for its goodbye, as TLS does.
+type parting struct {
+	secureEnd
+	s *server
+}
+
+func (p parting) Close() error { p.s.memory.Gate(); return nil }
+
+// TestCloseShort: a server ends while there is no memory for its goodbyes.
+func TestCloseShort(t *testing.T) {
+	s := &server{Config: config(t), conns: map[net.Conn]*conn{}, listener: make(queue), log: telemetry.New(io.Discard, time.Now, telemetry.Debug)}
+	e := &end{}
+	s.memory = memory.New(memory.Machine{Room: func() (uint64, uint64) { return 0, 8 << 20 }, Collect: func() {}}, s, s.log)
+	s.conns[parting{secureEnd{e}, s}] = nil
+	done := make(chan struct{})
+	go func() { s.close(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end")
+	}
+	if e.aborted != 1 {
+		t.Errorf("nobody looked for memory: the connection was ended %d times", e.aborted)
+	}
+}
+
 // end is a connection of which nothing is known but its end.
 type end struct {
 	wire

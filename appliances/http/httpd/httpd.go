@@ -191,13 +191,18 @@ func (s *server) dismiss(c net.Conn) {
 	delete(s.conns, c)
 }
 
-// close ends the listener, all connections and the loops.
+// close ends the listener, all connections and the loops. One with TLS says goodbye, may
+// want memory for that, and then Shed takes s.mu.
 func (s *server) close() {
 	s.gone.Store(true)
 	s.listener.Close()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	all := make([]net.Conn, 0, len(s.conns))
 	for c := range s.conns {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
 		c.Close()
 	}
 	s.ready.push(nil)
