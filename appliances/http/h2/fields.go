@@ -1,6 +1,9 @@
 package h2
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Heads of responses are written without a table that both sides keep (RFC 7541, section
 // 2.3.2): what is in it would have to be searched for each field, and costs more than the
@@ -14,27 +17,15 @@ const (
 	// (section 4.2).
 	noTable = 0x20
 	indexed = 0x80
-	// statusName is the entry of the static table whose name is :status.
+	// statusName is the first entry of the static table whose name is :status.
 	statusName = 8
 )
 
 // appendStatus writes :status.
 func appendStatus(b []byte, status int) []byte {
-	switch status {
-	case 200:
-		return append(b, indexed|8)
-	case 204:
-		return append(b, indexed|9)
-	case 206:
-		return append(b, indexed|10)
-	case 304:
-		return append(b, indexed|11)
-	case 400:
-		return append(b, indexed|12)
-	case 404:
-		return append(b, indexed|13)
-	case 500:
-		return append(b, indexed|14)
+	known := [...]int{200, 204, 206, 304, 400, 404, 500} // those of the static table, in order
+	if i := slices.Index(known[:], status); i >= 0 {
+		return append(b, indexed|statusName+byte(i))
 	}
 	return append(b, statusName, 3, byte('0'+status/100%10), byte('0'+status/10%10), byte('0'+status%10))
 }
