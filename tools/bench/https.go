@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"ampoule/tools/ampctl/keys"
-	"ampoule/tools/bench/counter"
 	"ampoule/tools/bench/peer"
 )
 
@@ -105,18 +104,11 @@ func (b *bench) httpsFigures(ctx context.Context, app string, p pairs) ([]Point,
 	var points []Point
 	for _, p := range httpsPoints {
 		c.forget()
-		var cs []counter.Counts
-		for range b.runs + 1 { // the first warms up
-			time.Sleep(200 * time.Millisecond)
-			before := c.m.counter.Read()
-			for range p.n {
-				if err := c.m.explained(p.do(c, ctx)); err != nil {
-					return nil, fmt.Errorf("%s: %w", p.name, err)
-				}
-			}
-			cs = append(cs, c.m.counter.Read().Sub(before))
+		one, err := b.repeat(c.m, p.n, func() error { return p.do(c, ctx) })
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
-		points = append(points, point(cs[1:], p.n))
+		points = append(points, one)
 	}
 	return points, nil
 }
@@ -133,24 +125,8 @@ func (b *bench) profileHTTPS(ctx context.Context, p pairs, what string, v view) 
 		return err
 	}
 	defer c.m.Close()
-	var before map[counter.Block]uint64
 	do := httpsPoints[at]
-	for range 2 { // the first warms up
-		if before, err = c.m.counter.Blocks(); err != nil {
-			return err
-		}
-		for range do.n {
-			if err := c.m.explained(do.do(c, ctx)); err != nil {
-				return err
-			}
-		}
-	}
-	after, err := c.m.counter.Blocks()
-	if err != nil {
-		return err
-	}
-	v.show(os.Stdout, table, counter.Since(before, after), do.n)
-	return nil
+	return v.repeat(os.Stdout, table, c.m, do.n, func() error { return do.do(c, ctx) })
 }
 
 // startHTTPS boots a server and waits until it serves HTTPS. The caller must Close the

@@ -94,7 +94,7 @@ func main() {
 			b.images["tls"] = *image
 		}
 		row, _ := strconv.Atoi(*prof)
-		err = b.with(func() error { return b.tls(ctx, row, *symbols, *top) })
+		err = b.with(func() error { return b.tls(ctx, row, *symbols, view{*top, *only}) })
 	case *prof != "" && len(names) != 1:
 		err = errors.New("-prof goes with one -app")
 	case *prof != "":

@@ -249,6 +249,22 @@ func (b *bench) count(ctx context.Context, app string, n int, run func(*machine,
 	return point(cs, n), nil
 }
 
+// repeat counts what is done n times in a run, after a run to warm up.
+func (b *bench) repeat(m *machine, n int, do func() error) (Point, error) {
+	var cs []counter.Counts
+	for range b.runs + 1 {
+		time.Sleep(200 * time.Millisecond)
+		before := m.counter.Read()
+		for range n {
+			if err := m.explained(do()); err != nil {
+				return Point{}, err
+			}
+		}
+		cs = append(cs, m.counter.Read().Sub(before))
+	}
+	return point(cs[1:], n), nil
+}
+
 // load runs n requests; one that fails is an error.
 func (m *machine) load(ctx context.Context, l load.Loop, n int) (load.Result, error) {
 	l.Requests = n

@@ -75,6 +75,28 @@ func (v view) show(w io.Writer, t symbolTable, blocks []counter.Block, n int) {
 	}
 }
 
+// repeat shows where the instructions go of what is done n times, after as often to warm up.
+func (v view) repeat(w io.Writer, t symbolTable, m *machine, n int, do func() error) error {
+	var before map[counter.Block]uint64
+	for range 2 {
+		var err error
+		if before, err = m.counter.Blocks(); err != nil {
+			return err
+		}
+		for range n {
+			if err := m.explained(do()); err != nil {
+				return err
+			}
+		}
+	}
+	after, err := m.counter.Blocks()
+	if err != nil {
+		return err
+	}
+	v.show(w, t, counter.Since(before, after), n)
+	return nil
+}
+
 // places prints the blocks of the functions whose names begin with fn in order, each with how often a
 // request enters it; go tool objdump tells what is at an address.
 func places(w io.Writer, t symbolTable, blocks []counter.Block, n int, fn string) {

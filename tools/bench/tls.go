@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"ampoule/tools/bench/counter"
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/netpeer"
 )
@@ -41,7 +40,7 @@ var tlsPoints = []struct {
 
 // tls measures the terminator in front of a server in this process, and prints a table,
 // or with prof, the number of a row from 1, where its instructions go.
-func (b *bench) tls(ctx context.Context, prof int, symbols string, top int) error {
+func (b *bench) tls(ctx context.Context, prof int, symbols string, v view) error {
 	if prof == 0 {
 		if err := b.tlsSize(ctx); err != nil {
 			return err
@@ -53,21 +52,13 @@ func (b *bench) tls(ctx context.Context, prof int, symbols string, top int) erro
 	}
 	defer c.m.Close()
 	if prof > 0 {
-		return b.profileTLS(ctx, c, prof-1, symbols, top)
+		return b.profileTLS(ctx, c, prof-1, symbols, v)
 	}
 	for _, p := range tlsPoints {
-		var cs []counter.Counts
-		for range b.runs + 1 { // the first warms up
-			time.Sleep(200 * time.Millisecond)
-			before := c.m.counter.Read()
-			for range p.n {
-				if err := p.do(c, ctx); err != nil {
-					return fmt.Errorf("%s: %w", p.name, err)
-				}
-			}
-			cs = append(cs, c.m.counter.Read().Sub(before))
+		r, err := b.repeat(c.m, p.n, func() error { return p.do(c, ctx) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		r := point(cs[1:], p.n)
 		fmt.Printf("%-44s %16s  spread %.1f%%  goal %s\n", p.name+", instructions", group(r.Plain), r.Spread, p.goal)
 	}
 	return nil
@@ -144,7 +135,7 @@ func (b *bench) startTLS(ctx context.Context, ram int, counted, blocks bool) (c 
 }
 
 // profileTLS prints where the instructions of one point go.
-func (b *bench) profileTLS(ctx context.Context, c *tlsClient, at int, symbols string, top int) error {
+func (b *bench) profileTLS(ctx context.Context, c *tlsClient, at int, symbols string, v view) error {
 	p := tlsPoints[at]
 	if symbols == "" {
 		symbols = b.images["tls"]
@@ -153,23 +144,7 @@ func (b *bench) profileTLS(ctx context.Context, c *tlsClient, at int, symbols st
 	if err != nil {
 		return err
 	}
-	var before map[counter.Block]uint64
-	for range 2 { // the first warms up
-		if before, err = c.m.counter.Blocks(); err != nil {
-			return err
-		}
-		for range p.n {
-			if err := p.do(c, ctx); err != nil {
-				return err
-			}
-		}
-	}
-	after, err := c.m.counter.Blocks()
-	if err != nil {
-		return err
-	}
-	report(os.Stdout, table, counter.Since(before, after), p.n, top)
-	return nil
+	return v.repeat(os.Stdout, table, c.m, p.n, func() error { return p.do(c, ctx) })
 }
 
 // tlsClient asks the terminator.
