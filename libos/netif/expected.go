@@ -37,7 +37,7 @@ func (l *link) expected(head *[expectedHead]byte, f *device.Frame) bool {
 	if data < at+tcpSize || data > len(head) || data > end {
 		return false
 	}
-	to := l.flows.find(&k)
+	to, _ := l.flows.find(&k)
 	return to != nil && l.flows.queue.Take(to, head[at:data], b[data:end], end)
 }
 

@@ -115,7 +115,7 @@ func offered(t *testing.T, l *link, queue *taker, frame []byte) bool {
 	}
 	p, ok := parse(frame)
 	k, ip, rest, plainly := plain(frame, p, len(frame)-ethernetSize, true)
-	if !ok || !plainly || p.fragment || p.proto != protoTCP || !headerValid(frame, p) || l.flows.find(&k) == nil ||
+	if !ok || !plainly || p.fragment || p.proto != protoTCP || !headerValid(frame, p) || !l.flows.finds(&k) ||
 		string(frame[:6]) != string(l.LinkAddress()) {
 		t.Fatalf("taken: %x", frame)
 	}

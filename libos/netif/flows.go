@@ -40,7 +40,7 @@ type flows struct {
 // flow is an entry of flows. It belongs to who entered it.
 type flow struct {
 	key  flowKey
-	to   stack.TransportEndpoint // nil: it is not there
+	to   stack.TransportEndpoint // nil: the layers find it
 	next *flow
 }
 
@@ -135,19 +135,19 @@ func fold(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// find is the endpoint of a connection, or nil.
-func (f *flows) find(k *flowKey) stack.TransportEndpoint {
+// find is the endpoint of a connection, or nil, and whether there is one, which the
+// layers may have to find.
+func (f *flows) find(k *flowKey) (to stack.TransportEndpoint, there bool) {
 	f.mu.Lock()
 	e := *f.list(k)
 	for e != nil && e.key != *k {
 		e = e.next
 	}
-	var to stack.TransportEndpoint
 	if e != nil {
 		to = e.to // it may be gone in a moment
 	}
 	f.mu.Unlock()
-	return to
+	return to, e != nil
 }
 
 func (f *flows) init(gv *stack.Stack) {
@@ -216,29 +216,26 @@ func (f *flows) Leave(entered any) {
 	e := entered.(*flow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if e.to == nil {
-		return
+	for p := f.list(&e.key); *p != nil; p = &(*p).next {
+		if *p == e {
+			*p, e.next, e.to = e.next, nil, nil
+			f.n.Add(-1)
+			return
+		}
 	}
-	p := f.list(&e.key)
-	for *p != e {
-		p = &(*p).next
-	}
-	*p, e.next, e.to = e.next, nil, nil
-	f.n.Add(-1)
 }
 
-// forget forgets all: addresses of ours have changed. The connections go on by
-// way of the layers, which know whether they may.
+// forget leaves all connections to the layers, which know whether they may go on:
+// addresses of ours have changed. Their entries stay, so that no door takes a SYN for
+// one of them.
 func (f *flows) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i, e := range f.table {
-		f.table[i] = nil
-		for e != nil {
-			e, e.next, e.to = e.next, nil, nil
+	for _, e := range f.table {
+		for ; e != nil; e = e.next {
+			e.to = nil
 		}
 	}
-	f.n.Store(int32(len(f.doors.open)))
 	f.doors.mine = f.doors.mine[:0]
 }
 
@@ -255,8 +252,8 @@ func (f *flows) take(head []byte, p packet, frame *buffer.Buffer, verified bool)
 	if !ok {
 		return false
 	}
-	ep := f.find(&k)
-	if ep == nil && head[p.transport+13]&segmentFlags == byte(header.TCPFlagSyn) {
+	ep, there := f.find(&k)
+	if !there && head[p.transport+13]&segmentFlags == byte(header.TCPFlagSyn) {
 		ep = f.knock(&k)
 	}
 	if ep == nil {

@@ -81,6 +81,7 @@ func TestFlows(t *testing.T) {
 		c.Close()
 		s.Close()
 	}
+	eventually(t, "the server's flows end", func() bool { return b.link.flows.n.Load() == 0 })
 	c, s := connect(t, a, b, addrB4+":80")
 	if n := b.link.flows.n.Load(); n != 1 {
 		t.Errorf("%d flows, want 1", n)
@@ -95,6 +96,12 @@ func TestFlows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// finds says whether f finds the endpoint of a connection.
+func (f *flows) finds(k *flowKey) bool {
+	to, _ := f.find(k)
+	return to != nil
 }
 
 // TestFlowTable: of two endpoints with the same addresses the one that came last is
@@ -122,24 +129,24 @@ func TestFlowTable(t *testing.T) {
 		f.enter(e)
 	}
 	for i := range entries {
-		if f.find(&flowKey{rest: uint64(i)}) == nil {
+		if !f.finds(&flowKey{rest: uint64(i)}) {
 			t.Errorf("flow %d is not found", i)
 		}
 	}
 	second.(*flow).to = nil // to tell them apart
-	if f.find(&key) != nil {
+	if f.finds(&key) {
 		t.Error("not the last one was found")
 	}
 	second.(*flow).to = ep
 	f.Leave(second)
 	f.Leave(second)
-	if f.find(&key) == nil {
+	if !f.finds(&key) {
 		t.Error("another endpoint's flow is gone")
 	}
-	if f.Leave(first); f.find(&key) != nil {
+	if f.Leave(first); f.finds(&key) {
 		t.Error("the endpoint's own flow is left")
 	}
-	if f.find(&flowKey{rest: 1 << 40}) != nil {
+	if f.finds(&flowKey{rest: 1 << 40}) {
 		t.Error("a flow is found that is not there")
 	}
 }
