@@ -15,7 +15,7 @@ const expectedHead = ethernetSize + ipv6Size + tcpSize + 12
 // the usual way. head is room for its headers: all checks are made on that copy, as
 // the device may still write to the page, and data is copied once. The frame stays the
 // caller's.
-func (l *link) expected(head *[expectedHead]byte, f *device.Frame) bool {
+func (l *link) expected(head *[expectedHead]byte, f *device.Frame) (taken bool) {
 	if l.flows.n.Load() == 0 || f.State == device.ChecksumNone || l.info.Offload&device.RxChecksum == 0 ||
 		f.Buf.Next() != nil || l.asking.n.Load() != 0 {
 		return false
@@ -38,7 +38,12 @@ func (l *link) expected(head *[expectedHead]byte, f *device.Frame) bool {
 		return false
 	}
 	to, _ := l.flows.find(&k)
-	return to != nil && l.flows.queue.Take(to, head[at:data], b[data:end], end)
+	if to != nil {
+		l.working = true
+		taken = l.flows.queue.Take(to, head[at:data], b[data:end], end)
+		l.working = false
+	}
+	return taken
 }
 
 // expectedFlow reads the IP header of a frame: the addresses of its flow, where its TCP

@@ -65,6 +65,55 @@ func TestExpected(t *testing.T) {
 	}
 }
 
+// broken is a connection's end that panics.
+type broken struct{ layered }
+
+func (broken) Take(stack.TransportEndpoint, []byte, []byte, int) bool { panic("broken") }
+
+// TestExpectedPanics: a panic while a connection is at work, which it may leave locked,
+// is not taken for a bad frame, by neither of those that take others.
+func TestExpectedPanics(t *testing.T) {
+	h := &host{t: t}
+	h.dev, _ = netiftest.Pair(netiftest.Options{}, netiftest.Options{})
+	dev, _ := netiftest.Pair(netiftest.Options{Offload: device.RxChecksum}, netiftest.Options{})
+	l := newLink(dev, false, &Limits{})
+	l.flows.queue, l.flows.table = broken{}, make([]*flow, 16)
+	frame := h.syn("10.1.2.9", 4000, 80, 1)
+	copy(frame, l.LinkAddress())
+	p, _ := parse(frame)
+	k, _, _, _ := plain(frame, p, len(frame)-ethernetSize, true)
+	l.flows.add(&flow{key: k, to: someone{}})
+	page, err := l.dev.Alloc()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Release()
+	page.SetWindow(0, len(frame))
+	copy(page.Bytes(), frame)
+	f := device.Frame{Buf: page}
+	f.State = device.ChecksumOK
+	for _, deal := range []func(){
+		func() { l.pass(&f) },
+		func() {
+			dev.InjectMeta(frame, device.Meta{State: device.ChecksumOK})
+			dev.Leave() // receiving would wait for it, if it went on
+			r := receiver{}
+			r.batch = r.frames[:]
+			l.receiving(&r)
+		},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("it goes on")
+				}
+				l.working = false
+			}()
+			deal()
+		}()
+	}
+}
+
 // damaged is a frame with up to three octets changed, or a piece of one; the first is
 // as it was.
 func damaged(good []byte, i int) []byte {

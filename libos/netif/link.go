@@ -26,6 +26,9 @@ type link struct {
 	info   device.NetInfo // but for the MAC, which is mac
 	mac    atomic.Pointer[tcpip.LinkAddress]
 	frags  bool
+	// working is the receive goroutine's: a panic is none of a frame's then, and may
+	// leave a connection locked.
+	working bool
 
 	fast   atomic.Pointer[FastPath]
 	begin  atomic.Pointer[func()] // of fast: see Burster

@@ -49,9 +49,8 @@ type receiver struct {
 	ready  int            // of those, rewritten by the fast path and moved to the front, not sent yet
 	away   bool           // the device was gone
 
-	settling bool // in settle: a panic is none of a frame's
-	others   bool // there was a frame that no connection took at once
-	settled  uint // bursts
+	others  bool // there was a frame that no connection took at once
+	settled uint // bursts
 }
 
 // receiving is receive until there is a panic, of which it takes as many as deliver
@@ -60,7 +59,7 @@ type receiver struct {
 func (l *link) receiving(r *receiver) (ended bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			if l.count.panics.Add(1) > maxPanics || r.settling {
+			if l.count.panics.Add(1) > maxPanics || l.working {
 				panic(p)
 			}
 			if l.turner != nil {
@@ -114,7 +113,7 @@ const yieldEvery = 8
 // frames were for, so that their queues have room for the next burst. If it is known
 // that all is done already, it lets others run now and then only.
 func (l *link) settle(r *receiver) {
-	r.settling = true
+	l.working = true
 	l.flows.queue.Work()
 	if b := l.bursts.Load(); b != nil {
 		b.end()
@@ -124,7 +123,7 @@ func (l *link) settle(r *receiver) {
 		runtime.Gosched()
 		l.flows.queue.Pay()
 	}
-	r.settling = false
+	l.working = false
 }
 
 // received deals with n frames, unless they were all for the fast path, with an error,
@@ -264,7 +263,7 @@ func (l *link) reply(frames []device.Frame) {
 // stays the caller's. It says whether the connection is done with it.
 func (l *link) pass(f *device.Frame) (done bool) {
 	defer func() { // outlive the stack when it panics
-		if r := recover(); r != nil && l.count.panics.Add(1) > maxPanics {
+		if r := recover(); r != nil && (l.count.panics.Add(1) > maxPanics || l.working) {
 			panic(r)
 		}
 	}()
