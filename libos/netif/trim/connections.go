@@ -127,6 +127,12 @@ var Connections = []edit.Edit{
 	{File: "pkg/tcpip/transport/tcp/segment.go", Count: 1,
 		Old: "type segment struct {\n", New: "type segment struct {\n\tforeign bool // for a listener, from an ordinary address of another host\n"},
 
+	// A FIN that is sent again leaves the state as it is. It was FIN-WAIT-1 then, whatever
+	// the peer had said: one that was lost kept a connection that was over on both sides
+	// until the time for FIN-WAIT-2 was over.
+	{File: "pkg/tcpip/transport/tcp/snd.go", Count: 1,
+		Old: "\t\tdefault:\n\t\t\ts.ep.setEndpointState(StateFinWait1)\n", New: "\t\tcase StateEstablished:\n\t\t\ts.ep.setEndpointState(StateFinWait1)\n"},
+
 	// A number at random for each, by which a device with several queues would be told
 	// which to use.
 	{File: "pkg/tcpip/transport/tcp/endpoint.go", Count: 1, Old: "\t\ttxHash:        s.InsecureRNG().Uint32(),\n", New: ""},
