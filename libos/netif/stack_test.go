@@ -154,6 +154,12 @@ func TestSYNFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	go answer(l)
+	// The second connection to an address goes straight to the listener, and so does
+	// the flood.
+	c := &client{host: h, src: "10.1.2.9", from: 4000, seq: 1000}
+	c.works()
+	c.works()
 	before := heap()
 	for i := range 20000 {
 		src := netip.AddrFrom4([4]byte{10, 1, 2, byte(10 + i%200)})
@@ -169,6 +175,10 @@ func TestSYNFlood(t *testing.T) {
 	if got := s.gv.Stats().TCP.ListenOverflowSynCookieSent.Value(); got == 0 {
 		t.Error("no SYN cookie was sent")
 	}
+	for len(h.frames) > 0 {
+		<-h.frames
+	}
+	c.works()
 }
 
 func heap() uint64 {
