@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ampoule/libos/telemetry"
@@ -89,7 +90,9 @@ func TestGate(t *testing.T) {
 }
 
 // TestGateInVain: when nothing helps, collections are far apart, and nothing is let in.
-func TestGateInVain(t *testing.T) {
+func TestGateInVain(t *testing.T) { synctest.Test(t, gateInVain) }
+
+func gateInVain(t *testing.T) {
 	f := &fake{live: all - 10, slow: 20 * time.Millisecond}
 	g, _ := guard(f)
 	for range 1000 {
@@ -110,7 +113,9 @@ func TestGateInVain(t *testing.T) {
 
 // TestLook: memory is short only when a collection has not helped, collections are far
 // apart, some connections are ended at a time, and the log has it.
-func TestLook(t *testing.T) {
+func TestLook(t *testing.T) { synctest.Test(t, look) }
+
+func look(t *testing.T) {
 	f := &fake{slow: 50 * time.Millisecond, hold: 80}
 	g, log := guard(f)
 	const some = all - all/scarce + 1000
