@@ -254,25 +254,31 @@ func TestStartErrors(t *testing.T) {
 
 func TestCPUTime(t *testing.T) {
 	needQEMU(t)
-	used := func(g *tinyguest.Guest) time.Duration {
+	since := func(g *tinyguest.Guest) (used func() time.Duration) {
 		v := boot(t, g)
 		if _, err := v.WaitLine(t.Context(), regexp.MustCompile(`^up$`)); err != nil {
 			t.Fatal(err)
 		}
-		before, err := v.CPUTime()
-		if err != nil {
-			t.Fatal(err)
+		now := func() time.Duration {
+			d, err := v.CPUTime()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
 		}
-		time.Sleep(500 * time.Millisecond)
-		after, err := v.CPUTime()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return after - before
+		before := now()
+		return func() time.Duration { return now() - before }
 	}
-	idle := used(guest().Print("up\n").Hang())
-	busy := used(guest().Print("up\n").Loop(1 << 31).Loop(1 << 31).Hang())
-	if idle > 50*time.Millisecond || busy < 100*time.Millisecond {
-		t.Errorf("in half a second: halted %v, busy %v", idle, busy)
+	idle := since(guest().Print("up\n").Hang())
+	time.Sleep(500 * time.Millisecond)
+	if d := idle(); d > 50*time.Millisecond {
+		t.Errorf("halted for half a second: %v", d)
+	}
+	// How soon it comes to that is up to who else wants the CPU.
+	busy := since(guest().Print("up\n").Loop(1 << 31).Loop(1 << 31).Hang())
+	for end := time.Now().Add(time.Minute); busy() < 100*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("busy for a minute: %v", busy())
+		}
 	}
 }
