@@ -154,6 +154,11 @@ func TestCalibrateInterrupted(t *testing.T) {
 		m, hw, _ := withClock(t)
 		hw.lapic.hz, hw.pit.there, hw.pit.away = 62.5e6, true, away
 		f := m.calibrate()
+		for again := 0; f == failClock && away+hw.pit.taken >= pitTries && away < pitTries && again < 100; again++ {
+			// The tries that were left ran into a host that did so itself.
+			hw.pit.loads, hw.pit.taken = 0, 0
+			f = m.calibrate()
+		}
 		if away == pitTries && f != failClock {
 			t.Errorf("away each time: %v", f)
 		}

@@ -159,6 +159,8 @@ type fakePIT struct {
 	there   bool
 	stuck   bool
 	away    int // so many tries run into a host that takes the CPU away
+	taken   int // so many of the others did in truth
+	counted int // what loads was then
 	loads   int
 	loaded  uint64
 	latched [3]byte // status, low, high
@@ -174,6 +176,8 @@ func (p *fakePIT) command(v uint8, tscHz float64) {
 	elapsed := uint64(float64(cpu.TSC()-p.loaded) * pitHz / tscHz)
 	if p.loads <= 2*p.away && elapsed > 2000 {
 		elapsed += 65536 // and the count looks as good as before
+	} else if p.loads > 2*p.away && elapsed >= 65536 && p.counted != p.loads {
+		p.taken, p.counted = p.taken+1, p.loads
 	}
 	if p.stuck {
 		elapsed = 0
