@@ -171,10 +171,16 @@ func (h *host) want(what string, f func(b []byte, p packet) bool) []byte {
 	}
 }
 
-// settled waits until the stack has taken all frames that were injected.
+// settled waits until the stack has dealt with all frames that were injected, and a
+// little longer, for goroutines that those woke.
 func (h *host) settled() {
-	for h.dev.Waiting() > 0 {
-		time.Sleep(time.Millisecond)
+	h.t.Helper()
+	asked := h.dev.Asked()
+	for end := time.Now().Add(20 * time.Second); h.dev.Asked() == asked; time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			h.t.Fatal("the stack no longer receives")
+		}
+		h.dev.Ready().Wake() // it asks again when it is done
 	}
 	time.Sleep(5 * time.Millisecond)
 }

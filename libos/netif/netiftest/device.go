@@ -61,6 +61,7 @@ type Device struct {
 	gone    bool
 	wire    wire
 	faults  []string
+	asked   int // times that nothing was there to receive
 	dropped int // frames for which rx or pool had no room
 }
 
@@ -167,6 +168,7 @@ func (d *Device) Recv(frames []device.Frame) (int, error) {
 		return 0, device.ErrGone
 	}
 	if n == 0 {
+		d.asked++
 		return 0, device.ErrAgain
 	}
 	if len(d.rx) > 0 || d.gone {
@@ -214,6 +216,14 @@ func (d *Device) Waiting() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.rx)
+}
+
+// Asked is how often d was asked for frames when there were none. As long as one
+// goroutine receives, it has dealt with all that came before when it asks again.
+func (d *Device) Asked() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked
 }
 
 // Check fails t when the contract of device.Net was broken by who uses d, or
