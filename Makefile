@@ -119,8 +119,8 @@ ampctl: need-build ## build the operator's command, build/bin/ampctl
 	@go build -o build/bin/ ampoule/tools/ampctl
 
 .PHONY: soak
-soak: need-test $(filter echo-virtio dns-virtio,$(images)) ## DURATION of mixed load and attacks in 32 MiB
-	@$(call tool,soak) -for $(DURATION)
+soak: need-test $(filter echo-virtio dns-virtio http-virtio,$(images)) ## DURATION of mixed load and attacks in 32 MiB
+	@$(call tool,soak) -app echo,dns,http -for $(DURATION)
 
 .PHONY: soak-dns
 soak-dns: need-test dns-virtio ## dnsperf at full rate, then a spoofed flood, for a minute each in 16 MiB

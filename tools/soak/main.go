@@ -26,6 +26,7 @@ import (
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/load"
 	"ampoule/tools/netpeer"
+	"ampoule/tools/workspace"
 )
 
 // options of a soak.
@@ -35,6 +36,7 @@ type options struct {
 	ram     int
 	idle    int // connections
 	flood   int // frames a second
+	streams int // clients that open one connection after the other, for one request each
 }
 
 func main() {
@@ -44,6 +46,7 @@ func main() {
 	flag.IntVar(&o.ram, "m", 32, "RAM in MiB")
 	flag.IntVar(&o.idle, "idle", 2000, "idle connections")
 	flag.IntVar(&o.flood, "flood", 500, "frames of a flood a second")
+	flag.IntVar(&o.streams, "streams", 1, "clients that open one connection after the other")
 	apps := flag.String("app", "echo,dns", "appliances")
 	dist := flag.String("dist", "dist", "folder of the built images")
 	flag.Parse()
@@ -73,8 +76,15 @@ func service(name string) (load.Service, error) {
 		return load.Echo(512), nil
 	case "dns":
 		return load.DNS("www.example.org"), nil
+	case "http":
+		root, err := workspace.Root()
+		if err != nil {
+			return load.Service{}, err
+		}
+		page, err := os.ReadFile(filepath.Join(root, "configs/http/index.html"))
+		return load.HTTP("/", page), err
 	}
-	return load.Service{}, fmt.Errorf("appliance %q: soak knows echo and dns", name)
+	return load.Service{}, fmt.Errorf("appliance %q: soak knows echo, dns and http", name)
 }
 
 // boot starts one appliance and soaks it.

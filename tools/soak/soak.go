@@ -137,7 +137,7 @@ func (t *target) phases(ctx context.Context, o options, p schedule) (start sampl
 	if fresh, err := t.fresh(ctx, p); err == nil {
 		fmt.Printf("%s: before any load heap=%d sys=%d pages_free=%d\n", t.name, fresh.heap, fresh.sys, fresh.pagesFree)
 	}
-	t.mixed(ctx, p.warm, func(ctx context.Context) { t.attacks(ctx, o, p.warm/4) })
+	t.mixed(ctx, o, p.warm, func(ctx context.Context) { t.attacks(ctx, o, p.warm/4) })
 	began := time.Now()
 	if err := sleep(ctx, p.rest); err != nil {
 		return start, err
@@ -146,7 +146,7 @@ func (t *target) phases(ctx context.Context, o options, p schedule) (start sampl
 		return start, err
 	}
 	fmt.Printf("%s: at rest heap=%d sys=%d pages_free=%d\n", t.name, start.heap, start.sys, start.pagesFree)
-	t.mixed(ctx, p.load, func(ctx context.Context) { t.attacks(ctx, o, p.phase) })
+	t.mixed(ctx, o, p.load, func(ctx context.Context) { t.attacks(ctx, o, p.phase) })
 	return start, ctx.Err()
 }
 
@@ -185,18 +185,23 @@ func (t *target) settle(ctx context.Context, p schedule, start sample) error {
 }
 
 // mixed runs the clients, and beside them extra if given, for d.
-func (t *target) mixed(ctx context.Context, d time.Duration, extra func(context.Context)) {
+func (t *target) mixed(ctx context.Context, o options, d time.Duration, extra func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var wg sync.WaitGroup
 	for i := range 4 {
+		if t.service.NoDatagram {
+			break
+		}
 		addr := t.addr
 		if i == 3 {
 			addr = t.addr6
 		}
 		wg.Go(func() { t.datagrams(ctx, addr) })
 	}
-	wg.Go(func() { t.streams(ctx, t.addr, 1) })
+	for range o.streams {
+		wg.Go(func() { t.streams(ctx, t.addr, 1) })
+	}
 	wg.Go(func() { t.streams(ctx, t.addr6, 20) })
 	if t.service.Name == "echo" {
 		wg.Go(func() { t.bulk(ctx) })

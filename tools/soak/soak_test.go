@@ -90,7 +90,7 @@ func soakQuick(t *testing.T, during func(*appliance)) (*target, error) {
 	a.heap.Store(10e6)
 	tg := a.start(t)
 	time.AfterFunc(quick.warm+quick.rest+quick.load/4, func() { during(a) })
-	return tg, tg.soak(t.Context(), options{idle: 50, flood: 1000}, quick)
+	return tg, tg.soak(t.Context(), options{idle: 50, flood: 1000, streams: 1}, quick)
 }
 
 func TestHealthy(t *testing.T) {
@@ -142,7 +142,7 @@ func TestGuestEnds(t *testing.T) {
 	ended := make(chan struct{})
 	tg.ended = ended
 	time.AfterFunc(300*time.Millisecond, func() { close(ended) })
-	if err := tg.soak(t.Context(), options{idle: 5, flood: 100}, quick); err == nil || !strings.Contains(err.Error(), "the guest ended") {
+	if err := tg.soak(t.Context(), options{idle: 5, flood: 100, streams: 1}, quick); err == nil || !strings.Contains(err.Error(), "the guest ended") {
 		t.Errorf("error %v", err)
 	}
 }
