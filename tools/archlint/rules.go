@@ -66,13 +66,13 @@ var rules = []rule{
 
 	{"tools/configc/sitefolder", []string{"tools", "libos/config", brotli, compress, xnet}},
 	{"tools/configc", []string{"tools", "libos/config", "libos/mgmt/certs", "libos/crl", miekg, toml, xtools, xcrypto}},
-	{"tools/httpdiff", []string{"tools", "libos/config", xnet}},
+	{"tools/httpdiff", []string{"tools", "libos/config", "libos/freeport", xnet}},
 	{"tools/guesttest/rotation", []string{"tools", "libos/mgmt/mgmttest", "libos/store", "libos/device"}},
-	{"tools/guesttest", []string{"tools", "boot/image", "boot/layout", "libos/mgmt/mgmttest", "libos/rt", miekg, gopacket, xsys, xcrypto, prometheus, h2spec, ximage}},
+	{"tools/guesttest", []string{"tools", "boot/image", "boot/layout", "libos/freeport", "libos/mgmt/mgmttest", "libos/rt", miekg, gopacket, xsys, xcrypto, prometheus, h2spec, ximage}},
 	{"tools/mkimage", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/netif/trim", "libos/rt", spdx, licensecheck}},
 	{"tools/ampctl", []string{"tools/ampctl", "tools/workspace", "libos", toml, cobra, xsys}}, // all of libos in its tests only
 	{"tools/netpeer", []string{"tools", gvisor, gopacket, xsys}},
-	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto, prometheus}},
+	{"tools", []string{"tools", "boot/image", "boot/layout", "libos/config", "libos/freeport", "libos/mgmt/mgmttest", "libos/rt", "libos/edit", "libos/netif/trim", miekg, toml, gopacket, xsys, xcrypto, prometheus}},
 }
 
 // requires says which of our modules each may require in its go.mod.

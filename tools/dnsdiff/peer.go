@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"ampoule/libos/freeport"
 )
 
 // Server answers questions.
@@ -25,7 +27,7 @@ type Peer struct {
 	client
 	cmd   *exec.Cmd
 	log   *os.File
-	ended <-chan struct{}
+	ended <-chan struct{} // its port is released too
 }
 
 const nsdConfig = `server:
@@ -75,7 +77,7 @@ zone:
 
 // StartNSD starts NSD with the zones, its files in dir.
 func StartNSD(ctx context.Context, dir string, zones []Zone) (*Peer, error) {
-	port, err := freePort()
+	port, release, err := freeport.Reserve()
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +85,12 @@ func StartNSD(ctx context.Context, dir string, zones []Zone) (*Peer, error) {
 	for _, z := range zones {
 		conf += fmt.Sprintf("zone:\n\tname: %q\n\tzonefile: %q\n", z.Origin, z.File)
 	}
-	return start(ctx, dir, "nsd", conf, port, zones, "-d", "-c")
+	return start(ctx, dir, "nsd", conf, port, release, zones, "-d", "-c")
 }
 
 // StartKnot starts Knot with the zones, its files in dir.
 func StartKnot(ctx context.Context, dir string, zones []Zone) (*Peer, error) {
-	port, err := freePort()
+	port, release, err := freeport.Reserve()
 	if err != nil {
 		return nil, err
 	}
@@ -96,29 +98,18 @@ func StartKnot(ctx context.Context, dir string, zones []Zone) (*Peer, error) {
 	for _, z := range zones {
 		conf += fmt.Sprintf("  - domain: %q\n    file: %q\n", z.Origin, z.File)
 	}
-	return start(ctx, dir, "knotd", conf, port, zones, "-c")
+	return start(ctx, dir, "knotd", conf, port, release, zones, "-c")
 }
 
-// freePort returns a port that nobody has for both protocols right now.
-func freePort() (int, error) {
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
+// start starts a program with its configuration and waits until it has all zones. It
+// releases the port when the program has ended.
+func start(ctx context.Context, dir, program, conf string, port int, release func() error, zones []Zone, args ...string) (*Peer, error) {
+	started := false
+	defer func() {
+		if !started {
+			release()
 		}
-		addr := l.Addr().String()
-		u, err := net.ListenPacket("udp", addr)
-		l.Close()
-		if err == nil {
-			u.Close()
-			return l.Addr().(*net.TCPAddr).Port, nil
-		}
-	}
-	return 0, errors.New("dnsdiff: no free port")
-}
-
-// start starts a program with its configuration and waits until it has all zones.
-func start(ctx context.Context, dir, program, conf string, port int, zones []Zone, args ...string) (*Peer, error) {
+	}()
 	if _, err := exec.LookPath(program); err != nil {
 		return nil, fmt.Errorf("dnsdiff: %w: run make setup", err)
 	}
@@ -140,9 +131,10 @@ func start(ctx context.Context, dir, program, conf string, port int, zones []Zon
 		return nil, err
 	}
 	ended := make(chan struct{})
-	p.ended = ended
+	p.ended, started = ended, true
 	go func() {
 		p.cmd.Wait() // it is asked to end, or its log says why it did
+		release()
 		close(ended)
 	}()
 	if err := p.ready(ctx, zones); err != nil {

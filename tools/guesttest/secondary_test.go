@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ampoule/libos/freeport"
 	"ampoule/tools/boottest/vm"
 	"ampoule/tools/guesttest/guest"
 	"ampoule/tools/load"
@@ -77,12 +78,11 @@ func TestSecondary(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	t.Cleanup(func() { release() })
 	write("secret", secondaryKey)
 	write("zone", fmt.Sprintf(secondaryZone, 1, "300 1 3600", 1))
 	write("here", fmt.Sprintf(secondaryZone, 1, "300 1 3600", 1))

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"ampoule/libos/freeport"
 )
 
 // nginxConfig has it do what a compiled site does: the same types, charset, cache
@@ -56,22 +58,22 @@ http {
 
 // Nginx is one that runs.
 type Nginx struct {
-	Addr string
-	cmd  *exec.Cmd
-	out  bytes.Buffer
+	Addr    string
+	cmd     *exec.Cmd
+	out     bytes.Buffer
+	release func() error // its port
 }
 
 // StartNginx starts one for a folder, with its own files in dir.
 func StartNginx(dir, folder string) (*Nginx, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Reserve()
 	if err != nil {
 		return nil, err
 	}
-	n := &Nginx{Addr: l.Addr().String()}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	n := &Nginx{Addr: fmt.Sprintf("127.0.0.1:%d", port), release: release}
 	config := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, port, folder), 0o644); err != nil {
+		release()
 		return nil, err
 	}
 	n.cmd = exec.Command("nginx", "-p", dir, "-e", filepath.Join(dir, "error.log"), "-c", config)
@@ -79,6 +81,7 @@ func StartNginx(dir, folder string) (*Nginx, error) {
 	// It goes when we go, whatever the reason.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
+		release()
 		return nil, fmt.Errorf("nginx: %w (tools/setup/setup.sh test installs it)", err)
 	}
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -98,4 +101,5 @@ func StartNginx(dir, folder string) (*Nginx, error) {
 func (n *Nginx) Close() {
 	n.cmd.Process.Kill()
 	n.cmd.Wait()
+	n.release()
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ampoule/libos/freeport"
 	"ampoule/tools/load"
 )
 
@@ -27,7 +28,12 @@ type appliance struct {
 
 func (a *appliance) start(t *testing.T) *target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Reserve() // for both, which the kernel cannot promise
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { release() })
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}

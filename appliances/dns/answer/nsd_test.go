@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"ampoule/libos/freeport"
 )
 
 // recordNSD runs NSD on the loopback interface, asks it everything and writes
@@ -64,12 +66,11 @@ remote-control:
 // $GENERATE, so it gets the zones written out.
 func startNSD(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	t.Cleanup(func() { release() })
 	dir := t.TempDir()
 	conf := fmt.Sprintf(nsdConfig, port, dir)
 	for _, o := range origins {

@@ -21,6 +21,7 @@ import (
 	"ampoule/libos/appliance"
 	"ampoule/libos/config/zone"
 	"ampoule/libos/config/zone/answers"
+	"ampoule/libos/freeport"
 	"ampoule/libos/netif"
 	"ampoule/libos/telemetry"
 
@@ -33,24 +34,15 @@ var Secret = []byte("a secret of thirty-two octets...")
 // Secret64 is Secret as configurations have it.
 var Secret64 = base64.StdEncoding.EncodeToString(Secret)
 
-// Port returns a port of 127.0.0.1 that is free for UDP and TCP.
+// Port returns a port of 127.0.0.1 that is free for UDP and TCP, and t's until it ends.
 func Port(t testing.TB) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		p, err := net.ListenPacket("udp", l.Addr().String())
-		l.Close()
-		if err == nil {
-			p.Close()
-			return port
-		}
+	port, release, err := freeport.Reserve()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	t.Cleanup(func() { release() })
+	return port
 }
 
 // Addr is a port of 127.0.0.1.

@@ -3,13 +3,14 @@ package cli_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"ampoule/libos/freeport"
 	"ampoule/libos/mgmt/certs"
 	"ampoule/libos/mgmt/mgmttest"
 	"ampoule/tools/ampctl/cli"
@@ -32,12 +33,12 @@ func TestTrust(t *testing.T) {
 	sum := sha256.Sum256(own.Raw)
 	pin, wrong := hex.EncodeToString(sum[:]), strings.Repeat("00", 32)
 	file := func(name string) string { return filepath.Join(f.Dir, name) }
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, release, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := closed.Addr().String()
-	closed.Close()
+	defer release()
+	refused := fmt.Sprintf("127.0.0.1:%d", closed)
 	operate := "--ca " + file("ca.pem") + " --cert " + file("operate.pem")
 	for _, c := range []struct {
 		args string
