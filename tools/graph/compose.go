@@ -70,6 +70,9 @@ const tables = "(function tables of them)"
 // any of several would bring, is a section of its own; it also takes back what
 // two parts count. The rest is the base.
 //
+// A part that brings next to nothing can be below it with what others are smaller by:
+// layouts differ by some hundred bytes. That goes to the base then.
+//
 // Packages share function tables, and which of them are one package's alone
 // depends on what others there are; so the differences of tables are not told
 // apart by package.
@@ -86,6 +89,7 @@ func (m *measurement) compose() *graph {
 	if m.size != m.plain {
 		base[measure.Packing] = measure.Bytes{Tables: m.size - m.plain}
 	}
+	grown := make([][]module, len(m.parts)) // of each part, where others are larger or smaller
 	for _, p := range slices.Sorted(maps.Keys(m.full)) {
 		if p == measure.Padding { // the layout's, not a part's
 			base[p] = m.full[p]
@@ -102,11 +106,19 @@ func (m *measurement) compose() *graph {
 		rest := m.full[p].Plus(m.base[p], -1)
 		for i := range m.parts {
 			d := m.growth(p, i)
-			g.sections[i].grow(p, d)
+			grown[i] = append(grown[i], module{p, d, true})
 			rest = rest.Plus(d, -1)
 		}
 		several.grow(p, rest)
 		base[p] = m.base[p]
+	}
+	for i := range m.parts {
+		if sum := g.sections[i].sum(); (&section{modules: grown[i]}).sum().Plus(sum, 1).Sum() < 0 {
+			saved(grown[i], base)
+		}
+		for _, m := range grown[i] {
+			g.sections[i].grow(m.name, m.bytes)
+		}
 	}
 	for i := range g.sections {
 		g.sections[i].tidy()
@@ -114,6 +126,15 @@ func (m *measurement) compose() *graph {
 	g.sections = slices.DeleteFunc(g.sections, func(s section) bool { return len(s.modules) == 0 })
 	g.sections = append(g.sections, groups(base)...)
 	return g
+}
+
+// saved moves what is below nothing to base.
+func saved(modules []module, base measure.Account) {
+	for i := range modules {
+		m := &modules[i]
+		less := measure.Bytes{Code: min(m.bytes.Code, 0), Data: min(m.bytes.Data, 0), Tables: min(m.bytes.Tables, 0)}
+		m.bytes, base[m.name] = m.bytes.Plus(less, -1), base[m.name].Plus(less, 1)
+	}
 }
 
 // grow adds what the package p is larger by.

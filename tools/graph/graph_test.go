@@ -216,6 +216,24 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+// TestComposeNextToNothing has a part without which others are larger by more than it
+// brings, as layouts differ.
+func TestComposeNextToNothing(t *testing.T) {
+	rest := measure.Account{"runtime": {Code: 11000, Tables: 900}, "sort": {Data: 90}}
+	m := measurement{size: 13000, plain: 13000, title: func(p configimage.Part) string { return p.Name },
+		parts:   []configimage.Part{{Name: "tiny"}},
+		full:    measure.Account{"runtime": {Code: 11010, Tables: 660}, "sort": {Data: 20}, "tiny/x": {Code: 86, Data: 32, Tables: 117}},
+		base:    rest,
+		without: map[string]measure.Account{"tiny": rest},
+	}
+	g := m.compose()
+	checkSum(t, g, 13000)
+	checkPlaces(t, g, map[string]string{"tiny/x": "tiny", "runtime": "base: Go's runtime"})
+	if got, want := g.sections[0].sum(), (measure.Bytes{Code: 96, Data: 32, Tables: 117}); got != want {
+		t.Errorf("tiny has %+v, want %+v", got, want)
+	}
+}
+
 // What is drawn may have any characters.
 func TestDrawEscaped(t *testing.T) {
 	g := &graph{title: `a <script>&"'`, size: 1, sections: []section{{title: "<b>", about: "&amp;",
