@@ -13,15 +13,21 @@ import (
 // connected is both ends of one connection.
 func connected(t *testing.T) (a, b *Conn) {
 	t.Helper()
-	sa, sb := pair(t, netiftest.Options{}, netiftest.Options{})
+	return joined(t, netiftest.Options{}, netiftest.Options{}, addrB4)
+}
+
+// joined is both ends of a connection to host, on devices with these options.
+func joined(t *testing.T, oa, ob netiftest.Options, host string) (a, b *Conn) {
+	t.Helper()
+	sa, sb := pair(t, oa, ob)
 	l, err := sb.Listen("tcp", ":80")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	c, err := sa.DialContext(ctx, "tcp", net.JoinHostPort(addrB4, "80"))
+	c, err := sa.DialContext(ctx, "tcp", net.JoinHostPort(host, "80"))
 	if err != nil {
 		t.Fatal(err)
 	}

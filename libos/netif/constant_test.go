@@ -2,11 +2,9 @@ package netif
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -28,24 +26,8 @@ const (
 // token when it is worth trying again.
 func between(t *testing.T, oa, ob netiftest.Options, host string) (a, b *Conn, told chan struct{}) {
 	t.Helper()
-	sa, sb := pair(t, oa, ob)
-	l, err := sb.Listen("tcp", ":80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	c, err := sa.DialContext(ctx, "tcp", net.JoinHostPort(host, "80"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); s.Close() })
-	a, b, told = c.(*Conn), s.(*Conn), make(chan struct{}, 1)
+	a, b = joined(t, oa, ob, host)
+	told = make(chan struct{}, 1)
 	b.Watch(func() {
 		select {
 		case told <- struct{}{}:

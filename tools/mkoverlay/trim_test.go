@@ -34,6 +34,26 @@ func stack(t *testing.T) *tree {
 	return newTree(m.Dir, "stack v9", "release of it")
 }
 
+// written is the overlay that leaves parts out, with extra files of the stack by path.
+func written(t *testing.T, extra map[string][]byte, parts ...string) (root, file string) {
+	t.Helper()
+	root, err := workspace.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := NewTrim(root, parts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range extra {
+		o.extra[filepath.Join(root, trimmed, name)] = b
+	}
+	if file, err = o.Write(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	return root, file
+}
+
 // Every edit of the network stack that does not fit stops the build, and the
 // message says in which file, and which pattern.
 func TestTrimThatDoesNotFit(t *testing.T) {
@@ -125,18 +145,7 @@ func TestPut(t *testing.T) {
 // The go command sees nothing of the module cache replaced, and finds each file
 // of the stack either there or among those that were written.
 func TestTrimOverlay(t *testing.T) {
-	root, err := workspace.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := NewTrim(root, everything...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := o.Write(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, file := written(t, nil, everything...)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -167,18 +176,7 @@ func TestTrimmedStack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: compiles and runs the tests of libos/netif")
 	}
-	root, err := workspace.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := NewTrim(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := o.Write(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, file := written(t, nil)
 	cmd := exec.Command("go", "test", "-vet=off", "-overlay", file, "ampoule/libos/netif/...")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -193,25 +191,15 @@ func TestEstablished(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: compiles and runs tests of the network stack")
 	}
-	root, err := workspace.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := NewTrim(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	extra := map[string][]byte{}
 	for _, name := range []string{"established_test.go", "script_test.go"} {
 		b, err := trim.Files.ReadFile("_gvisor/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.extra[filepath.Join(root, trimmed, "pkg/tcpip/transport/tcp", name)] = b
+		extra["pkg/tcpip/transport/tcp/"+name] = b
 	}
-	file, err := o.Write(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, file := written(t, extra)
 	cmd := exec.Command("go", "test", "-vet=off", "-v", "-overlay", file, trim.Module+"/pkg/tcpip/transport/tcp")
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
