@@ -50,7 +50,7 @@ func TestHTTPSFlood(t *testing.T) {
 	s.Write("www/index.html", []byte("<title>hello</title>"))
 	s.Write("www/big", big)
 	config := s.Config("10.0.2.15", fmt.Sprintf(httpsFloodSites, filepath.Join(s.Dir, "www")))
-	config = strings.Replace(config, "[https]\n", "[https]\nconnections = 1000\nhandshakes = 1000\n", 1)
+	config = strings.Replace(config, "[https]\n", "[https]\nconnections = 1000\n", 1)
 	image := images.Configured(t, "http", "flood", config, "v3")
 	t.Cleanup(func() { os.Remove(image) })
 	var forwards []vm.Forward

@@ -32,7 +32,7 @@ client_ca = "%[2]s/ca.pem"
 handshakes = 100
 [https]
 hsts = "8760h"
-handshakes = 2000
+handshakes = 1000
 [http]
 %[3]s
 `
