@@ -48,7 +48,8 @@ const (
 	selUserSS  = layout.UserData
 	selUserCS  = layout.UserCode
 	flagsUser  = 0x240cd5 // CF PF AF ZF SF DF OF AC ID (Intel SDM volume 1, section 3.4.3)
-	descFlags  = 0xffff &^ (rtabi.DescNext | rtabi.DescWrite)
+	descWrite  = rtabi.DescWrite
+	constBit   = 31                  // of rtabi.ConstOffset
 	entryOff   = layout.Vectors * 16 // SYSCALL target within the blob
 	enterOff   = entryOff + 16       // way to ring 3
 	setupOff   = enterOff + 16       // on Xen: set-up of event channels and grants
@@ -71,8 +72,16 @@ type Queue struct {
 	NotifyValue uint32
 	NotifyWidth uint32 // bytes: 2 (PCI) or 4 (MMIO)
 	Size        uint32 // entries of the table
-	_           [28]byte
+	Refused     uint32 // bits of rtabi.Desc.Flags: RefuseFlags or RefuseWrite
+	_           [24]byte
 }
+
+// Values of Queue.Refused. Where a device may not write, the image's constants may be
+// named to it.
+const (
+	RefuseFlags = 0xffff &^ (rtabi.DescNext | rtabi.DescWrite)
+	RefuseWrite = RefuseFlags | rtabi.DescWrite
+)
 
 // Data is the gate's state, one supervisor page. Boot fills it before sealing.
 type Data struct {
@@ -89,6 +98,8 @@ type Data struct {
 	Upcall     uint64 // entry for faults and ticks
 	IOPhys     uint64 // physical address of the I/O region
 	IOSize     uint64 // bytes of it that may be named: not the last page
+	ConstPhys  uint64 // physical address of the image's read-only data
+	ConstSize  uint64 // as IOSize
 	NQueues    uint64
 	CR4        uint64 // protection bits to turn on
 	PowerPort  uint64 // I/O port that powers off, 16 bits wide; 0: none
@@ -111,6 +122,7 @@ type Data struct {
 var (
 	_ [64]byte = [unsafe.Sizeof(Queue{})]byte{}
 	_ [0]byte  = [unsafe.Sizeof(Data{}) / (layout.Page + 1)]byte{} // fits a page
+	_ [0]byte  = [rtabi.ConstOffset>>constBit - 1]byte{}
 )
 
 // SetText fills the gate's messages.

@@ -102,8 +102,10 @@ entry:
 	// post: write SI descriptors of queue DI from its submission area. Nothing
 	// keeps ring 3 from writing a descriptor that a device is reading, which
 	// then sees the address of one and the length of the other. So a length is
-	// a page at most, and the last page of the region is never named (IOSize):
-	// no address with any length leads out of it.
+	// a page at most, and the last page of a region is never named (IOSize,
+	// ConstSize): no address with any length leads out of it. Where constants may be
+	// named no descriptor ever says that the device may write, so that it cannot
+	// see that of one with the address of another.
 post:
 	XORL	R15, R15
 	JMP	postall
@@ -147,7 +149,7 @@ postnext:
 	JAE	postbad
 	SHRQ	$32, DX
 	MOVWLZX	DX, DX
-	TESTL	$const_descFlags, DX
+	TESTL	Queue_Refused(R10), DX
 	JNZ	postbad
 	MOVL	CX, R12
 	SHRQ	$32, CX
@@ -156,8 +158,9 @@ postnext:
 	JA	postbad
 	LEAQ	(R12)(CX*1), R13
 	CMPQ	R13, D(Data_IOSize)
-	JA	postbad
+	JA	postconst
 	ADDQ	D(Data_IOPhys), R12
+postwrite:
 	SHLQ	$4, AX
 	ADDQ	R9, AX
 	MOVQ	R12, 0(AX)
@@ -189,6 +192,19 @@ publish:
 	JAE	out
 	MOVQ	R10, DI
 	JMP	ring
+
+	// An offset that is not in the I/O region: within the image's constants, for a
+	// queue in which no descriptor is for the device to write.
+postconst:
+	BTRL	$const_constBit, R12
+	JCC	postbad
+	TESTL	$const_descWrite, Queue_Refused(R10)
+	JZ	postbad
+	LEAQ	(R12)(CX*1), R13
+	CMPQ	R13, D(Data_ConstSize)
+	JA	postbad
+	ADDQ	D(Data_ConstPhys), R12
+	JMP	postwrite
 postbad:
 	CLAC
 	MOVQ	$const_opPost, AX

@@ -107,6 +107,7 @@ func TestFillGate(t *testing.T) {
 	m.dataPhys, m.gdtPhys = 0x12000, 0x10000
 	m.descPhys, m.ringPhys = 0x20000, 0x30000
 	m.tscKHz, m.apicKHz, m.ioPhys, m.ioSize, m.cr4 = 2e6, 62500, 0x140000, 0x10000, cr4SMEP
+	m.constPhys, m.info.ConstSize = 0x300000, 0x5000
 	found.Pages[0], found.Pages[1], found.NPages = 0xfeb00000, 0xfeb01000, 2
 	found.NDevices = 2
 	found.Devices[0] = rtabi.Device{Kind: 1, NQueues: 2}
@@ -121,7 +122,7 @@ func TestFillGate(t *testing.T) {
 	m.addDevice(1)
 	m.fillGate()
 	d := (*gate.Data)(hw.mem.at(m.dataPhys))
-	if d.NQueues != 8 || d.IOPhys != m.ioPhys || d.IOSize != m.ioSize-layout.Page || d.CR4 != cr4SMEP || d.LAPIC != registersAt {
+	if d.NQueues != 8 || d.IOPhys != m.ioPhys || d.IOSize != m.ioSize-layout.Page || d.ConstPhys != 0x300000 || d.ConstSize != 0x5000 || d.CR4 != cr4SMEP || d.LAPIC != registersAt {
 		t.Errorf("gate data %+v", d)
 	}
 	if d.Tick != 20e6 || d.TickCount != 625e3 || m.tickCount != d.TickCount || m.info.TSCPerNS != 2<<32 {
@@ -135,10 +136,10 @@ func TestFillGate(t *testing.T) {
 		t.Errorf("ports %+v", d.Ports[:2])
 	}
 	for i, want := range map[int]gate.Queue{
-		0: {Desc: descriptorsAt, Submit: sharedAt + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyWidth: 4, Size: 256},
-		1: {Desc: descriptorsAt + 0x1000, Submit: sharedAt + 0x1000 + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyValue: 1, NotifyWidth: 4, Size: 128},
+		0: {Desc: descriptorsAt, Submit: sharedAt + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyWidth: 4, Size: 256, Refused: gate.RefuseFlags},
+		1: {Desc: descriptorsAt + 0x1000, Submit: sharedAt + 0x1000 + rtabi.QueueSubOff, Notify: r1 + 0x50, NotifyValue: 1, NotifyWidth: 4, Size: 128, Refused: gate.RefuseWrite},
 		2: {}, 3: {},
-		4: {Desc: descriptorsAt + 0x2000, Submit: sharedAt + 0x2000 + rtabi.QueueSubOff, Notify: r2 + 4, NotifyValue: 7, NotifyWidth: 2, Size: 8},
+		4: {Desc: descriptorsAt + 0x2000, Submit: sharedAt + 0x2000 + rtabi.QueueSubOff, Notify: r2 + 4, NotifyValue: 7, NotifyWidth: 2, Size: 8, Refused: gate.RefuseFlags},
 		5: {},
 	} {
 		if d.Queues[i] != want {

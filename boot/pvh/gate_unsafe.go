@@ -74,6 +74,7 @@ func (m *machine) fillGate() *gate.Data {
 	d.Context, d.InSignal, d.InOS = uint64(context), uint64(inSignal), uint64(inOS)
 	d.Upcall = uint64(upcall)
 	d.IOPhys, d.IOSize = m.ioPhys, m.ioSize-ioSlack
+	d.ConstPhys, d.ConstSize = m.constPhys, uint64(m.info.ConstSize)
 	d.CR4 = m.cr4
 	putDescriptor(&d.GDTR, gdtLimit, m.gate(layout.GateGDT))
 	putDescriptor(&d.IDTR, layout.Vectors*16-1, m.gate(layout.GateIDT))
@@ -113,6 +114,10 @@ func (m *machine) fillQueues(d *gate.Data) {
 			to.Notify = m.register(p.Notify[q])
 			to.NotifyValue, to.NotifyWidth = p.NotifyValue[q], p.NotifyWidth
 			to.Size = from.Size
+			to.Refused = gate.RefuseFlags
+			if m.info.Devices[i].Kind == kindNet && q == 1 { // the transmit queue (virtio 1.2, section 5.1.2)
+				to.Refused = gate.RefuseWrite
+			}
 		}
 	}
 	switch off := &found.Platform.PowerOff; off.Space {

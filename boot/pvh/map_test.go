@@ -203,6 +203,10 @@ func checkInfo(t *testing.T, m *machine) {
 	if i.SignalSize != layout.SignalStack || i.RAM != 639*kib&^(layout.Page-1)+63*mib {
 		t.Errorf("signal stack %d, RAM %d", i.SignalSize, i.RAM)
 	}
+	ro := image[1]
+	if onXen != (i.ConstSize == 0) || !onXen && (uint64(i.Const) != ro.vaddr || uint64(i.ConstSize) != (ro.size+layout.Page-1)&^(layout.Page-1)-layout.Page) {
+		t.Errorf("constants %#x+%#x, of %+v", i.Const, i.ConstSize, ro)
+	}
 	if string(i.Command[:i.CommandLen]) != "quiet" {
 		t.Errorf("command line %q", i.Command[:i.CommandLen])
 	}

@@ -99,22 +99,23 @@ func (f failure) String() string {
 
 // machine is all that boot learns and builds.
 type machine struct {
-	info     *rtabi.BootInfo
-	start    uint64 // start info
-	rsdp     uint64
-	ram      [maxSpans]span
-	nram     int
-	imageEnd uint64
-	pages    pageAlloc
-	tables   mapper
-	at       layout.Drawn // where all is that boot places
-	window   uint64       // bytes mapped at at.Window
-	ioPhys   uint64
-	ioSize   uint64
-	tscKHz   uint64 // what a hypervisor says, or calibrated
-	apicKHz  uint64
-	smap     bool
-	cr4      uint64
+	info                          *rtabi.BootInfo
+	start                         uint64 // start info
+	rsdp                          uint64
+	ram                           [maxSpans]span
+	nram                          int
+	imageEnd                      uint64
+	pages                         pageAlloc
+	tables                        mapper
+	at                            layout.Drawn // where all is that boot places
+	window                        uint64       // bytes mapped at at.Window
+	ioPhys                        uint64
+	ioSize                        uint64
+	constVA, constPhys, constSize uint64 // the image's read-only data
+	tscKHz                        uint64 // what a hypervisor says, or calibrated
+	apicKHz                       uint64
+	smap                          bool
+	cr4                           uint64
 
 	dataPhys, gdtPhys, idtPhys uint64  // the gate's pages
 	mainTop, mainPhys          uintptr // top of the g0 stack: for ring 3, physical

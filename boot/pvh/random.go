@@ -84,7 +84,8 @@ func plausible(v *[8]uint64) bool {
 }
 
 const (
-	kindEntropy = 4    // virtio 1.2, section 5.4
+	kindNet     = 1    // virtio 1.2, section 5.1
+	kindEntropy = 4    // section 5.4
 	drawLimit   = 2000 // ms for all of a device's answers
 )
 

@@ -185,6 +185,9 @@ func (m *machine) mapImage() failure {
 		}
 		pa &^= layout.Page - 1
 		m.tables.add(&m.pages, lo, pa, hi-lo, prot)
+		if prot == userRO && hi-lo > m.constSize {
+			m.constVA, m.constPhys, m.constSize = lo, pa, hi-lo
+		}
 		if pa+hi-lo > end {
 			end = pa + hi - lo
 		}
@@ -326,6 +329,9 @@ func (m *machine) mapRAM() failure {
 		return failTables
 	}
 	m.info.IO, m.info.IOSize = uintptr(m.at.IO), uintptr(m.ioSize-ioSlack)
+	if !onXen && m.constSize > ioSlack { // on Xen pages are granted, and these are not
+		m.info.Const, m.info.ConstSize = uintptr(m.constVA), uintptr(m.constSize-ioSlack)
+	}
 	m.info.Window, m.info.WindowEnd = uintptr(m.at.Window), uintptr(m.at.Window+m.window)
 	return failNone
 }

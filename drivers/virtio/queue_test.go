@@ -173,7 +173,9 @@ func TestGateRefuses(t *testing.T) {
 		"offset":       {Offset: end, Len: 1},
 		"length":       {Offset: end - 1, Len: 2},
 		"wrap-around":  {Offset: 1<<32 - 1, Len: 1<<32 - 1},
-		"whole region": {Offset: 1, Len: end},
+		"nothing":      {Len: 0},
+		"a page and 1": {Len: rtabi.PageSize + 1},
+		"constants":    {Offset: rtabi.ConstOffset, Len: 1},
 	} {
 		func() {
 			d, _, _ := open(t, base, 8)
@@ -187,7 +189,7 @@ func TestGateRefuses(t *testing.T) {
 		}()
 	}
 	d, q, _ := open(t, base, 8)
-	d.Stage(7, 0, 0, 0, end)
+	d.Stage(7, 0, 0, end-rtabi.PageSize, rtabi.PageSize)
 	d.Stage(6, 0, 0, end-1, 1)
 	d.Flush()
 	if q.Descs != 2 {

@@ -47,8 +47,13 @@ func TestAttacksRecovered(t *testing.T) {
 func attackAlone(t *testing.T, name string, n, code int, want string) (report string, at expect.Places) {
 	t.Helper()
 	level := []string{"v1", "v3"}[n%2]
-	lines := ends(t, code, vm.Config{Image: images.Program(t, attackGuest, level), Machine: vm.Machines[n/2%2],
-		CPU: "max", RAM: 32, RNG: true, Append: "attack=" + name})
+	c := vm.Config{Image: images.Program(t, attackGuest, level), Machine: vm.Machines[n/2%2],
+		CPU: "max", RAM: 32, RNG: true, Append: "attack=" + name}
+	transmits := strings.HasPrefix(name, "transmit-")
+	if transmits || strings.HasPrefix(name, "receive-") {
+		c.Net = vm.Net{Kind: vm.NetUser}
+	}
+	lines := ends(t, code, c)
 	for _, l := range lines {
 		if strings.HasPrefix(l, expect.PlacesPrefix) {
 			at = placesOf(t, l)
@@ -56,6 +61,9 @@ func attackAlone(t *testing.T, name string, n, code int, want string) (report st
 	}
 	if !slices.Contains(lines, "trying "+name) {
 		t.Errorf("was not tried:\n%s", strings.Join(lines, "\n"))
+	}
+	if transmits && !slices.Contains(lines, "armed") {
+		t.Errorf("what is allowed was refused:\n%s", strings.Join(lines, "\n"))
 	}
 	re := regexp.MustCompile(want)
 	for _, l := range lines {
@@ -126,7 +134,11 @@ var gateCalls = []struct {
 		"desc-id", "desc-id-huge", "desc-next", "desc-next-idle", "desc-indirect", "desc-flags", "desc-len-0", "desc-offset",
 		"desc-offset-huge", "desc-len", "desc-len-page", "desc-len-huge", "desc-end", "desc-wrap", "desc-wrap-huge",
 		"desc-second-id", "desc-second-next", "desc-second-indirect", "desc-second-offset", "desc-second-len",
-		"desc-second-wrap"}},
+		"desc-second-wrap",
+		"transmit-write", "transmit-write-const", "transmit-const-behind", "transmit-const-end", "transmit-const-huge",
+		"transmit-const-wrap", "transmit-const-len-0", "transmit-const-len", "transmit-const-len-huge",
+		"transmit-const-indirect", "transmit-io-behind", "receive-const-read", "receive-const-write",
+		"other-const-read", "other-const-write"}},
 }
 
 func TestGateRefuses(t *testing.T) {

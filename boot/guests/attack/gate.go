@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"syscall"
@@ -96,7 +98,54 @@ func gateCalls() []attack {
 			post(rtabi.Desc{Len: 64, Flags: rtabi.DescWrite}, d)
 		}}, attack{name: "give-" + name, do: func() { give(d) }})
 	}
+	return append(all, transmitCalls()...)
+}
+
+// transmitCalls name constants where a device writes, and what no device may write or
+// read where it only reads.
+func transmitCalls() (all []attack) {
+	info := bare.Info()
+	const end = rtabi.ConstOffset
+	size := uint32(info.ConstSize)
+	for name, d := range map[string]rtabi.Desc{
+		"write":          {Flags: rtabi.DescWrite, Len: 64},
+		"write-const":    {Flags: rtabi.DescWrite, Offset: end, Len: 64},
+		"const-behind":   {Offset: end + size, Len: 1},
+		"const-end":      {Offset: end + size - 1, Len: 2},
+		"const-huge":     {Offset: 0xffffffff, Len: 1},
+		"const-wrap":     {Offset: 0xffffffff, Len: rtabi.PageSize},
+		"const-len-0":    {Offset: end, Len: 0},
+		"const-len":      {Offset: end, Len: rtabi.PageSize + 1},
+		"const-len-huge": {Offset: end, Len: 0xffffffff},
+		"const-indirect": {Offset: end, Flags: 4, Len: 16},
+		"io-behind":      {Offset: uint32(info.IOSize), Len: 1},
+	} {
+		all = append(all, attack{name: "transmit-" + name, do: func() {
+			// What is allowed comes first, and must not be what is refused.
+			q := &network().Queues[1]
+			submit(q, rtabi.GatePost, 2, []rtabi.Desc{{Offset: end, Len: rtabi.PageSize}, {ID: 1, Offset: end + size - 1, Len: 1}})
+			fmt.Println("armed")
+			submit(q, rtabi.GatePost, 1, []rtabi.Desc{d})
+		}})
+	}
+	for name, flags := range map[string]uint16{"read": 0, "write": rtabi.DescWrite} {
+		all = append(all, attack{name: "receive-const-" + name, do: func() {
+			submit(&network().Queues[0], rtabi.GatePost, 1, []rtabi.Desc{{Offset: end, Flags: flags, Len: 64}})
+		}}, attack{name: "other-const-" + name, do: func() { post(rtabi.Desc{Offset: end, Flags: flags, Len: 64}) }})
+	}
 	return all
+}
+
+// network is the first network card.
+func network() *rtabi.Device {
+	for i := range bare.Info().Devices[:bare.Info().NDevices] {
+		if d := &bare.Info().Devices[i]; d.Kind == 1 {
+			return d
+		}
+	}
+	fmt.Println("there is no network card")
+	os.Exit(99)
+	return nil
 }
 
 func call(name string, op, a, b uintptr) attack {
@@ -104,13 +153,16 @@ func call(name string, op, a, b uintptr) attack {
 }
 
 // post submits descriptors to the first queue of the first device.
-func post(descs ...rtabi.Desc) { submit(rtabi.GatePost, uintptr(len(descs)), descs) }
+func post(descs ...rtabi.Desc) {
+	submit(&bare.Info().Devices[0].Queues[0], rtabi.GatePost, uintptr(len(descs)), descs)
+}
 
 // give does so and would show them to the device.
-func give(descs ...rtabi.Desc) { submit(rtabi.GateGive, uintptr(len(descs))|1<<rtabi.GiveIndex, descs) }
+func give(descs ...rtabi.Desc) {
+	submit(&bare.Info().Devices[0].Queues[0], rtabi.GateGive, uintptr(len(descs))|1<<rtabi.GiveIndex, descs)
+}
 
-func submit(op, arg uintptr, descs []rtabi.Desc) {
-	q := &bare.Info().Devices[0].Queues[0]
+func submit(q *rtabi.Queue, op, arg uintptr, descs []rtabi.Desc) {
 	for i, d := range descs {
 		bare.SetDesc(q, i, d)
 	}

@@ -19,6 +19,8 @@ func (v Violation) Error() string { return "gate: violation: " + string(v) }
 type Machine struct {
 	IO   []byte // the I/O region
 	Pool *iopage.Pool
+	// Constants are what queues that a device only reads may name besides.
+	Constants []byte
 
 	tb     testing.TB
 	queues []*Queue
@@ -49,6 +51,7 @@ func (m *Machine) Add(kind uint32, features uint64, config []byte, sizes ...int)
 		q := &Queue{m: m, ID: uint32(len(m.queues)) + firstQueue, Size: size, page: mapPages(m.tb, 1)}
 		q.eventIdx = features&(1<<29) != 0
 		q.table = make([]rtabi.Desc, size)
+		q.readOnly = kind == 1 && i == 1 // transmit
 		d.Queues[i] = rtabi.Queue{ID: q.ID, Size: uint32(size), Ring: address(q.page)}
 		m.queues = append(m.queues, q)
 	}
@@ -78,8 +81,13 @@ func (m *Machine) Post(queue uint32, n int) {
 			panic(Violation(fmt.Sprintf("queue %d: id %d of %d", queue, d.ID, q.Size)))
 		case d.Flags&^(rtabi.DescNext|rtabi.DescWrite) != 0:
 			panic(Violation(fmt.Sprintf("queue %d: id %d: flags %#x", queue, d.ID, d.Flags)))
+		case q.readOnly && d.Flags&rtabi.DescWrite != 0:
+			panic(Violation(fmt.Sprintf("queue %d: id %d: for the device to write", queue, d.ID)))
+		case d.Len == 0 || d.Len > rtabi.PageSize:
+			panic(Violation(fmt.Sprintf("queue %d: id %d: %d bytes", queue, d.ID, d.Len)))
 		case d.Flags&rtabi.DescNext != 0 && int(d.Next) >= q.Size:
 			panic(Violation(fmt.Sprintf("queue %d: id %d: next %d of %d", queue, d.ID, d.Next, q.Size)))
+		case q.readOnly && d.Offset >= rtabi.ConstOffset && uint64(d.Offset-rtabi.ConstOffset)+uint64(d.Len) <= uint64(len(m.Constants)):
 		case uint64(d.Offset)+uint64(d.Len) > uint64(len(m.IO)):
 			panic(Violation(fmt.Sprintf("queue %d: id %d: %d bytes at %d of %d", queue, d.ID, d.Len, d.Offset, len(m.IO))))
 		}

@@ -19,6 +19,7 @@ type Queue struct {
 	page     []byte
 	table    []rtabi.Desc
 	eventIdx bool
+	readOnly bool   // no descriptor is for the device to write
 	avail    uint16 // entries taken
 	used     uint16 // entries written
 	flags    uint32 // of the used ring
@@ -67,7 +68,7 @@ func (q *Queue) Buffers(head uint16, f func(p []byte, write bool) bool) {
 	id := head
 	for range q.Size {
 		d := q.table[id]
-		p := q.m.IO[d.Offset : d.Offset+d.Len : d.Offset+d.Len]
+		p := q.bytes(&d)
 		if !f(p, d.Flags&rtabi.DescWrite != 0) || d.Flags&rtabi.DescNext == 0 {
 			return
 		}
@@ -76,10 +77,19 @@ func (q *Queue) Buffers(head uint16, f func(p []byte, write bool) bool) {
 	panic(fmt.Sprintf("virtiotest: the chain of head %d is a circle", head))
 }
 
+// bytes is what a descriptor names.
+func (q *Queue) bytes(d *rtabi.Desc) []byte {
+	mem, at := q.m.IO, d.Offset
+	if at >= rtabi.ConstOffset {
+		mem, at = q.m.Constants, at-rtabi.ConstOffset
+	}
+	return mem[at : at+d.Len : at+d.Len]
+}
+
 // Buffer is the first buffer of a chain.
 func (q *Queue) Buffer(head uint16) []byte {
 	d := q.table[head]
-	return q.m.IO[d.Offset : d.Offset+d.Len : d.Offset+d.Len]
+	return q.bytes(&d)
 }
 
 // Complete gives a chain back with n bytes written.

@@ -10,7 +10,7 @@ import "unsafe"
 
 // Magic is the first word of BootInfo; its low byte is the version of the
 // layout.
-const Magic = 0x656c756f706d4106
+const Magic = 0x656c756f706d4107
 
 // Operations of the gate (register AX of the SYSCALL instruction). The gate
 // answers in AX; an argument outside its bounds is a violation and ends the VM
@@ -86,13 +86,14 @@ const (
 // Desc asks the gate for one virtqueue descriptor. The gate reads each field
 // once, and refuses an ID or Next outside the queue, a Flags bit other than
 // DescNext and DescWrite, a range outside the I/O region, and a Len above
-// PageSize.
+// PageSize. In a queue that a device only reads (a network card's second) it refuses
+// DescWrite too, and takes ranges within the constants of BootInfo.
 type Desc struct {
 	ID     uint16 // index in the descriptor table
 	Next   uint16 // next descriptor of the chain, when Flags has DescNext
 	Flags  uint16
 	_      uint16
-	Offset uint32 // of the first byte, from the start of the I/O region
+	Offset uint32 // of the first byte, from the start of the I/O region; or ConstOffset more than from that of the constants
 	Len    uint32 // bytes
 }
 
@@ -101,6 +102,10 @@ const (
 	DescNext  = 1
 	DescWrite = 2
 )
+
+// ConstOffset is the bit of a Desc's Offset that says that it counts from the start of
+// the image's constants.
+const ConstOffset = 1 << 31
 
 // Queue is one virtqueue as ring 3 sees it. Ring is one page that both ring 3
 // and the device may touch: the available ring (driver area) at QueueAvailOff,
@@ -169,6 +174,8 @@ type BootInfo struct {
 	WindowEnd  uintptr // end of it: runtime metadata down from here
 	IO         uintptr // start of the I/O region
 	IOSize     uintptr // bytes that may be named to a device
+	Const      uintptr // start of the image's read-only data
+	ConstSize  uintptr // bytes of it that may be named to a device that only reads; 0 on Xen
 	Signal     uintptr // top of the guarded signal stack
 	SignalSize uintptr
 	System     uintptr // top of the guarded stack on which "system calls" run
