@@ -43,6 +43,12 @@ func region(start, n uintptr) []byte {
 	return unsafe.Slice(*(**byte)(unsafe.Pointer(&start)), n)
 }
 
+// constants are the image's read-only data, as far as devices may read it.
+func constants() string {
+	i := bootInfo()
+	return unsafe.String(*(**byte)(unsafe.Pointer(&i.Const)), i.ConstSize)
+}
+
 // getrandom fills p.
 func getrandom(p []byte) {
 	if len(p) > 0 {

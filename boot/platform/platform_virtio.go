@@ -51,7 +51,7 @@ func open(i int, d *rtabi.Device, g gate, pool *iopage.Pool) (device.Device, err
 	t := virtio.NewDevice(d, g)
 	switch d.Kind {
 	case virtio.NetworkCard:
-		return virtionet.New(format.Sprint("net", i), t, pool, virtionet.Config{})
+		return virtionet.New(format.Sprint("net", i), t, pool, virtionet.Config{Constants: constants()})
 	case virtio.EntropySource, virtio.BlockDevice:
 		return nil, nil // boot has drawn the seed; Disk opens a disk
 	}

@@ -116,6 +116,9 @@ type NetInfo struct {
 	Offload  Feature
 	Batch    int  // a good number of frames for one Send or Recv
 	Returns  bool // the backend may go and come back: ErrGone is not the end
+	// Constants is memory that the device can read besides I/O pages: frames to send may
+	// end in a piece of it (iopage.Buf.SetTail). It is empty where there is none.
+	Constants string
 }
 
 // Feature is a set of offloads.
@@ -130,8 +133,8 @@ const (
 	LRO6                           // (TCP over IPv6)
 )
 
-// Frame is one Ethernet frame: a chain of I/O pages and what is known of its
-// checksum and segmentation. It is passed by value and holds no other state.
+// Frame is one Ethernet frame: a chain of I/O pages, when it is to be sent maybe with a
+// tail behind it, and what is known of its checksum and segmentation. It is passed by value and holds no other state.
 type Frame struct {
 	Buf *iopage.Buf // the chain's head; the rest follows by Next
 	Meta

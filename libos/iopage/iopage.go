@@ -20,6 +20,7 @@ package iopage
 
 import (
 	"errors"
+	"math"
 	"sync"
 )
 
@@ -45,6 +46,8 @@ type Buf struct {
 	next  *Buf
 	page  *[Size]byte
 	index uint32
+	tail  uint32 // see SetTail
+	tailN uint16
 	off   uint16
 	n     uint16
 	held  bool
@@ -78,7 +81,7 @@ func (p *Pool) Get() (*Buf, error) {
 		p.low = p.n
 	}
 	p.mu.Unlock()
-	b.next, b.off, b.n, b.held = nil, 0, 0, true
+	b.next, b.tailN, b.off, b.n, b.held = nil, 0, 0, 0, true
 	return b, nil
 }
 
@@ -95,7 +98,7 @@ func (p *Pool) GetBatch(dst []*Buf, keep int) int {
 	b := p.free
 	for i := range dst[:n] {
 		next := b.next
-		b.next, b.off, b.n, b.held = nil, 0, 0, true
+		b.next, b.tailN, b.off, b.n, b.held = nil, 0, 0, 0, true
 		dst[i], b = b, next
 	}
 	p.free = b
@@ -125,11 +128,11 @@ func (p *Pool) GetChain(head, n int) (*Buf, error) {
 	first := p.free
 	last := first
 	k := min(n, Size-head)
-	last.off, last.n, last.held = uint16(head), uint16(k), true
+	last.tailN, last.off, last.n, last.held = 0, uint16(head), uint16(k), true
 	for n -= k; n > 0; n -= k {
 		k = min(n, Size)
 		last = last.next
-		last.off, last.n, last.held = 0, uint16(k), true
+		last.tailN, last.off, last.n, last.held = 0, 0, uint16(k), true
 	}
 	p.free, last.next = last.next, nil
 	p.mu.Unlock()
@@ -201,6 +204,22 @@ func (b *Buf) Index() uint32 { return b.index }
 // Offset is the window's first byte, counted from the start of the region: how
 // the gate and the drivers name memory to a device.
 func (b *Buf) Offset() uint32 { return b.index*Size + uint32(b.off) }
+
+// SetTail says that n bytes belong behind the chain that begins with b, from off on of
+// the constants of the device that it is sent to (device.NetInfo.Constants): they are
+// in no page of the chain. It panics when n is not below 64 KiB.
+func (b *Buf) SetTail(off uint32, n int) {
+	if uint(n) > math.MaxUint16 {
+		panic("iopage: tail too long")
+	}
+	b.tail, b.tailN = off, uint16(n)
+}
+
+// Tail is what SetTail said; n is 0 when nothing belongs behind the chain.
+func (b *Buf) Tail() (off uint32, n int) { return b.tail, int(b.tailN) }
+
+// Tailed says whether something belongs behind the chain.
+func (b *Buf) Tailed() bool { return b.tailN != 0 }
 
 // Next is the following page of the chain, or nil.
 func (b *Buf) Next() *Buf { return b.next }

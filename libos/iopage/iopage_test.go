@@ -231,3 +231,45 @@ func BenchmarkGetRelease(b *testing.B) {
 		buf.Release()
 	}
 }
+
+// TestTail: a tail is the chain's until its pages are released, whichever way they are
+// taken again.
+func TestTail(t *testing.T) {
+	p := NewPool(make([]byte, 2*Size))
+	fresh := func(how string, b *Buf) {
+		t.Helper()
+		if off, n := b.Tail(); n != 0 || b.Tailed() {
+			t.Errorf("%s: a page with a tail of %d bytes at %d", how, n, off)
+		}
+		b.SetTail(77, 65535)
+		if off, n := b.Tail(); off != 77 || n != 65535 || !b.Tailed() {
+			t.Errorf("%s: a tail of %d bytes at %d", how, n, off)
+		}
+	}
+	for range 2 {
+		b, _ := p.Get()
+		fresh("Get", b)
+		b.Release()
+		var batch [2]*Buf
+		p.GetBatch(batch[:], 0)
+		for _, b := range batch {
+			fresh("GetBatch", b)
+			b.Release()
+		}
+		b, _ = p.GetChain(100, Size)
+		fresh("GetChain", b)
+		fresh("GetChain, second", b.Next())
+		b.Release()
+	}
+	b, _ := p.Get()
+	for _, n := range []int{-1, 65536} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("a tail of %d bytes is taken", n)
+				}
+			}()
+			b.SetTail(0, n)
+		}()
+	}
+}

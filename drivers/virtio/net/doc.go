@@ -31,6 +31,10 @@
 // the pool in bulk: when a part of the ring is in use, when room or pages are
 // needed, and when Recv finds the pool empty.
 //
+// The tail of a frame (iopage.Buf.SetTail) is memory that the gate lets the transmit queue
+// name besides I/O pages: read-only data of the image. It takes a descriptor for each
+// 4 KiB, wherever it begins, and nothing gives it back.
+//
 // # Bounds
 //
 // Receive keeps at most Config.RxBuffers pages in the ring and leaves

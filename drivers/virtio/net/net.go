@@ -32,6 +32,9 @@ type Config struct {
 	TxReserve int // free pages of the pool that the refill leaves alone; an eighth of the pool
 	// MAC is used when the device states none.
 	MAC [6]byte
+	// Constants are what the gate lets descriptors of the transmit queue name besides
+	// I/O pages, at offsets from rtabi.ConstOffset on.
+	Constants string
 }
 
 // Stats counts since New. Drops are frames that arrived and were not handed
@@ -97,7 +100,7 @@ func (d *Device) open(t virtio.Transport, c Config) error {
 		return err
 	}
 	d.large = f&FeatureMergeable != 0
-	d.info = device.NetInfo{MAC: c.MAC, MTU: 1500, HeadRoom: HeadRoom, Offload: offloads(f), Batch: batch}
+	d.info = device.NetInfo{MAC: c.MAC, MTU: 1500, HeadRoom: HeadRoom, Offload: offloads(f), Batch: batch, Constants: c.Constants}
 	if err := d.readConfig(t, f); err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func (d *Device) send(frames []device.Frame) (n int, err error) {
 //go:nosplit
 func (t *transmitter) plain(f *device.Frame) bool {
 	q, b := t.q, f.Buf
-	if b == nil || b.Next() != nil || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > uint(t.largest-etherLen) ||
+	if b == nil || b.Next() != nil || b.Tailed() || b.HeadRoom() != headerLen || uint(b.Len()-etherLen) > uint(t.largest-etherLen) ||
 		f.GSO != device.GSONone || t.ids.Free() == 0 || q.Full() {
 		return false
 	}
@@ -159,7 +159,7 @@ func (t *transmitter) count(err error) {
 func (d *Device) put(f *device.Frame) error {
 	t := &d.tx
 	b := f.Buf
-	total, pages, err := measure(b)
+	total, pages, err := measure(b, len(d.info.Constants))
 	if err != nil {
 		return err
 	}
@@ -189,10 +189,17 @@ type malformed string
 
 func (m malformed) Error() string { return string(m) }
 
-// measure walks a chain: its bytes and pages.
-func measure(b *iopage.Buf) (total, pages int, err error) {
+// measure walks a chain: its bytes, and the descriptors that they take. There are
+// constants bytes that its tail may be of.
+func measure(b *iopage.Buf, constants int) (total, pages int, err error) {
 	if b == nil || b.HeadRoom() < headerLen {
 		return 0, 0, malformed("no head room")
+	}
+	if off, n := b.Tail(); n > 0 {
+		if n > constants || int(off) > constants-n {
+			return 0, 0, malformed("tail outside the constants")
+		}
+		total, pages = n, (n+iopage.Size-1)/iopage.Size
 	}
 	for ; b != nil; b = b.Next() {
 		if pages++; pages > maxTxPages {
@@ -211,8 +218,8 @@ func measure(b *iopage.Buf) (total, pages int, err error) {
 
 // push asks for the descriptors of a frame and makes it available. The first
 // one covers the header before the window as well; together they cover what the
-// sender wrote and no other byte of the pages. There are at most maxTxPages, so that
-// one submission has room for them.
+// sender wrote and no other byte of the pages, and the tail, in pieces as long as the
+// gate allows. There are at most maxTxPages, so that one submission has room for them.
 func (t *transmitter) push(b *iopage.Buf, pages int) {
 	if t.q.SubmitRoom() < pages {
 		t.q.Submit()
@@ -220,10 +227,17 @@ func (t *transmitter) push(b *iopage.Buf, pages int) {
 	head := t.ids.Take()
 	t.bufs[head] = b
 	id, off, n := head, b.Offset()-headerLen, uint32(b.Len())+headerLen
+	at, left := b.Tail()
 	for b = b.Next(); b != nil; b = b.Next() {
 		next := t.ids.Extend(head, id)
 		t.q.StageRoom(id, next, rtabi.DescNext, off, n)
 		id, off, n = next, b.Offset(), uint32(b.Len())
+	}
+	for at += rtabi.ConstOffset; left > 0; left -= iopage.Size {
+		next := t.ids.Extend(head, id)
+		t.q.StageRoom(id, next, rtabi.DescNext, off, n)
+		id, off, n = next, at, uint32(min(left, iopage.Size))
+		at += n
 	}
 	t.q.StageRoom(id, 0, 0, off, n)
 	t.q.Push(head)
