@@ -1,9 +1,13 @@
 package netif
 
 import (
+	"math"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"ampoule/libos/config/feature"
 )
 
 // Constant is a string from which connections send without a copy: what waits to be
@@ -36,3 +40,28 @@ func (k *Constant) held(ep constantEndpoint) any {
 // wait of the rest. It is called once, before the first TryWrite, and nothing else
 // writes to the connection then.
 func (c *Conn) SendFrom(k *Constant) { c.watch.from = k }
+
+// tailMin is the shortest end of a segment that is worth a descriptor of its own.
+const tailMin = 512
+
+// constant is the end of a segment's data that the device can read where it lies: n
+// octets at off of device.NetInfo.Constants. n is 0 where there is none; nor is there
+// while frames are watched, since who watches is shown I/O pages.
+func (l *link) constant(data *stack.PacketBuffer) (off uint32, n int) {
+	if l.info.Constants == "" || data == nil || feature.Capture && l.tap.Load() != nil {
+		return 0, 0
+	}
+	views, skip := data.AsViewList()
+	v := views.Back()
+	if v == nil {
+		return 0, 0
+	}
+	b := v.AsSlice()
+	if v == views.Front() {
+		b = b[min(skip, len(b)):]
+	}
+	if len(b) < tailMin || len(b) > math.MaxUint16 {
+		return 0, 0
+	}
+	return within(l.info.Constants, b)
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,15 +83,13 @@ func TestSendFrom(t *testing.T) {
 	lossy := netiftest.Options{Loss: 0.01, Reorder: 0.02, Repeat: 0.005, Seed: 5}
 	large := lossy
 	large.Offload = offloadTx
-	all := append(variants[:len(variants):len(variants)],
-		struct {
-			name string
-			a, b netiftest.Options
-		}{"lossy", lossy, lossy},
-		struct {
-			name string
-			a, b netiftest.Options
-		}{"lossy-offload", lossy, large})
+	tails, lossyTails := netiftest.Options{Offload: offloadTx, Constants: constant1m}, large
+	lossyTails.Constants = constant1m[1000:]
+	all := append(variants[:len(variants):len(variants)], []struct {
+		name string
+		a, b netiftest.Options
+	}{{"lossy", lossy, lossy}, {"lossy-offload", lossy, large}, {"lossy-tails", lossy, lossyTails}, {"tails", tails, tails},
+		{"tails-no-offload", tails, netiftest.Options{Constants: constant1m}}}...)
 	k := NewConstant(constant1m)
 	for _, v := range all {
 		hosts := []string{addrB4, addrB6}
@@ -99,6 +98,7 @@ func TestSendFrom(t *testing.T) {
 		}
 		for _, host := range hosts {
 			t.Run(v.name+"/"+host, func(t *testing.T) {
+				v.b.Tailed = new(atomic.Int64)
 				a, b, told := between(t, v.a, v.b, host)
 				b.SendFrom(k)
 				parts, want := mixture(constant1m)
@@ -115,6 +115,10 @@ func TestSendFrom(t *testing.T) {
 				}
 				if err := <-wrote; err != nil {
 					t.Error(err)
+				}
+				_, trimmed := b.ep.(constantEndpoint)
+				if n := v.b.Tailed.Load(); trimmed && v.b.Constants != "" && n < 2<<20 || v.b.Constants == "" && n > 0 {
+					t.Errorf("%d octets were sent from where they lie", n)
 				}
 			})
 		}

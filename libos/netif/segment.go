@@ -16,7 +16,8 @@ import (
 // WriteSegment sends a TCP segment that the stack's TCP gives it without going
 // through the layers between: h is its header but for length and checksum,
 // remote the neighbour that it goes to. It writes all headers straight into an
-// I/O page and copies the data behind them. It says false for what it leaves to
+// I/O page and copies the data behind them, but for what the device can read where it
+// lies (see constant). It says false for what it leaves to
 // the layers. It may block like WritePackets. Only the trimmed stack calls it
 // (package trim).
 func (l *link) WriteSegment(r *stack.Route, remote tcpip.LinkAddress, p stack.NetworkHeaderParams, h header.TCPFields, options []byte, data *stack.PacketBuffer, gso stack.GSO) (tcpip.Error, bool) {
@@ -33,8 +34,9 @@ func (l *link) WriteSegment(r *stack.Route, remote tcpip.LinkAddress, p stack.Ne
 		return nil, false
 	}
 	t := &l.tx
+	at, tail := l.constant(data)
 	t.mu.Lock()
-	buf := t.room(frame)
+	buf := t.room(frame - tail)
 	if buf == nil {
 		t.flush()
 		t.mu.Unlock()
@@ -53,7 +55,10 @@ func (l *link) WriteSegment(r *stack.Route, remote tcpip.LinkAddress, p stack.Ne
 	}
 	headerTCP(b[s.at:], &h, options)
 	if data != nil {
-		fill(buf, s.at+s.size, data)
+		fill(buf, s.at+s.size, data, tail)
+	}
+	if tail > 0 {
+		buf.SetTail(at, tail)
 	}
 	f := device.Frame{Buf: buf}
 	l.finish(&f, &s, data, &gso)

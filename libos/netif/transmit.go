@@ -70,7 +70,7 @@ func (t *transmitter) add(pkt *stack.PacketBuffer) tcpip.Error {
 		t.l.count.txDropped.Add(1)
 		return &tcpip.ErrNoBufferSpace{}
 	}
-	fill(buf, 0, pkt)
+	fill(buf, 0, pkt, 0)
 	f := device.Frame{Buf: buf}
 	if !t.l.offload(&f, pkt) {
 		buf.Release()
@@ -191,9 +191,9 @@ func (t *transmitter) send() int {
 	return 0
 }
 
-// fill copies pkt into the windows of the chain, from the given byte of the
-// first on. They have room for it.
-func fill(buf *iopage.Buf, at int, pkt *stack.PacketBuffer) {
+// fill copies pkt but for its last octets, tail of them, into the windows of the chain,
+// from the given byte of the first on. They have room for it.
+func fill(buf *iopage.Buf, at int, pkt *stack.PacketBuffer, tail int) {
 	views, skip := pkt.AsViewList()
 	dst := buf.Bytes()[at:]
 	for v := views.Front(); v != nil; v = v.Next() {
@@ -203,6 +203,9 @@ func fill(buf *iopage.Buf, at int, pkt *stack.PacketBuffer) {
 			continue
 		}
 		src, skip = src[skip:], 0
+		if tail > 0 && v.Next() == nil {
+			src = src[:len(src)-tail] // which constant took from it
+		}
 		for len(src) > len(dst) {
 			src = src[copy(dst, src):]
 			buf = buf.Next()

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"ampoule/libos/device"
@@ -32,6 +33,9 @@ type Options struct {
 	Reorder  float64        // chance that it is overtaken by the next
 	HeadRoom int            // NetInfo.HeadRoom; 0: 12
 	Returns  bool           // NetInfo.Returns; see Leave
+	// Constants is NetInfo.Constants; Tailed counts the octets of it that were sent, unless it is nil.
+	Constants string
+	Tailed    *atomic.Int64
 }
 
 func (o *Options) fill() {
@@ -80,7 +84,7 @@ func newDevice(name string, n byte, o Options) *Device {
 	d := &Device{name: name, opts: o, pool: iopage.NewPool(make([]byte, o.Pages*iopage.Size))}
 	d.info = device.NetInfo{
 		MAC: [6]byte{0x02, 0, 0, 0, 0, n}, MTU: o.MTU, HeadRoom: o.HeadRoom,
-		Offload: o.Offload, Batch: 32, Returns: o.Returns,
+		Offload: o.Offload, Batch: 32, Returns: o.Returns, Constants: o.Constants,
 	}
 	d.wire.init(o)
 	return d
@@ -261,7 +265,10 @@ func (d *Device) check(f *device.Frame) error {
 	if f.Buf.HeadRoom() < d.opts.HeadRoom {
 		return fmt.Errorf("netiftest: %d bytes of head room, want %d", f.Buf.HeadRoom(), d.opts.HeadRoom)
 	}
-	size := 0
+	off, size := f.Buf.Tail()
+	if size > 0 && int(off)+size > len(d.opts.Constants) {
+		return errors.New("netiftest: a tail outside the constants")
+	}
 	for b := f.Buf; b != nil; b = b.Next() {
 		size += b.Len()
 	}

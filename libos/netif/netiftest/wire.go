@@ -28,6 +28,11 @@ func (d *Device) transmit(f device.Frame) {
 	for b := f.Buf; b != nil; b = b.Next() {
 		data = append(data, b.Bytes()...)
 	}
+	off, n := f.Buf.Tail()
+	data = append(data, d.opts.Constants[off:][:n]...)
+	if d.opts.Tailed != nil {
+		d.opts.Tailed.Add(int64(n))
+	}
 	f.Buf.Release()
 	d.mu.Lock()
 	tap := d.wire.tap
