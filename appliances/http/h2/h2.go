@@ -4,7 +4,7 @@
 // of golang.org/x/net; those of responses need no table.
 //
 // net/http's HTTP/2 would add 980 KB to an image with TLS, and its Framer 530 KB,
-// since it lies in a package that imports net/http; hpack adds 40 KB. It would also
+// since it lies in a package that imports net/http; hpack adds 17 KB. It would also
 // refuse and answer by rules of its own, where requests over HTTP/1.1 and HTTP/2 are
 // to get the same answers: a request becomes an http1.Request, by http1's rules.
 //
