@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
@@ -359,7 +358,8 @@ func TestCertificatesKept(t *testing.T) {
 	first := hostKey.FindStringSubmatch(m.Console())
 	m.want("read", "404", "No crash is recorded.", "/v1/crash") // but one would be
 	// What comes with the next generation: a staple, made by openssl.
-	m.want("operate", "200", `"name":"dot"`, "-T", m.staple(root, bundle), "/v1/staged/staples/dot")
+	servers := authority{m.write("servers.pem", root.Cert()), m.write("servers.key", root.KeyPEM(t))}
+	m.want("operate", "200", `"name":"dot"`, "-T", servers.staple(t, bundle, false), "/v1/staged/staples/dot")
 	m.want("operate", "200", `"generation":2,`, "-X", "POST", "-H", `If-Match: "1"`, "/v1/staged/commit")
 	kill(t, m.VM)
 	boot(file, key)
@@ -389,25 +389,6 @@ func TestCertificatesKept(t *testing.T) {
 			t.Errorf("%v, or the disk was written to", err)
 		}
 	}
-}
-
-// staple has openssl make an OCSP response about the first certificate of a bundle.
-func (m *managed) staple(root *mgmttest.Pair, bundle []byte) string {
-	m.t.Helper()
-	block, _ := pem.Decode(bundle)
-	x, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	index := fmt.Sprintf("V\t%s\t\t%X\tunknown\t/CN=kept\n", x.NotAfter.UTC().Format("060102150405Z"), x.SerialNumber.Bytes())
-	out := filepath.Join(m.dir, "staple.der")
-	issuer := m.write("servers.pem", root.Cert())
-	text, err := exec.Command("openssl", "ocsp", "-index", m.write("index.txt", []byte(index)), "-CA", issuer, "-rsigner", issuer,
-		"-rkey", m.write("servers.key", root.KeyPEM(m.t)), "-issuer", issuer, "-cert", m.write("kept.pem", bundle), "-ndays", "1", "-noverify", "-respout", out).CombinedOutput()
-	if err != nil {
-		m.t.Fatalf("%v\n%s", err, text)
-	}
-	return out
 }
 
 // status has openssl ask DNS over TLS for a staple and wants texts in what it says.

@@ -88,6 +88,7 @@ func (m *tlsManaged) clients() {
 		t.Errorf("a name without certificate: %v, %s", err, out)
 	}
 	m.openssls(t)
+	m.revoked(op)
 	m.renewed(op)
 	m.refused(op)
 	m.get(reader, "/metrics", 200, `ampoule_tls_handshakes_total{version="TLSv1.3",outcome="resumed"} 1`)
@@ -181,6 +182,10 @@ func (m *tlsManaged) kept() {
 			t.Errorf("after a power cut: %v, %q", err, out)
 		}
 	}
+	m.stapled(op, func() *rotation.Plane {
+		kill(t, m.VM)
+		return boot(file)
+	})
 	kill(t, m.VM)
 	if content, err := os.ReadFile(file); err != nil || bytes.Contains(content, []byte("PRIVATE KEY")) {
 		t.Errorf("a private key is on the disk, or %v", err)
@@ -211,4 +216,94 @@ func (m *tlsManaged) access() {
 	began := time.Now()
 	rotation.Access(m.t, m.s.DialContext, tlsPlane, m.ca)
 	m.t.Logf("all routes with all credentials in %v", time.Since(began).Round(time.Millisecond))
+}
+
+// authority is that of all certificates of the rig.
+func (r *tlsRig) authority() authority {
+	return authority{filepath.Join(r.dir, "ca.pem"), filepath.Join(r.dir, "ca.key")}
+}
+
+// bad stages what must be refused, at once or by the commit, and changes nothing.
+func (m *tlsManaged) bad(op *rotation.Plane, name string, data []byte, code string) {
+	m.t.Helper()
+	before := op.Generation()
+	err := op.Stage(name, data)
+	if err == nil {
+		err = op.Commit()
+	}
+	if err == nil || !strings.Contains(err.Error(), `"`+code+`"`) {
+		m.t.Errorf("%s: %v, want %s", name, err, code)
+	}
+	op.Do("POST", "/v1/staged/abort", "", "")
+	m.get(op, "/v1/status", 200, fmt.Sprintf(`"generation":%d,`, before))
+}
+
+// revoked: a client whose certificate is in a list of openssl's is refused, with a ticket
+// too, and another is not; so until the list goes.
+func (m *tlsManaged) revoked(op *rotation.Plane) {
+	t := m.t
+	ask := func(client string, good bool) {
+		t.Helper()
+		for _, version := range []string{"1.2", "1.3"} {
+			out, err := m.curl(t, "--tls-max", version, "--cert", client+".pem", "--key", client+".key", "https://www.example.org/hello")
+			if good != (err == nil && out == "hello\n") {
+				t.Errorf("client %s with TLS %s: %v, %q; want %t", client, version, err, out, good)
+			}
+		}
+	}
+	ask("client", true)
+	m.session("-tls1_3", "-cert", "client.pem", "-key", "client.key")
+	m.bad(op, "crls/clients", []byte("no list"), "crl-malformed")
+	stranger := authority{put(t, m.dir, "managers.pem", string(m.ca.Cert())), put(t, m.dir, "managers.key", string(m.ca.KeyPEM(t)))}
+	m.bad(op, "crls/clients", stranger.crl(t, m.bundle(t, "client")), "crl-signature")
+	m.commit(op, map[string][]byte{"crls/clients": m.authority().crl(t, m.bundle(t, "client"))})
+	ask("client", false)
+	if out, err := m.command(t, "GET /hello HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n", "openssl", "s_client", "-connect", tlsService,
+		"-servername", "www.example.org", "-tls1_3", "-sess_in", "kept-tls1_3", "-ign_eof"); strings.Contains(out, "\nhello\n") {
+		t.Errorf("a revoked client is served with its ticket: %v\n%s", err, out)
+	}
+	ask("www", true)
+	m.get(op, "/metrics", 200, `outcome="revoked"`)
+	m.commit(op, map[string][]byte{"crls/clients": nil})
+	ask("client", true)
+}
+
+// stapled: an OCSP response of openssl's comes with its certificate, after a power cut
+// too, until a rollback; others are refused.
+func (m *tlsManaged) stapled(op *rotation.Plane, again func() *rotation.Plane) {
+	t := m.t
+	www, rsa := m.bundle(t, "www"), m.bundle(t, "rsa")
+	response := func(a authority, bundle []byte, revoked bool) []byte {
+		b, err := os.ReadFile(a.staple(t, bundle, revoked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	want := func(text string) {
+		t.Helper()
+		for _, version := range []string{"-tls1_2", "-tls1_3"} {
+			if _, out := m.session(version, "-status"); !strings.Contains(out, text) {
+				t.Errorf("%s: no %q in\n%s", version, text, out)
+			}
+		}
+	}
+	if err := op.Stage("certificates/default", www); err != nil { // which knows the generation, after the power cut
+		t.Fatal(err)
+	}
+	op.Do("POST", "/v1/staged/abort", "", "")
+	want("OCSP response: no response sent")
+	m.bad(op, "staples/default", []byte("no response"), "staple-malformed")
+	m.bad(op, "staples/default", response(m.authority(), rsa, false), "staple-serial")
+	m.bad(op, "staples/default", response(m.authority(), www, true), "staple-status")
+	before := op.Generation()
+	m.commit(op, map[string][]byte{"staples/default": response(m.authority(), www, false)})
+	want("Cert Status: good")
+	op = again()
+	want("Cert Status: good")
+	m.get(op, "/metrics", 200, `ampoule_certificate_staple_expiry_timestamp_seconds{slot="default",`)
+	if status, text, err := op.Do("POST", "/v1/certificates/rollback", fmt.Sprintf(`"%d"`, before+1), ""); err != nil || status != 200 {
+		t.Errorf("rollback: %v, %d %s", err, status, text)
+	}
+	want("OCSP response: no response sent")
 }

@@ -32,6 +32,13 @@ func TestTLSBackends(t *testing.T) {
 	g := r.boot(t, "backends", tlsVariant, 64, "connect = \"20s\"",
 		"[[tls.backends]]\naddress = \"10.0.2.2:8080\"\n[[tls.backends]]\naddress = \"10.0.2.2:8082\"\n"+
 			"[tls.health]\nevery = \"1s\"\nfall = 2\nrise = 1\n")
+	r.killed(t, g, one, two)
+}
+
+// killed kills the nginx of each of two backends and starts it again while clients ask
+// without a pause: those fail that it was answering, and no others.
+func (r *tlsRig) killed(t *testing.T, g *vm.VM, one, two *daemon) {
+	t.Helper()
 	var done, failed atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	const workers = 4

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ capture = true
 handshakes = 200
 [tls]
 alpn = ["http/1.1"]
+connect = "20s"
 ticket_rotation = "1h"
 [tls.clients]
 required = false
@@ -56,14 +58,7 @@ type tlsManaged struct {
 
 // TestTLSManaged is about one image of the terminator with a management plane.
 func TestTLSManaged(t *testing.T) {
-	m := &tlsManaged{tlsRig: newTLSRig(t), ca: mgmttest.Root(t, "clients")}
-	m.operate = m.ca.Issue(t, mgmttest.Spec{Name: "alice", Unit: "ampoule-operate", Client: true})
-	m.read = m.ca.Issue(t, mgmttest.Spec{Name: "bob", Unit: "ampoule-read", Client: true})
-	if err := os.WriteFile(filepath.Join(m.dir, "clients.pem"), m.ca.Cert(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.image = images.Configured(t, "tls", "managed", fmt.Sprintf(tlsManagedTOML, m.dir), tlsVariant.GOAMD64)
-	t.Cleanup(func() { os.Remove(m.image) })
+	m := newTLSManaged(t, "managed", "")
 	for _, test := range []struct {
 		name string
 		f    func(*tlsManaged)
@@ -73,6 +68,67 @@ func TestTLSManaged(t *testing.T) {
 			one.t = t
 			test.f(&one)
 		})
+	}
+}
+
+// newTLSManaged builds the image name, with more of a configuration, and makes what its
+// clients need.
+func newTLSManaged(t *testing.T, name, more string) *tlsManaged {
+	t.Helper()
+	m := &tlsManaged{t: t, tlsRig: newTLSRig(t), ca: mgmttest.Root(t, "clients")}
+	m.operate = m.ca.Issue(t, mgmttest.Spec{Name: "alice", Unit: "ampoule-operate", Client: true})
+	m.read = m.ca.Issue(t, mgmttest.Spec{Name: "bob", Unit: "ampoule-read", Client: true})
+	if err := os.WriteFile(filepath.Join(m.dir, "clients.pem"), m.ca.Cert(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.image = images.Configured(t, "tls", name, fmt.Sprintf(tlsManagedTOML, m.dir)+more, tlsVariant.GOAMD64)
+	t.Cleanup(func() { os.Remove(m.image) })
+	return m
+}
+
+// TestTLSManagedBackends is TestTLSBackends while certificates rotate without a pause:
+// neither disturbs the other.
+func TestTLSManagedBackends(t *testing.T) {
+	m := newTLSManaged(t, "managed-backends", "[[tls.backends]]\naddress = \"10.0.2.2:8082\"\n[tls.health]\nevery = \"1s\"\nfall = 2\nrise = 1\n")
+	one, two := m.nginx(t, 8080, 8081), m.nginx(t, 8082, 8083)
+	m.start(vm.Config{Append: rotation.StoreArgument})
+	op := m.plane(m.operate)
+	values := func() map[string][]byte { return map[string][]byte{"certificates/default": m.bundle(t, "www")} }
+	m.commit(op, values())
+	first := op.Generation()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			m.renew(t, "www")
+			for name, data := range values() {
+				if err := op.Stage(name, data); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if err := op.Commit(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	end := sync.OnceFunc(func() { close(stop); <-stopped })
+	defer end()
+	m.killed(t, m.VM, one, two)
+	for _, port := range []string{"8080", "8082"} {
+		m.get(m.plane(m.read), "/metrics", 200, `ampoule_tls_backend_up{backend="10.0.2.2:`+port+`"} 1`)
+	}
+	end()
+	if n := op.Generation() - first; n < 100 {
+		t.Errorf("%d rotations only", n)
+	} else {
+		t.Logf("%d rotations", n)
 	}
 }
 
