@@ -134,7 +134,11 @@ func (s *Server) converse(c *conn) {
 		c.guest.Known()
 	}
 	http1.Serve(t, &s.limits, s.host.Now, func(x *http1.Exchange) { s.answer(c, x) }, func(x *http1.Exchange, e *http1.Error) {
-		fail(x, e.Status, "bad-request", e.Reason)
+		code := "bad-request"
+		if e.Status == 413 { // all that is sent are values to stage
+			code = string(certs.TooLarge)
+		}
+		fail(x, e.Status, code, e.Reason)
 		s.finish(x)
 	})
 }

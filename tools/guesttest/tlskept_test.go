@@ -91,6 +91,7 @@ func (m *tlsManaged) clients() {
 	m.revoked(op)
 	m.renewed(op)
 	m.refused(op)
+	rotation.Bundles(t, m.s.DialContext, tlsService, tlsPlane, m.operate)
 	m.get(reader, "/metrics", 200, `ampoule_tls_handshakes_total{version="TLSv1.3",outcome="resumed"} 1`)
 	m.get(reader, "/metrics", 200, fmt.Sprintf(`ampoule_tls_generation %d`, op.Generation()))
 	m.get(reader, "/metrics", 200, `ampoule_tls_backend_up{backend="10.0.2.2:8080"} 1`)

@@ -124,6 +124,9 @@ func (m *terminator) restarted(last int) {
 	began := time.Now()
 	rotation.Access(h.t, h.DialContext, tlsPlane, m.ca)
 	h.t.Logf("all routes with all credentials in %v", time.Since(began).Round(time.Millisecond))
+	began = time.Now()
+	rotation.Bundles(h.t, h.DialContext, tlsService, tlsPlane, m.operator)
+	h.t.Logf("all bad bundles in %v", time.Since(began).Round(time.Millisecond))
 }
 
 // crashed has a run that has the appliance's store die of a panic: the next shows what it

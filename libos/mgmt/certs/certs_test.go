@@ -5,8 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"strings"
 	"testing"
 	"time"
@@ -14,15 +12,13 @@ import (
 	"ampoule/libos/mgmt/mgmttest"
 )
 
-var critical = pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}
-
 func bothUses(x *x509.Certificate) { x.KeyUsage |= x509.KeyUsageDigitalSignature }
 
 // TestGoodBundles: PEM of any sane shape is taken, and the chain is sent in its
 // order without the root.
 func TestGoodBundles(t *testing.T) {
-	p := newPKI(t)
-	leaf, mid, root, key := p.leaf.Cert(), p.mid.Cert(), p.root.Cert(), p.leaf.KeyPEM(t)
+	p := mgmttest.NewPKI(t)
+	leaf, mid, root, key := p.Leaf.Cert(), p.Mid.Cert(), p.Root.Cert(), p.Leaf.KeyPEM(t)
 	_, edwards, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -46,10 +42,10 @@ func TestGoodBundles(t *testing.T) {
 		"parameters before the key": join(leaf, mid, block("EC PARAMETERS", []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}), key),
 		"a self-signed certificate": (*mgmttest.Pair)(nil).Issue(t, mgmttest.Spec{Name: "self", Hosts: []string{"a.example"}}).Bundle(t),
 		"a self-signed authority":   (*mgmttest.Pair)(nil).Issue(t, mgmttest.Spec{Name: "self", CA: true, Hosts: []string{"a.example"}, Change: bothUses}).Bundle(t),
-		"RSA":                       p.mid.Issue(t, mgmttest.Spec{Name: "rsa", Hosts: []string{"a.example"}, Key: rsaKey(t, 2048)}).Bundle(t, p.mid),
-		"Ed25519":                   p.mid.Issue(t, mgmttest.Spec{Name: "ed", Hosts: []string{"a.example"}, Key: edwards}).Bundle(t, p.mid),
-		"a wildcard and addresses":  p.mid.Issue(t, mgmttest.Spec{Name: "w", Hosts: []string{"*.Example.org", "192.0.2.1", "2001:db8::1"}}).Bundle(t, p.mid),
-		"straight from the root":    p.root.Issue(t, mgmttest.Spec{Name: "r", Hosts: []string{"a.example"}}).Bundle(t, p.root),
+		"RSA":                       p.Mid.Issue(t, mgmttest.Spec{Name: "rsa", Hosts: []string{"a.example"}, Key: mgmttest.RSAKey(t, 2048)}).Bundle(t, p.Mid),
+		"Ed25519":                   p.Mid.Issue(t, mgmttest.Spec{Name: "ed", Hosts: []string{"a.example"}, Key: edwards}).Bundle(t, p.Mid),
+		"a wildcard and addresses":  p.Mid.Issue(t, mgmttest.Spec{Name: "w", Hosts: []string{"*.Example.org", "192.0.2.1", "2001:db8::1"}}).Bundle(t, p.Mid),
+		"straight from the root":    p.Root.Issue(t, mgmttest.Spec{Name: "r", Hosts: []string{"a.example"}}).Bundle(t, p.Root),
 	} {
 		c, err := Check("x", data, time.Now())
 		if err != nil {
@@ -57,7 +53,7 @@ func TestGoodBundles(t *testing.T) {
 			continue
 		}
 		for i, der := range c.TLS.Certificate[1:] {
-			if !bytes.Equal(der, p.mid.X.Raw) || i > 0 {
+			if !bytes.Equal(der, p.Mid.X.Raw) || i > 0 {
 				t.Errorf("%s: certificate %d of the chain is wrong", what, i+1)
 			}
 		}

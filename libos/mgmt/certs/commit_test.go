@@ -416,11 +416,11 @@ func echo(l net.Listener) {
 // FuzzBundle: whatever is staged is taken or refused with a code, and never
 // panics; what is taken makes a handshake's certificate.
 func FuzzBundle(f *testing.F) {
-	p := newPKI(f)
-	f.Add(p.leaf.Bundle(f, p.mid, p.root))
-	f.Add(p.leaf.Bundle(f, p.mid))
-	for _, b := range badShapes(f, p)[:20] {
-		f.Add(b.data[:min(len(b.data), 4096)])
+	p := mgmttest.NewPKI(f)
+	f.Add(p.Leaf.Bundle(f, p.Mid, p.Root))
+	f.Add(p.Leaf.Bundle(f, p.Mid))
+	for _, b := range p.Bad(f)[:20] {
+		f.Add(b.Data[:min(len(b.Data), 4096)])
 	}
 	now := time.Now()
 	f.Fuzz(func(t *testing.T, data []byte) {

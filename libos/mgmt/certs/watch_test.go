@@ -86,7 +86,7 @@ func TestBegin(t *testing.T) {
 // gets the first that it can use.
 func TestPair(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Slots = 9 })
-	spec := mgmttest.Spec{Name: "r", Hosts: []string{"w.example", "r.example"}, Key: rsaKey(t, 2048)}
+	spec := mgmttest.Spec{Name: "r", Hosts: []string{"w.example", "r.example"}, Key: mgmttest.RSAKey(t, 2048)}
 	b.stage(KindCertificate, "rsa", b.root.Issue(t, spec).Bundle(t, b.root))
 	b.stage(KindCertificate, Default, b.server("w.example"))
 	b.commit("")
