@@ -100,6 +100,11 @@ func boot(ctx context.Context, o options, name, image string) error {
 		}
 	}
 	defer seg.Close()
+	if l, ok := seg.Peer.(*netpeer.Linux); ok {
+		if err := l.Do(manyPorts); err != nil {
+			return err
+		}
+	}
 	p := plan(o)
 	memory := newMemory()
 	v, err := vm.Start(ctx, vm.Config{Image: image, Machine: o.machine, RAM: o.ram, RNG: true, Net: seg.Net(),
@@ -123,6 +128,18 @@ func boot(ctx context.Context, o options, name, image string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w\ncommand: %s\nthe whole console is in %s; what stands out:\n%s", name, err, v.Command(), log, outstanding(v.Lines()))
+	}
+	return nil
+}
+
+// manyPorts lets the clients of this network namespace open more connections a minute
+// than there are ports: without it they would run out of them, as each is the client's for
+// a minute after its end (TIME-WAIT), and no more be opened whatever the appliance does.
+func manyPorts() error {
+	for name, value := range map[string]string{"ip_local_port_range": "1024 65535", "tcp_tw_reuse": "1"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0o644); err != nil {
+			return err
+		}
 	}
 	return nil
 }
