@@ -60,7 +60,7 @@ func (l *link) constant(data *stack.PacketBuffer) (off uint32, n int) {
 	if v == views.Front() {
 		b = b[min(skip, len(b)):]
 	}
-	if len(b) < tailMin || len(b) > math.MaxUint16 {
+	if len(b) < tailMin || len(b) > min(math.MaxUint16, data.Size()) {
 		return 0, 0
 	}
 	return within(l.info.Constants, b)
