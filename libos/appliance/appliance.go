@@ -31,6 +31,12 @@ type Network interface {
 	SetFastPath(f netif.FastPath)
 }
 
+// Bounded is a Network that resets connections beyond a number.
+type Bounded interface {
+	// MaxConns is that number (netif.Limits).
+	MaxConns() int
+}
+
 // Gated is a Network that asks before it receives what may need memory.
 type Gated interface {
 	// SetGate has gate called ahead of each burst of frames; false drops it

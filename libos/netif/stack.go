@@ -179,6 +179,9 @@ func (s *Stack) SetFastPath(f FastPath) {
 	s.tell()
 }
 
+// MaxConns is the most TCP connections that there may be (Limits.MaxConns).
+func (s *Stack) MaxConns() int { return s.limits.MaxConns }
+
 // SetGate has gate called ahead of each burst of frames, but for those that the driver
 // has answered for a fast path, by the goroutine that receives: meanwhile nothing is
 // received, and when it says false the burst is dropped. nil ends that.

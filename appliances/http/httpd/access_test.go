@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -222,6 +223,84 @@ func TestCloseShort(t *testing.T) {
 	}
 	if e.aborted != 1 {
 		t.Errorf("nobody looked for memory: the connection was ended %d times", e.aborted)
+	}
+}
+
+// TestMakeRoom: with as many connections as there may be, who stalls or is silent for
+// longest makes room for others, but nobody who was served or has come just now.
+func TestMakeRoom(t *testing.T) {
+	s := &server{Config: config(t), conns: map[net.Conn]*conn{}, counts: newCounts(1), log: telemetry.New(io.Discard, time.Now, telemetry.Debug), most: 32}
+	s.secure = &server{Config: s.Config, conns: map[net.Conn]*conn{}}
+	s.memory = memory.New(memory.Machine{Room: func() (uint64, uint64) { return 4 << 20, 8 << 20 }, Collect: func() {}}, s, s.log)
+	s.clock.now = time.Now
+	s.clock.ticks.Store(1000)
+	enter := func(t *server, stalled, silent int64) *end {
+		e := &end{stalled: stalled > 0, since: time.Duration(max(stalled, silent)) * time.Second}
+		c := &conn{wire: e, s: s}
+		if stalled > 0 {
+			c.stalled.Store(1000 - stalled)
+		}
+		c.due.Store(1000 - silent + int64(s.Idle/interval))
+		if t == s.secure {
+			t.conns[secureEnd{e}] = nil
+		} else {
+			t.conns[e] = c
+		}
+		return e
+	}
+	var ends []*end
+	for i := range int64(8) { // the first two are the first to go, then 8 and 9
+		ends = append(ends, enter(s, 20-i, 0))
+	}
+	for i := range int64(8) {
+		ends = append(ends, enter(s.secure, 0, 60-i))
+	}
+	for range 15 {
+		ends = append(ends, enter(s, 0, 1))
+	}
+	gone := func() (all []int) {
+		for i, e := range ends {
+			if e.aborted > 0 {
+				all = append(all, i)
+			}
+		}
+		return all
+	}
+	one := func() {
+		t.Helper()
+		e := &end{}
+		c := &conn{wire: e, s: s}
+		c.due.Store(s.clock.after(s.Idle))
+		if !s.admit(e, c) {
+			t.Fatal("one more is not taken")
+		}
+	}
+	one()
+	if n := gone(); len(n) != 0 {
+		t.Errorf("there is room, and %v made it", n)
+	}
+	one() // a sixteenth of 32
+	if n := gone(); !slices.Equal(n, []int{0, 1}) {
+		t.Errorf("%v made room, not those that stalled for longest", n)
+	}
+	for range 2 * 6 {
+		one()
+	}
+	if n := gone(); len(n) != 2*7 || n[13] != 13 {
+		t.Errorf("%v made room", n)
+	}
+	for range 10 { // whatever comes now, others are not ended for it
+		one()
+	}
+	if n := gone(); len(n) != 16 || n[15] != 15 || s.vain != 1000 {
+		t.Errorf("%v made room, in vain at %d", n, s.vain)
+	}
+	if s.clock.ticks.Store(1002); s.vain == 1002 {
+		t.Fatal("the clock stands")
+	}
+	one()
+	if n := gone(); len(n) != 18 {
+		t.Errorf("two seconds later %v made room", n)
 	}
 }
 

@@ -22,7 +22,7 @@ type counts struct {
 	body      []atomic.Uint64 // octets by host
 
 	opened atomic.Uint64
-	shed   atomic.Uint64              // connections ended since memory was short
+	shed   atomic.Uint64              // connections ended since memory was short, or to make room
 	late   [len(phases)]atomic.Uint64 // connections ended by a time-out
 }
 
@@ -90,6 +90,6 @@ func (s *server) collect(w *metrics.Writer) {
 	for i, p := range phases {
 		w.Value(c.late[i].Load(), metrics.Label{Name: "phase", Value: p})
 	}
-	w.One("ampoule_http_connections_shed_total", metrics.Counter, "Connections that were ended or not taken because memory was short.", c.shed.Load())
+	w.One("ampoule_http_connections_shed_total", metrics.Counter, "Connections that were ended or not taken because memory was short or there were too many.", c.shed.Load())
 	w.One("ampoule_http_log_lines_left_out_total", metrics.Counter, "Lines of the access log beyond its rate.", s.access.leftOut())
 }

@@ -63,6 +63,8 @@ type server struct {
 	access   *access       // nil: there is no access log
 	counts   *counts       // nil: nobody asks for them
 	memory   *memory.Guard // that of all connections, plain and secure
+	most     int           // connections of all, before old ones make room; 0: any number
+	vain     int64         // the tick in which none could; connections' alone
 	panicked atomic.Int64  // the tick of the last panic
 }
 
@@ -80,6 +82,9 @@ func New(cfg Config) appliance.New {
 		s.access = newAccess(cfg.Log, env.Log)
 		s.clock.advance()
 		s.guard(memory.Here(), env.Net)
+		if n, ok := env.Net.(appliance.Bounded); ok {
+			s.most = n.MaxConns() - n.MaxConns()/8
+		}
 		if feature.Management && env.Management != nil {
 			s.counts = newCounts(cfg.Site.Hosts())
 			env.Management.Collect(s.collect)
@@ -151,8 +156,9 @@ func (s *server) connections(ctx context.Context) error {
 }
 
 // admit enters a connection, or resets it when memory is short; one that comes after
-// the end is closed.
+// the end is closed. When there are nearly as many as there may be, others make room.
 func (s *server) admit(c net.Conn, e *conn) bool {
+	s.makeRoom()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.counts; n != nil {

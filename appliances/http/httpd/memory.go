@@ -31,12 +31,50 @@ type burden struct {
 // taken a response, or sent a whole request, for longest is ended first, and then who has
 // been silent for longest.
 func (s *server) Shed(n int, any bool) int {
-	var all []burden
+	all := s.all(any)
+	return s.end(all, n)
+}
+
+// roomAfter is how long who makes room for others has stalled or been silent: whoever was
+// served or has come just now is not ended for who comes next.
+const roomAfter = 2 * interval
+
+// makeRoom ends a sixteenth of the connections, in the order of Shed, when there are as
+// many as there may be before that: so a client that holds connections keeps nobody out.
+func (s *server) makeRoom() {
+	if s.most == 0 || s.open() < s.most || s.vain == s.clock.ticks.Load() {
+		return
+	}
+	all := slices.DeleteFunc(s.all(true), func(b burden) bool { return b.since < roomAfter })
+	if s.end(all, max(s.most/16, 1)) == 0 {
+		s.vain = s.clock.ticks.Load()
+	}
+}
+
+// open is the number of connections, plain and secure ones.
+func (s *server) open() (n int) {
+	for _, t := range []*server{s, s.secure} {
+		if t != nil {
+			t.mu.Lock()
+			n += len(t.conns)
+			t.mu.Unlock()
+		}
+	}
+	return n
+}
+
+// all are the connections that may be ended, plain and secure ones.
+func (s *server) all(any bool) (all []burden) {
 	for _, t := range []*server{s, s.secure} {
 		if t != nil {
 			all = t.burdens(all, any)
 		}
 	}
+	return all
+}
+
+// end ends the first n of them, and says how many there were.
+func (s *server) end(all []burden, n int) int {
 	slices.SortFunc(all, func(a, b burden) int {
 		if a.stalled != b.stalled {
 			if a.stalled {
@@ -82,8 +120,12 @@ func (s *server) burdens(all []burden, any bool) []burden {
 // abort resets a connection: who serves it finds out, and dismisses it.
 func (s *server) abort(c net.Conn) {
 	s.mu.Lock()
+	_, there := s.conns[c]
 	delete(s.conns, c) // or it might be ended twice
 	s.mu.Unlock()
+	if !there {
+		return
+	}
 	if a, ok := c.(interface{ Abort() }); ok {
 		a.Abort()
 	}
