@@ -153,6 +153,25 @@ func (g *guest) receive() {
 		}
 	}
 	fmt.Printf("receive: %d references written, %d refused\n", written, refused)
+	g.look("rings")
+}
+
+// look waits until the host has looked at what is mapped, and has written so to the store:
+// what the guest does next changes that.
+func (g *guest) look(step string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	fmt.Println("look:", step)
+	for {
+		s, err := g.store.Read(ctx, "data/looked")
+		if err == nil && s == step {
+			return
+		}
+		if ctx.Err() != nil {
+			wrong("nobody looked: %q, %v", s, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // ranges names a piece that does not lie within its page. Netback takes the
@@ -184,9 +203,10 @@ func (g *guest) forgeRings() {
 	time.Sleep(time.Second)
 	// When netback cannot map a ring it goes to Closing and then at once to Connected, so
 	// that a state of Connected, which who looks late sees, does not say that it has it.
-	// The host finds out: it compares grant table and memory at the end.
+	// Xen knows, whom the host asks.
 	_, err := g.connect(400, 5*time.Second)
-	fmt.Println("rings refused:", err)
+	fmt.Println("rings forged:", err)
+	g.look("forged")
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	s, err := g.store.Read(ctx, vif+"/tx-ring-ref")
