@@ -108,11 +108,7 @@ func (m *managed) boot(c vm.Config) {
 
 func (m *managed) write(name string, data []byte) string {
 	m.t.Helper()
-	path := filepath.Join(m.dir, name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		m.t.Fatal(err)
-	}
-	return path
+	return put(m.t, m.dir, name, string(data))
 }
 
 // curl asks as a client: operate, read, or "" for none. It returns the body, with
